@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two forks at most: the machines this runs on have two cores, and the engine brings threads of its own.
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/fixtures/**", "**/node_modules/**"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});

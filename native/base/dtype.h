@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Number formats of weights and of KV, as plain enums without any code, so that instruction-set files may include it.
+#pragma once
+
+#include <cstdint>
+
+namespace baton {
+
+// Weight types; the values index quant/types.
+enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
+
+// Number format of stored K and V.
+enum class KvType : uint8_t { kF32, kF16, kBF16 };
+
+inline constexpr int kvTypeBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+
+// Rows of one pool block, and lanes of one transposed K group.
+inline constexpr int kBlockRows = 16;
+
+// KV rows of one attention piece: the fixed reduction unit that keeps sums the same whatever the batch,
+// the chunking and the thread count.
+inline constexpr int kPieceRows = 256;
+
+// Elements of one quantisation group of int8 activations.
+inline constexpr int kGroup = 32;
+
+}  // namespace baton

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// One error type for all native code. A failure names the thing, the value and the remedy in `what()`, carries a
+// stable code that TypeScript maps to a class, and facts (name -> number or text) for programs. Nothing in native
+// code aborts, prints or exits.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace baton {
+
+// Stable across releases; errors.ts has the class of each.
+namespace code {
+inline constexpr const char* kModelFormat = "MODEL_FORMAT";
+inline constexpr const char* kModelUnsupported = "MODEL_UNSUPPORTED";
+inline constexpr const char* kOutOfMemory = "OUT_OF_MEMORY";
+inline constexpr const char* kCacheBudget = "CACHE_BUDGET";
+inline constexpr const char* kContextLimit = "CONTEXT_LIMIT";
+inline constexpr const char* kOptionInvalid = "OPTION_INVALID";
+inline constexpr const char* kClosed = "CLOSED";
+inline constexpr const char* kIo = "IO";
+inline constexpr const char* kAborted = "ABORTED";
+inline constexpr const char* kInternal = "INTERNAL";
+}  // namespace code
+
+class Error : public std::exception {
+ public:
+  using Fact = std::pair<std::string, std::variant<double, std::string>>;
+
+  Error(const char* code, std::string message, std::vector<Fact> facts = {})
+      : code_(code), message_(std::move(message)), facts_(std::move(facts)) {}
+
+  const char* what() const noexcept override { return message_.c_str(); }
+  const char* code() const noexcept { return code_; }
+  const std::vector<Fact>& facts() const noexcept { return facts_; }
+
+ private:
+  const char* code_;
+  std::string message_;
+  std::vector<Fact> facts_;
+};
+
+}  // namespace baton

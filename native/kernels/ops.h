@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of kernels that the engine runs on. One table per instruction set, each complete; the scalar one is the slow,
+// obvious reference and stays for ever. Kernels do not allocate, throw, log or read globals.
+#pragma once
+
+#include "kernels/attend/attend.h"
+#include "kernels/linear/linear.h"
+#include "kernels/rows.h"
+
+namespace baton {
+
+enum class Isa : uint8_t { kScalar, kAvx2, kAvx512 };
+
+struct Ops {
+  Isa isa;
+  LinearFn linear;
+  AttendFn attend;
+  MergeFn merge;
+  EmbedFn embed;
+  RmsNormFn rmsnorm;
+  QuantizeFn quantize;
+  RopeFn rope;
+  KvStoreFn kvStore;
+  SwigluFn swiglu;
+};
+
+extern const Ops kScalarOps;
+#if defined(__x86_64__)
+extern const Ops kAvx2Ops;
+extern const Ops kAvx512Ops;
+#endif
+
+}  // namespace baton

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Contracts of the row-wise ops. Each works on rows [r0, r1) of its arguments, so the engine splits rows over workers;
+// the bits of a row depend on that row alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace baton {
+
+// out[r] = row tokens[r] of the embedding table, dequantised to float32.
+struct EmbedArgs {
+  const void* table;  // [V, M] of DType `type`
+  DType type;
+  int M;
+  const int32_t* tokens;  // [R]; a negative id leaves out[r] as it is (a soft row)
+  float* out;             // [R, M]
+};
+using EmbedFn = void (*)(const EmbedArgs& args, int r0, int r1);
+
+// RMSNorm (arXiv 1910.07467): y = x / sqrt(mean(x^2) + epsilon) * weight.
+struct RmsNormArgs {
+  const float* x;       // [R, M]
+  const float* weight;  // [M]
+  float* y;             // [R, M]; may equal x
+  int M;
+  float epsilon;
+};
+using RmsNormFn = void (*)(const RmsNormArgs& args, int r0, int r1);
+
+// Groups of 32 to int8: d = max|x| / 127, q = round to nearest even(x / d), s = d * sum(q). An all-zero group has d = 0.
+struct QuantizeArgs {
+  const float* x;  // [R, K]
+  int8_t* q;       // [R, K]
+  float* d;        // [R, K / 32]
+  float* s;        // [R, K / 32]
+  int K;           // multiple of 32
+};
+using QuantizeFn = void (*)(const QuantizeArgs& args, int r0, int r1);
+
+enum class RopePairing : uint8_t {
+  kAdjacent,  // pairs (2i, 2i + 1): llama family in GGUF order
+  kHalves,    // pairs (i, i + D/2): Hugging Face order
+};
+
+// Rotary embedding (arXiv 2104.09864): pair i of a head at position p turns by p * theta_i. `cos`/`sin` hold positions
+// 0 .. P-1; a negative position turns the other way.
+struct RopeArgs {
+  const float* x;            // [R, heads, D], row stride ldx
+  int ldx;
+  float* out;                // [R, heads, D], row stride ldo; may equal x
+  int ldo;
+  int heads, D;
+  const float* cos;          // [P, D / 2]
+  const float* sin;          // [P, D / 2]
+  const int32_t* positions;  // [R], |p| < P
+  RopePairing pairing;
+};
+using RopeFn = void (*)(const RopeArgs& args, int r0, int r1);
+
+// Writes K (already rotated) and V of new rows into their pool blocks in the layout of attend.h.
+struct KvStoreArgs {
+  const float* k;  // [R, G, D], row stride ldk
+  int ldk;
+  const float* v;  // [R, G, D], row stride ldv
+  int ldv;
+  int G, D;
+  KvType kv;
+  std::byte* kBase;        // K of this layer, kv head 0, block 0
+  std::byte* vBase;        // V of this layer, kv head 0, block 0
+  size_t headStride;       // bytes from one kv head to the next
+  size_t blockStride;      // bytes from one block to the next
+  const int32_t* block;    // [R]
+  const int32_t* slot;     // [R] row inside the block, 0 .. 15
+};
+using KvStoreFn = void (*)(const KvStoreArgs& args, int r0, int r1);
+
+// SwiGLU (arXiv 2002.05202): out = silu(gate) * up.
+struct SwigluArgs {
+  const float* gate;  // [R, F]
+  const float* up;    // [R, F]
+  float* out;         // [R, F]; may equal gate
+  int F;
+};
+using SwigluFn = void (*)(const SwigluArgs& args, int r0, int r1);
+
+}  // namespace baton

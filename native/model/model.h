@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Immutable config and weights by role, as views into the mapped file. A family is data: it names its tensors and says
+// how they are used; the layer in engine/ asks the config, never which family it is.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "kernels/rows.h"
+#include "model/formats/gguf.h"
+
+namespace baton {
+
+struct ModelConfig {
+  std::string family;
+  int layers;         // L
+  int hidden;         // M
+  int heads;          // H
+  int kvHeads;        // G
+  int headDim;        // D
+  int ffn;            // F
+  int vocab;          // V
+  int contextLength;  // most positions of a frame
+  float ropeTheta;
+  float normEpsilon;
+  RopePairing ropePairing;
+};
+
+// A weight matrix [rows, cols] (out, in) in its file format; a view.
+struct Weight {
+  const void* data = nullptr;
+  DType type = DType::kF32;
+  int rows = 0;
+  int cols = 0;
+};
+
+struct LayerWeights {
+  const float* attnNorm;  // [M]
+  Weight q;               // [H * D, M]
+  Weight k;               // [G * D, M]
+  Weight v;               // [G * D, M]
+  Weight o;               // [M, H * D]
+  const float* ffnNorm;   // [M]
+  Weight gate;            // [F, M]
+  Weight up;              // [F, M]
+  Weight down;            // [M, F]
+};
+
+class Model {
+ public:
+  // Maps and checks a file. `cancel` is polled between tensors: nonzero gives Error(ABORTED).
+  // Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED, OUT_OF_MEMORY (file larger than the memory this process may take).
+  static std::shared_ptr<const Model> load(const std::string& path, const std::atomic<int32_t>& cancel);
+
+  ModelConfig config;
+  Weight embedding;  // [V, M]
+  Weight output;     // [V, M]; equals embedding when tied
+  const float* outputNorm;  // [M]
+  std::vector<LayerWeights> layers;
+  int64_t parameters = 0;
+  int64_t weightBytes = 0;
+  std::string weightType;   // most frequent type by bytes
+  std::string contentHash;  // SHA-256, hex: header and sampled pages of every tensor
+
+  const GgufFile& file() const { return *file_; }
+
+ private:
+  std::unique_ptr<GgufFile> file_;  // owns the mapping that all views point into
+};
+
+}  // namespace baton

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between TypeScript and the addon: every value that crosses it, and nothing else.
+//
+// TypeScript validates and explains; the addon re-checks only what protects memory. Handles are opaque and
+// type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
+// the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
+
+declare const modelTag: unique symbol;
+declare const segmentTag: unique symbol;
+
+/** A loaded model with its cache pool and its engine thread. */
+export interface ModelHandle {
+  readonly [modelTag]: true;
+}
+
+/** An append-only run of rows whose KV lives in the pool of one model. */
+export interface SegmentHandle {
+  readonly [segmentTag]: true;
+}
+
+export type SegmentKind = "prompt" | "input" | "output";
+export type KvType = "f32" | "f16" | "bf16";
+export type IsaName = "scalar" | "avx2" | "avx512";
+
+export interface NativeModelOptions {
+  /** Worker threads of the engine, at least 1. */
+  threads: number;
+  /** Byte budget of the KV pool. */
+  cacheBytes: number;
+  /** Number format of stored K and V. */
+  kvType: KvType;
+  /** `int8`: activations of quantised weights are quantised per block of 32; `float32`: weights are dequantised. */
+  activations: "int8" | "float32";
+  /** Same bits whatever the batch, the chunking and the thread count. */
+  batchInvariant: boolean;
+  /** Most rows of one forward; longer prefills are cut into chunks of this size. */
+  maxBatchRows: number;
+}
+
+/** A GGUF metadata value. Arrays of numbers arrive as number[] (bigint beyond 2^53), arrays of strings as string[]. */
+export type MetadataValue = string | number | bigint | boolean | MetadataValue[];
+
+export interface TensorInfo {
+  name: string;
+  /** GGUF type name: F32, F16, BF16, Q8_0, Q4_0, Q4_1. */
+  type: string;
+  /** Row-major shape, slowest dimension first: a weight is [out, in]. */
+  shape: number[];
+  bytes: number;
+}
+
+export interface ModelFileInfo {
+  format: "gguf";
+  version: number;
+  fileBytes: number;
+  metadata: Record<string, MetadataValue>;
+  tensors: TensorInfo[];
+}
+
+export interface ModelInfo {
+  family: string;
+  layers: number;
+  /** Model width M. */
+  hidden: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  ffn: number;
+  vocab: number;
+  /** Most positions of a frame, as trained. */
+  contextLength: number;
+  ropeTheta: number;
+  normEpsilon: number;
+  parameters: number;
+  weightBytes: number;
+  /** Most frequent weight type by bytes, e.g. "Q4_1". */
+  weightType: string;
+  /** SHA-256, hex, over the header and sampled pages of every tensor. */
+  contentHash: string;
+  kvType: KvType;
+  kvBytesPerRow: number;
+  blockRows: number;
+  blockBytes: number;
+  threads: number;
+  isa: IsaName;
+}
+
+export interface CacheStats {
+  budgetBytes: number;
+  usedBytes: number;
+  peakBytes: number;
+  freeBytes: number;
+  blockBytes: number;
+  blockRows: number;
+  blocksUsed: number;
+  blocksTotal: number;
+  segments: number;
+}
+
+export interface SegmentRead {
+  segment: SegmentHandle;
+  /** Rows of it that are read: its first `rows` rows. */
+  rows: number;
+  /** Reader's position minus writer's position of the same row. */
+  shift: number;
+}
+
+export interface SegmentSpec {
+  kind: SegmentKind;
+  /** Position of the segment's row 0 in its own frame (negative for a prompt). */
+  start: number;
+  /** What its rows read besides themselves, in view order. */
+  reads: SegmentRead[];
+}
+
+export interface SegmentInfo {
+  rows: number;
+  blocks: number;
+  bytes: number;
+  closed: boolean;
+  /** SHA-256, hex: model, KV format, frame and content of all rows written so far. */
+  identity: string;
+}
+
+/** Rows to append to one segment: token ids, or embedding rows [count, hidden] in row-major order. */
+export interface Append {
+  segment: SegmentHandle;
+  tokens?: Int32Array;
+  rows?: Float32Array;
+}
+
+export interface SamplerOptions {
+  /** 0 is greedy. */
+  temperature: number;
+  /** 0 switches it off. */
+  topK: number;
+  /** 1 switches it off. */
+  topP: number;
+  /** 0 switches it off. */
+  minP: number;
+  /** 1 switches it off. Applied to tokens of this output so far. */
+  repetitionPenalty: number;
+  seed: number;
+}
+
+export interface GenerateSpec {
+  sampler: SamplerOptions;
+  /** Token ids that end the output; none of them becomes a row. */
+  closers: Int32Array;
+  /** UTF-8 stop strings. */
+  stops: Uint8Array[];
+  /** At least 1. */
+  maxTokens: number;
+}
+
+/**
+ * Appends in order (later ones may read earlier ones), then, on the last one's segment, generation. With generation
+ * the last append may hold no rows (a stage with own inputs and no opener): the first token is then sampled from the
+ * logits of the last row that the job computes.
+ */
+export interface NativeJob {
+  appends: Append[];
+  generate?: GenerateSpec;
+  /** Rows of logits to hand out: of the last appended row, or of every appended row. */
+  logits: "none" | "last" | "all";
+}
+
+export interface JobStats {
+  /** Rows that went through a forward for this job. */
+  rowsComputed: number;
+  /** Tokens generated, closers and dropped ones not counted. */
+  tokens: number;
+  /** Milliseconds from submit to the first sampled token (or to the last append, without generation). */
+  firstTokenMs: number;
+  /** Milliseconds from submit to done. */
+  totalMs: number;
+  /** Milliseconds spent waiting before the first forward. */
+  queueMs: number;
+}
+
+export type NativeEvent =
+  | { job: number; type: "progress"; done: number; total: number }
+  | { job: number; type: "tokens"; ids: Int32Array }
+  | { job: number; type: "logits"; rows: number; data: Float32Array }
+  | {
+      job: number;
+      type: "done";
+      /** appended: no generation was asked for; closed: a closer; stop: a stop string; length: maxTokens. */
+      reason: "appended" | "closed" | "stop" | "length";
+      /** Last generated token that is not a row yet, or -1. */
+      pending: number;
+      /** Bytes of text before a stop string inside its first token (empty otherwise). */
+      tail: Uint8Array;
+      stats: JobStats;
+    }
+  | { job: number; type: "failed"; code: string; message: string; facts: Record<string, string | number> };
+
+export interface KernelReport {
+  op: string;
+  /** Instruction set whose kernel was selected. */
+  isa: IsaName;
+  /** Largest relative error against the scalar reference on the self-test data. */
+  error: number;
+  ok: boolean;
+}
+
+export interface DoctorReport {
+  cpu: string;
+  /** What CPU and OS allow, e.g. ["avx2", "fma", "avx512f", ...]. */
+  features: string[];
+  isa: IsaName;
+  isaCap: string | null;
+  threads: number;
+  kernels: KernelReport[];
+}
+
+/** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */
+export interface NativeBinding {
+  readonly apiVersion: number;
+  doctor(): DoctorReport;
+  /** Threads that CPU, affinity and cgroup quota allow. */
+  availableThreads(): number;
+  /** Bytes of memory that this process may still take (cgroup limit respected). */
+  availableMemory(): number;
+  /** Parses the header only. */
+  readModelFile(path: string): ModelFileInfo;
+  /**
+   * Maps, checks and prepares a model off the main thread. `cancel[0] !== 0` (Atomics.store) stops it.
+   * `onEvents` receives coalesced batches in order, for as long as the model is open.
+   */
+  openModel(
+    path: string,
+    options: NativeModelOptions,
+    cancel: Int32Array,
+    onEvents: (events: NativeEvent[]) => void,
+  ): Promise<ModelHandle>;
+  modelInfo(model: ModelHandle): ModelInfo;
+  /** Bytes of every token's text, concatenated; token t is bytes[offsets[t] .. offsets[t + 1]). For stop strings. */
+  setVocabulary(model: ModelHandle, bytes: Uint8Array, offsets: Uint32Array): void;
+  cacheStats(model: ModelHandle): CacheStats;
+  createSegment(model: ModelHandle, spec: SegmentSpec): SegmentHandle;
+  segmentInfo(segment: SegmentHandle): SegmentInfo;
+  /** No more rows; what it read is let go. Idempotent. */
+  closeSegment(segment: SegmentHandle): void;
+  /** Gives up this handle; the blocks go when no open reader or running job holds them. Idempotent. */
+  releaseSegment(segment: SegmentHandle): void;
+  /** Queues a job; its events carry the returned id. */
+  submit(model: ModelHandle, job: NativeJob): number;
+  /** The job fails with code ABORTED within one layer's time. Unknown or finished ids are ignored. */
+  cancelJob(model: ModelHandle, job: number): void;
+  /** Fails running jobs with code CLOSED, stops the engine thread, unmaps. Idempotent. */
+  closeModel(model: ModelHandle): Promise<void>;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finds the compiled addon and makes its errors typed. Order: the path in BATON_ADDON (then nothing else is tried),
+// the local build of this checkout, the installed platform package. Nothing is downloaded or compiled here, and a
+// failure lists every place that was tried with the reason.
+
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { errorFromCode, NativeLoadError } from "../errors.js";
+import type { ErrorFacts } from "../errors.js";
+import type { NativeBinding } from "./types.js";
+
+/** Version of the seam in types.ts that this code was written for. */
+export const nativeApiVersion = 1;
+
+const packageName = "baton-lm";
+
+/** One place to look: what it is called in messages, and the file or module to require. */
+export interface AddonCandidate {
+  label: string;
+  /** Absolute path or package name. */
+  request: string;
+  /** A file that must exist (a package is resolved instead). */
+  file: boolean;
+}
+
+type Require = (request: string) => unknown;
+
+/** e.g. "linux-x64-gnu": platform, architecture, and on Linux the C library. */
+export function platformTag(): string {
+  const base = `${process.platform}-${process.arch}`;
+  return process.platform === "linux" ? `${base}-${isMusl() ? "musl" : "gnu"}` : base;
+}
+
+function isMusl(): boolean {
+  try {
+    return readFileSync("/proc/self/maps", "latin1").includes("/ld-musl-");
+  } catch {
+    return false; // no /proc: glibc is by far the likelier
+  }
+}
+
+/** The folder of this package's package.json, found by walking up from this file. */
+export function packageRoot(from: string = dirname(fileURLToPath(import.meta.url))): string | null {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const manifest = join(folder, "package.json");
+    if (existsSync(manifest)) {
+      const { name } = JSON.parse(readFileSync(manifest, "utf8")) as { name?: unknown };
+      if (name === packageName) return folder;
+    }
+    if (dirname(folder) === folder) return null;
+  }
+}
+
+export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): AddonCandidate[] {
+  const asked = environment["BATON_ADDON"];
+  if (asked !== undefined && asked !== "") {
+    return [{ label: "BATON_ADDON", request: asked, file: true }];
+  }
+  const candidates: AddonCandidate[] = [];
+  const root = packageRoot();
+  if (root !== null) {
+    const request = join(root, "build", "Release", "baton.node");
+    candidates.push({ label: "local build", request, file: true });
+  }
+  candidates.push({ label: "platform package", request: `@${packageName}/${platformTag()}`, file: false });
+  return candidates;
+}
+
+/** Loads the first candidate that works; throws NativeLoadError naming all of them when none does. */
+export function loadAddon(candidates: readonly AddonCandidate[], require: Require): NativeBinding {
+  const tried: string[] = [];
+  for (const candidate of candidates) {
+    const { request } = candidate;
+    const place = `${candidate.label} ${request}`;
+    if (candidate.file && !existsSync(request)) {
+      tried.push(`${place}: no such file`);
+      continue;
+    }
+    try {
+      const binding = require(request) as Partial<NativeBinding>;
+      if (binding.apiVersion === nativeApiVersion) return binding as NativeBinding;
+      tried.push(`${place}: has interface version ${String(binding.apiVersion)}, this package needs ${nativeApiVersion}`);
+    } catch (error) {
+      tried.push(`${place}: ${firstLine(error)}`);
+    }
+  }
+  throw new NativeLoadError(
+    `The compiled addon could not be loaded on ${platformTag()} (Node ${process.version}). Tried: ${tried.join("; ")}. ` +
+      `Install with optional dependencies (npm install --include=optional ${packageName}), ` +
+      `or compile it here with "npx baton build" (in a checkout: "npm run build").`,
+    { facts: { tried, platform: platformTag(), node: process.version } },
+  );
+}
+
+function firstLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split("\n", 1)[0] ?? message;
+}
+
+/** What the addon throws or rejects with. */
+interface NativeFailure {
+  code: string;
+  message: string;
+  facts: ErrorFacts;
+}
+
+function isNativeFailure(error: unknown): error is NativeFailure {
+  if (typeof error !== "object" || error === null) return false;
+  const { code, facts } = error as Record<string, unknown>;
+  return typeof code === "string" && typeof facts === "object" && facts !== null;
+}
+
+/** The typed error for whatever the addon threw; anything that is not the addon's own passes unchanged. */
+export function typedError(error: unknown): unknown {
+  if (!isNativeFailure(error)) return error;
+  return errorFromCode(error.code, error.message, { facts: error.facts });
+}
+
+type AnyFunction = (...args: unknown[]) => unknown;
+
+function typed(call: AnyFunction): AnyFunction {
+  return (...args) => {
+    try {
+      const value = call(...args);
+      if (!(value instanceof Promise)) return value;
+      return value.catch((error: unknown) => {
+        throw typedError(error);
+      });
+    } catch (error) {
+      throw typedError(error);
+    }
+  };
+}
+
+/** The same binding with every thrown or rejected native error turned into its class. */
+export function withTypedErrors(binding: NativeBinding): NativeBinding {
+  const wrapped: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(binding)) {
+    wrapped[name] = typeof value === "function" ? typed(value as AnyFunction) : value;
+  }
+  return wrapped as unknown as NativeBinding;
+}
+
+let loaded: NativeBinding | null = null;
+
+/** The addon of this environment (each worker thread has its own). Throws NativeLoadError. */
+export function loadNative(): NativeBinding {
+  loaded ??= withTypedErrors(loadAddon(addonCandidates(), createRequire(import.meta.url)));
+  return loaded;
+}

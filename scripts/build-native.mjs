@@ -1,0 +1,136 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+// Builds the native part with CMake and puts baton.node into build/Release. Incremental; needs CMake, a C++20
+// compiler and ninja or make, and downloads nothing. Works in the checkout and in the published package.
+//
+//   build-native.mjs [--config Release|Debug] [--out DIR] [--tests] [--sanitize LIST] [--werror] [--cxx COMPILER]
+import { spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { entry, root, Stop, say, withLock } from "./lib/run.mjs";
+import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./lib/tools.mjs";
+
+/**
+ * @typedef {object} NativeBuild
+ * @property {string} [config] CMake build type
+ * @property {boolean} [tests] also the unit tests
+ * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
+ * @property {boolean} [werror]
+ * @property {string} [cxx] compiler; default: CXX, else what CMake finds
+ */
+
+/** One work folder per platform, compiler and kind of build. build/ itself belongs to node-gyp. */
+function workFolder({ config = "Release", sanitize, cxx }) {
+  const compiler = cxx ?? process.env.CXX?.trim();
+  const parts = [process.platform, process.arch, config.toLowerCase()];
+  if (compiler) parts.push(path.basename(compiler.split(/\s+/)[0]).replace(/\W/g, "-"));
+  if (sanitize) parts.push(sanitize.replace(/\W/g, "-"));
+  return path.join(root, "build-cmake", parts.join("-"));
+}
+
+function cmakeArguments(build) {
+  const { config = "Release", tests = false, sanitize, werror = false, cxx } = build;
+  const compiler = cxx ?? process.env.CXX?.trim();
+  const list = [`-DCMAKE_BUILD_TYPE=${config}`, `-DNODE_EXECUTABLE=${process.execPath}`];
+  list.push(`-DBATON_TESTS=${tests ? "ON" : "OFF"}`);
+  if (compiler) list.push(`-DCMAKE_CXX_COMPILER=${compiler}`);
+  if (sanitize) {
+    list.push(`-DBATON_SANITIZE=${sanitize}`, "-DBATON_ADDON=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1");
+  }
+  if (werror) list.push("-DBATON_WERROR=ON");
+  return [...list, ...(process.env.BATON_CMAKE_ARGS ?? "").split(/\s+/).filter(Boolean)];
+}
+
+/** Output streams when somebody waits at a terminal or `verbose` is set, and otherwise shows on failure only. */
+function runCMake(cmake, args) {
+  const done = spawnSync(cmake, args, { cwd: root, encoding: "utf8", maxBuffer: 256 << 20 });
+  if (done.error) throw new Stop(`cannot start ${cmake}: ${done.error.message}`);
+  if (done.status === 0) return done.stdout;
+  process.stderr.write(done.stdout + done.stderr);
+  throw new Stop(`the native build failed (${cmake} ${args.slice(0, 2).join(" ")}); the compiler's messages are above`);
+}
+
+function configure(cmake, work, args) {
+  const stamp = path.join(work, "baton-arguments.json");
+  const wanted = JSON.stringify(args);
+  if (existsSync(path.join(work, "CMakeCache.txt")) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) {
+    return;
+  }
+  requireCompiler();
+  const generator = existsSync(path.join(work, "CMakeCache.txt")) ? [] : ["-G", requireBuildTool()];
+  runCMake(cmake, ["-S", root, "-B", work, ...generator, ...args]);
+  writeFileSync(stamp, wanted);
+}
+
+/** Renamed into place: a process that runs the old addon keeps its file. */
+function install(file, folder) {
+  const target = path.join(folder, path.basename(file));
+  const from = statSync(file);
+  if (existsSync(target)) {
+    const there = statSync(target);
+    if (there.size === from.size && there.mtimeMs >= from.mtimeMs) return target;
+  }
+  mkdirSync(folder, { recursive: true });
+  const part = `${target}.${process.pid}.part`;
+  copyFileSync(file, part);
+  renameSync(part, target);
+  return target;
+}
+
+/**
+ * @param {NativeBuild & { out?: string }} build
+ * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined }>} what was built
+ */
+export async function buildNative(build) {
+  requireNode();
+  const cmake = requireCMake();
+  const work = workFolder(build);
+  return withLock(`${work}.lock`, () => {
+    const fresh = !existsSync(path.join(work, "CMakeCache.txt"));
+    const begin = Date.now();
+    if (fresh) say(`building the native part with CMake in ${path.relative(root, work)} (the first time takes minutes)`);
+    configure(cmake, work, cmakeArguments(build));
+    const jobs = String(os.availableParallelism());
+    const output = runCMake(cmake, ["--build", work, "--config", build.config ?? "Release", "--parallel", jobs]);
+    if (fresh || /Linking|Building/.test(output)) {
+      say(`native build done in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+    }
+    const addon = path.join(work, "baton.node");
+    const tests = path.join(work, "baton_tests");
+    const out = build.out ?? path.join(root, "build", build.config ?? "Release");
+    return {
+      work,
+      addon: existsSync(addon) && !build.sanitize ? install(addon, out) : undefined,
+      tests: build.tests && existsSync(tests) ? tests : undefined,
+    };
+  });
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await entry(async () => {
+    const { values } = parseArgs({
+      options: {
+        config: { type: "string" },
+        out: { type: "string" },
+        tests: { type: "boolean" },
+        sanitize: { type: "string" },
+        werror: { type: "boolean" },
+        cxx: { type: "string" },
+      },
+    });
+    const built = await buildNative(values.out ? { ...values, out: path.resolve(values.out) } : values);
+    say(`built ${[built.addon, built.tests].filter(Boolean).join(" and ") || built.work}`);
+  });
+}

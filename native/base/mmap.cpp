@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The descriptor is closed as soon as the mapping stands; the mapping keeps the file alive, also when it is unlinked.
+#include "base/mmap.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+
+namespace baton {
+namespace {
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+[[noreturn]] void refuse(const char* code, const std::string& path, const std::string& why,
+                         const char* remedy) {
+  throw Error(code, "File " + path + ": " + why + ". " + remedy, {{"path", path}, {"reason", why}});
+}
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+}  // namespace
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile MappedFile::open(const std::string& path) {
+  // Non-blocking, so that a FIFO is refused below and not waited for.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) {
+    refuse(code::kIo, path, "cannot be opened: " + reason(errno),
+           "Check the path and its permissions.");
+  }
+  struct stat status;
+  if (::fstat(file.fd, &status) != 0) {
+    refuse(code::kIo, path, "has no readable status: " + reason(errno), "Check the file system.");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    refuse(code::kIo, path, S_ISDIR(status.st_mode) ? "is a directory" : "is no regular file",
+           "Give the path of a file.");
+  }
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return {};
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (data == MAP_FAILED) {
+    const int error = errno;
+    refuse(error == ENOMEM ? code::kOutOfMemory : code::kIo, path,
+           "cannot be mapped (" + std::to_string(size) + " bytes): " + reason(error),
+           "Check the address space limit of the process and the file system.");
+  }
+  return MappedFile({static_cast<const std::byte*>(data), size});
+}
+
+}  // namespace baton

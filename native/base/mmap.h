@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// A read-only mapping of a whole file. Pages come from the file on first touch and can be dropped by the system at any
+// time, so a mapped model costs no private memory. The file must keep its size while it is mapped: a page beyond a new
+// end raises SIGBUS, as for every mapping.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace baton {
+
+class MappedFile {
+ public:
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  // Errors: IO (cannot be opened, no regular file, cannot be mapped), OUT_OF_MEMORY (no address space).
+  // An empty file maps to no bytes.
+  static MappedFile open(const std::string& path);
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace baton

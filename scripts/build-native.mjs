@@ -32,11 +32,12 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  */
 
 /** One work folder per platform, compiler and kind of build. build/ itself belongs to node-gyp. */
-function workFolder({ config = "Release", sanitize, cxx }) {
+export function workFolder({ config = "Release", sanitize, werror, cxx } = {}) {
   const compiler = cxx ?? process.env.CXX?.trim();
   const parts = [process.platform, process.arch, config.toLowerCase()];
   if (compiler) parts.push(path.basename(compiler.split(/\s+/)[0]).replace(/\W/g, "-"));
   if (sanitize) parts.push(sanitize.replace(/\W/g, "-"));
+  if (werror) parts.push("werror");
   return path.join(root, "build-cmake", parts.join("-"));
 }
 
@@ -53,19 +54,25 @@ function cmakeArguments(build) {
   return [...list, ...(process.env.BATON_CMAKE_ARGS ?? "").split(/\s+/).filter(Boolean)];
 }
 
-/** Output streams when somebody waits at a terminal or `verbose` is set, and otherwise shows on failure only. */
+/** Shows its output on failure only. */
 function runCMake(cmake, args) {
   const done = spawnSync(cmake, args, { cwd: root, encoding: "utf8", maxBuffer: 256 << 20 });
   if (done.error) throw new Stop(`cannot start ${cmake}: ${done.error.message}`);
   if (done.status === 0) return done.stdout;
   process.stderr.write(done.stdout + done.stderr);
-  throw new Stop(`the native build failed (${cmake} ${args.slice(0, 2).join(" ")}); the compiler's messages are above`);
+  throw new Stop(
+    `the native build failed (${cmake} ${args.slice(0, 2).join(" ")}); the compiler's messages are above`,
+  );
 }
 
 function configure(cmake, work, args) {
   const stamp = path.join(work, "baton-arguments.json");
   const wanted = JSON.stringify(args);
-  if (existsSync(path.join(work, "CMakeCache.txt")) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) {
+  if (
+    existsSync(path.join(work, "CMakeCache.txt")) &&
+    existsSync(stamp) &&
+    readFileSync(stamp, "utf8") === wanted
+  ) {
     return;
   }
   requireCompiler();
@@ -100,19 +107,30 @@ export async function buildNative(build) {
   return withLock(`${work}.lock`, () => {
     const fresh = !existsSync(path.join(work, "CMakeCache.txt"));
     const begin = Date.now();
-    if (fresh) say(`building the native part with CMake in ${path.relative(root, work)} (the first time takes minutes)`);
+    if (fresh)
+      say(
+        `building the native part with CMake in ${path.relative(root, work)} (the first time takes minutes)`,
+      );
     configure(cmake, work, cmakeArguments(build));
     const jobs = String(os.availableParallelism());
-    const output = runCMake(cmake, ["--build", work, "--config", build.config ?? "Release", "--parallel", jobs]);
+    const output = runCMake(cmake, [
+      "--build",
+      work,
+      "--config",
+      build.config ?? "Release",
+      "--parallel",
+      jobs,
+    ]);
     if (fresh || /Linking|Building/.test(output)) {
       say(`native build done in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
     }
     const addon = path.join(work, "baton.node");
     const tests = path.join(work, "baton_tests");
     const out = build.out ?? path.join(root, "build", build.config ?? "Release");
+    const wanted = existsSync(addon) && !build.sanitize && (!build.werror || build.out);
     return {
       work,
-      addon: existsSync(addon) && !build.sanitize ? install(addon, out) : undefined,
+      addon: wanted ? install(addon, out) : undefined,
       tests: build.tests && existsSync(tests) ? tests : undefined,
     };
   });

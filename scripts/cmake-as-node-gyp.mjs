@@ -9,7 +9,9 @@ await entry(async () => {
   const args = process.argv.slice(2);
   const arch = args.find((text) => text.startsWith("--arch="))?.slice("--arch=".length);
   if (arch && arch !== process.arch) {
-    throw new Stop(`a prebuild for ${arch} cannot be made on ${process.arch}: run this on a ${arch} machine.`);
+    throw new Stop(
+      `a prebuild for ${arch} cannot be made on ${process.arch}: run this on a ${arch} machine.`,
+    );
   }
   const { addon } = await buildNative({ config: args.includes("--debug") ? "Debug" : "Release" });
   if (!addon) throw new Stop("the build made no baton.node: native/binding is missing from the sources.");

@@ -36,7 +36,11 @@ export async function ensureModules() {
 export async function ensureTypeScript() {
   await withLock(path.join(root, "build-cmake/tsc.lock"), () => {
     if (!existsSync(path.join(root, "dist/index.js"))) say("compiling TypeScript");
-    quietly(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"]);
+    quietly(process.execPath, [
+      path.join(root, "node_modules/typescript/bin/tsc"),
+      "-p",
+      "tsconfig.build.json",
+    ]);
   });
 }
 

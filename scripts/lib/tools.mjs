@@ -25,7 +25,8 @@ export function requireNode() {
 }
 
 function remedy(packages) {
-  if (process.platform === "darwin") return "install the Xcode command line tools and `brew install cmake ninja`";
+  if (process.platform === "darwin")
+    return "install the Xcode command line tools and `brew install cmake ninja`";
   return `on Debian or Ubuntu run \`apt-get install ${packages}\``;
 }
 
@@ -45,7 +46,9 @@ export function requireCompiler() {
   const named = process.env.CXX?.trim().split(/\s+/)[0];
   if (named) {
     if (versionLine(named) !== undefined) return named;
-    throw new Stop(`The C++ compiler ${named} (from CXX) does not start: correct CXX, or unset it to use g++ or clang++.`);
+    throw new Stop(
+      `The C++ compiler ${named} (from CXX) does not start: correct CXX, or unset it to use g++ or clang++.`,
+    );
   }
   if (["c++", "g++", "clang++"].some((name) => versionLine(name) !== undefined)) return undefined;
   throw new Stop(`A C++20 compiler is missing (g++ 12 or clang 15 or newer): ${remedy("g++")}.`);

@@ -4,7 +4,8 @@
 // {"done": count}. A reader that misses the last line knows that the process died, and in which
 // test.
 //
-//   baton_tests [--list] [FILTER...]     a test runs when its name contains one of the filters
+//   baton_tests [--list] [FILTER...]     a test runs when its file's path or its name contains one
+//   of the filters
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

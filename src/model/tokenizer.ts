@@ -2,7 +2,13 @@
 // Text and token ids. One law: nothing is added. No BOS, no space, no newline; what a caller wants in front of a
 // segment it puts there itself (`addBos`, `bosId` say what the model was trained with).
 
+import { Tokenizer as BpeEncoder } from "@huggingface/tokenizers";
+import { ModelFormatError, TokenizerUnsupportedError } from "../errors.js";
 import type { MetadataValue } from "../native/types.js";
+import { ByteStream, buildTokenBytes, decodeBytes, gatherBytes, tokenType } from "./byte-level.js";
+import type { Definition } from "./tokenizer-definition.js";
+import { definitionFromGguf, definitionFromJson } from "./tokenizer-definition.js";
+import { readBoolean, readString, readTokenId } from "./vocabulary.js";
 
 export interface EncodeOptions {
   /**
@@ -54,8 +60,147 @@ export interface Tokenizer {
   specialId(text: string): number | null;
 }
 
+/** End-of-text and end-of-turn tokens by the names that model families give them. */
+const closerNames: readonly string[] = [
+  "<|endoftext|>",
+  "<|end_of_text|>",
+  "<|im_end|>",
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<|eot|>",
+  "<|end|>",
+  "<|return|>",
+  "<end_of_turn>",
+  "<|END_OF_TURN_TOKEN|>",
+  "<｜end▁of▁sentence｜>",
+  "</s>",
+];
+
+const isSilent = (type: number | undefined) => type === tokenType.control || type === tokenType.unknown;
+
+/** Cuts text at the longest special token that starts at the leftmost place. */
+function specialPattern(specials: Iterable<string>): RegExp | null {
+  const longestFirst = [...specials].filter((text) => text !== "").sort((a, b) => b.length - a.length);
+  if (longestFirst.length === 0) return null;
+  const escaped = longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  return new RegExp(escaped.join("|"), "g");
+}
+
+class GgufTokenizer implements Tokenizer {
+  readonly size: number;
+  readonly preTokenizer: string;
+  readonly bosId: number | null;
+  readonly addBos: boolean;
+  readonly closers: readonly number[];
+
+  private readonly definition: Definition;
+  /** Control and unknown tokens, by text. */
+  private readonly silent = new Map<string, number>();
+  private readonly userDefined = new Map<string, number>();
+  private encoder: BpeEncoder | null = null;
+  private specialSplit: RegExp | null | undefined;
+  private table: TokenBytes | null = null;
+  private newline: number | null | undefined;
+
+  constructor(definition: Definition, metadata: Readonly<Record<string, MetadataValue>>) {
+    this.definition = definition;
+    this.size = definition.tokens.length;
+    this.preTokenizer = definition.preName;
+    for (let id = 0; id < this.size; id++) {
+      const type = definition.types[id];
+      if (isSilent(type)) this.silent.set(definition.tokens[id] as string, id);
+      else if (type === tokenType.userDefined) this.userDefined.set(definition.tokens[id] as string, id);
+    }
+    this.bosId = readTokenId(metadata, "tokenizer.ggml.bos_token_id", this.size);
+    const addBos = readBoolean(metadata, "tokenizer.ggml.add_bos_token") ?? definition.addBos;
+    this.addBos = addBos && this.bosId !== null;
+    const named = closerNames.map((name) => this.silent.get(name) ?? null);
+    const keys = ["eos_token_id", "eot_token_id", "eom_token_id"];
+    const stated = keys.map((key) => readTokenId(metadata, `tokenizer.ggml.${key}`, this.size));
+    this.closers = [...new Set([...stated, ...named])].filter((id) => id !== null);
+  }
+
+  get newlineId(): number | null {
+    if (this.newline === undefined) {
+      const ids = this.encodePlain("\n");
+      this.newline = ids.length === 1 ? (ids[0] as number) : null;
+    }
+    return this.newline;
+  }
+
+  encode(text: string, options: EncodeOptions): Int32Array {
+    return Int32Array.from(options.specials ? this.encodeWithSpecials(text) : this.encodePlain(text));
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    return decodeBytes(gatherBytes(this.tokenBytes(), ids));
+  }
+
+  tokenBytes(): TokenBytes {
+    this.table ??= buildTokenBytes(this.definition.tokens, this.definition.types);
+    return this.table;
+  }
+
+  stream(): TokenStream {
+    return new ByteStream(this.tokenBytes());
+  }
+
+  tokenName(id: number): string {
+    return this.definition.tokens[id] ?? `(no token ${id})`;
+  }
+
+  specialId(text: string): number | null {
+    return this.silent.get(text) ?? this.userDefined.get(text) ?? null;
+  }
+
+  private encodePlain(text: string): number[] {
+    if (text === "") return [];
+    this.encoder ??= buildEncoder(this.definition);
+    return this.encoder.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  private encodeWithSpecials(text: string): number[] {
+    if (this.specialSplit === undefined) this.specialSplit = specialPattern(this.silent.keys());
+    if (this.specialSplit === null) return this.encodePlain(text);
+    const ids: number[] = [];
+    let from = 0;
+    for (const match of text.matchAll(this.specialSplit)) {
+      for (const id of this.encodePlain(text.slice(from, match.index))) ids.push(id);
+      ids.push(this.silent.get(match[0]) as number);
+      from = match.index + match[0].length;
+    }
+    for (const id of this.encodePlain(text.slice(from))) ids.push(id);
+    return ids;
+  }
+}
+
+function buildEncoder(definition: Definition): BpeEncoder {
+  const json = definition.build();
+  try {
+    return new BpeEncoder(json, {});
+  } catch (cause) {
+    throw new TokenizerUnsupportedError(
+      `The tokenizer (${definition.preName}) cannot be built: ${cause instanceof Error ? cause.message : cause}. ` +
+        "Use a model with a byte-level BPE tokenizer.",
+      { facts: { pre: definition.preName }, cause },
+    );
+  }
+}
+
 /**
  * Rebuilds the tokenizer of a GGUF file from its metadata. Cheap: the merge table is built at the first `encode`.
- * Throws TokenizerUnsupportedError for another kind than byte-level BPE or an unknown `tokenizer.ggml.pre`.
+ *
+ * A byte that the vocabulary has no token for is dropped, as the reference implementations do: SmolLM2 has none
+ * for six ASCII control characters (U+0004, U+0006, U+0013, U+0014, U+0016, U+001D).
+ *
+ * Throws TokenizerUnsupportedError for another kind than byte-level BPE or an unknown `tokenizer.ggml.pre`,
+ * ModelFormatError for damaged tables.
  */
-export declare function createTokenizer(metadata: Record<string, MetadataValue>): Tokenizer;
+export function createTokenizer(metadata: Readonly<Record<string, MetadataValue>>): Tokenizer {
+  const json = readString(metadata, "tokenizer.huggingface.json");
+  const definition = json === null ? definitionFromGguf(metadata) : definitionFromJson(json, metadata);
+  if (definition.tokens.length === 0) {
+    throw new ModelFormatError("The tokenizer has no tokens; convert the model to GGUF again.");
+  }
+  return new GgufTokenizer(definition, metadata);
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A segment: a run of rows written once, append-only, in a frame of its own; immutable when closed. It owns its blocks and
+// holds the segments that it reads for as long as it is open, because only then can a row of it still be written.
+//
+// Identity (method.md part 2): SHA-256 chained block by block. The head covers model content, KV format, the segment's
+// start and, in view order, identity, rows and shift of everything read; each block adds its rows' token ids (or the
+// digest of a soft row). A prefix of a segment therefore has an identity too.
+//
+// Threads: rows are appended by the engine thread; handles are closed and asked from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/hash.h"
+#include "cache/pool.h"
+
+namespace baton {
+
+enum class SegmentKind : uint8_t { kPrompt, kInput, kOutput };
+
+class Segment;
+
+// One read of a view: the first `rows` rows of `segment`, seen from a reader whose positions are the writer's plus `shift`.
+struct SegmentRead {
+  std::shared_ptr<Segment> segment;
+  int rows;
+  int shift;
+};
+
+struct SegmentSpec {
+  SegmentKind kind;
+  int start;                       // frame position of row 0
+  std::vector<SegmentRead> reads;  // in view order
+};
+
+class Segment {
+ public:
+  // `scope` names model content and KV format in identities.
+  Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope);
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  SegmentKind kind() const { return spec_.kind; }
+  int start() const { return spec_.start; }
+
+  int rows() const;
+  bool closed() const;
+  size_t blockCount() const;
+
+  // Copy of the reads, for a job that must keep them whatever happens to this handle.
+  std::vector<SegmentRead> reads() const;
+
+  // Engine thread. Makes room for `rows` rows in all; Error(CACHE_BUDGET) changes nothing. Returned pointer: blocks.
+  const int32_t* reserve(int rows);
+  const int32_t* blocks() const { return blocks_.data(); }
+
+  // Engine thread. Declares rows written: `count` token ids, or digests of soft rows.
+  void commitTokens(const int32_t* ids, int count);
+  void commitRows(const float* rows, int count, int width);
+
+  // Engine thread. Drops rows at and beyond `rows`, and blocks that hold none.
+  void truncate(int rows);
+
+  // No more rows; lets go of what it read. Idempotent.
+  void close();
+
+  // Identity of the first `rows` rows; empty while something that it reads is not fully written.
+  std::string identity(int rows) const;
+
+  // One job at a time may append. False if one already does or the segment is closed.
+  bool beginAppend();
+  void endAppend();
+  bool appending() const;
+
+  const std::shared_ptr<Pool>& pool() const { return pool_; }
+
+ private:
+  bool sealHead() const;        // needs mutex_
+  Digest chain(int rows) const;  // needs mutex_ and a sealed head
+
+  std::shared_ptr<Pool> pool_;
+  SegmentSpec spec_;
+  std::string scope_;
+  mutable std::mutex mutex_;
+  std::vector<int32_t> blocks_;
+  std::vector<int32_t> tokens_;      // token rows
+  std::vector<Digest> softRows_;     // soft rows
+  int rows_ = 0;
+  bool closed_ = false;
+  bool appending_ = false;
+  mutable bool headSealed_ = false;
+  mutable Digest head_{};
+  mutable std::vector<Digest> chained_;  // identity after each full block
+};
+
+}  // namespace baton

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job must satisfy before the engine thread sees it: everything that could make a kernel read or write outside its
+// memory, or a row read KV that is not there. TypeScript has explained friendlier errors before; these protect.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace baton {
+namespace {
+
+Error invalid(std::string message) { return Error(code::kOptionInvalid, std::move(message)); }
+
+}  // namespace
+
+std::shared_ptr<Segment> Engine::createSegment(SegmentSpec spec) {
+  const int limit = 4 * model_->config.contextLength;
+  if (std::abs(spec.start) > limit) {
+    throw Error(code::kContextLimit, "segment start " + std::to_string(spec.start) + " is beyond the context of " +
+                                         std::to_string(model_->config.contextLength) + " positions");
+  }
+  for (const SegmentRead& read : spec.reads) {
+    if (read.segment->pool() != pool_) throw invalid("a segment can only read segments of its own model");
+    if (read.rows < 0 || std::abs(read.shift) > limit) {
+      throw invalid("a read of " + std::to_string(read.rows) + " rows with shift " + std::to_string(read.shift) +
+                    " is outside the context of " + std::to_string(model_->config.contextLength) + " positions");
+    }
+  }
+  return std::make_shared<Segment>(pool_, std::move(spec), scope_);
+}
+
+uint64_t Engine::submit(Job job) {
+  if (job.appends.empty()) throw invalid("a job needs at least one append");
+  auto state = std::make_shared<JobState>();
+  for (const Append& append : job.appends) {
+    checkAppend(append);
+    state->totalRows += append.count;
+    state->reads.push_back(append.segment->reads());
+  }
+  if (job.generate) checkGenerate(*job.generate);
+  state->job = std::move(job);
+  checkReads(*state);
+  checkPositions(*state);
+
+  const std::lock_guard lock(mutex_);
+  if (stopping_) throw Error(code::kClosed, "the model is closed; load it again to run a chain");
+  if (state->job.generate) {
+    const GenerateSpec& spec = *state->job.generate;
+    if (!spec.stops.empty() && vocabulary_ == nullptr) throw invalid("stop strings need setVocabulary() first");
+    state->sampler.emplace(spec.sampler);
+    state->stops.emplace(spec.stops, vocabulary_);
+    state->generated.reserve(static_cast<size_t>(spec.maxTokens));
+  }
+  claimSegments(*state);
+  state->id = nextJob_++;
+  state->submitted = Clock::now();
+  jobs_.emplace(state->id, state);
+  queue_.push_back(state);
+  wake_.notify_one();
+  return state->id;
+}
+
+void Engine::checkAppend(const Append& append) const {
+  if (append.segment->pool() != pool_) throw invalid("a job can only append to segments of its own model");
+  if (append.count < 1) throw invalid("an append needs at least one row");
+  const ModelConfig& config = model_->config;
+  if (append.tokens.empty()) {
+    if (append.embeddings.size() != static_cast<size_t>(append.count) * static_cast<size_t>(config.hidden)) {
+      throw invalid("soft rows hold " + std::to_string(append.embeddings.size()) + " numbers, not " +
+                    std::to_string(append.count) + " x " + std::to_string(config.hidden));
+    }
+  }
+  for (const int32_t token : append.tokens) {
+    if (token < 0 || token >= config.vocab) {
+      throw invalid("token id " + std::to_string(token) + " is outside the vocabulary of " +
+                    std::to_string(config.vocab));
+    }
+  }
+}
+
+void Engine::checkGenerate(const GenerateSpec& spec) const {
+  const SamplerOptions& s = spec.sampler;
+  const auto refuse = [](const char* name, double value, const char* rule) {
+    return Error(code::kOptionInvalid, std::string(name) + " is " + std::to_string(value) + "; it must be " + rule,
+                 {{"option", std::string(name)}, {"value", value}});
+  };
+  if (!(s.temperature >= 0) || std::isinf(s.temperature)) throw refuse("temperature", s.temperature, "0 or more");
+  if (s.topK < 0) throw refuse("topK", s.topK, "0 (off) or more");
+  if (!(s.topP > 0 && s.topP <= 1)) throw refuse("topP", s.topP, "above 0 and at most 1");
+  if (!(s.minP >= 0 && s.minP <= 1)) throw refuse("minP", s.minP, "from 0 (off) to 1");
+  if (!(s.repetitionPenalty > 0) || std::isinf(s.repetitionPenalty)) {
+    throw refuse("repetitionPenalty", s.repetitionPenalty, "above 0");
+  }
+  if (spec.maxTokens < 1 || spec.maxTokens > model_->config.contextLength) {
+    throw refuse("maxTokens", spec.maxTokens, "at least 1 and within the context");
+  }
+  for (const std::string& stop : spec.stops) {
+    if (stop.empty()) throw invalid("a stop string is empty; it would stop before the first token");
+  }
+}
+
+// A read row must be written already, or by an earlier append of the same job.
+void Engine::checkReads(const JobState& job) const {
+  const auto& appends = job.job.appends;
+  for (size_t i = 0; i < appends.size(); ++i) {
+    for (const SegmentRead& read : job.reads[i]) {
+      int64_t rows = read.segment->rows();
+      bool own = false;
+      for (size_t j = 0; j < i; ++j) {
+        if (appends[j].segment != read.segment) continue;
+        rows += appends[j].count;
+        own = true;
+      }
+      if (!own && read.segment->appending()) throw invalid("a segment is read while another job still writes it");
+      if (read.rows > rows) {
+        throw invalid("a segment reads " + std::to_string(read.rows) + " rows of one that has " +
+                      std::to_string(rows));
+      }
+    }
+  }
+}
+
+// Every row's position lies in the context, and the rotary table reaches every (position - shift).
+void Engine::checkPositions(JobState& job) const {
+  const int64_t context = model_->config.contextLength;
+  const auto& appends = job.job.appends;
+  for (size_t i = 0; i < appends.size(); ++i) {
+    const Segment& segment = *appends[i].segment;
+    int64_t end = int64_t{segment.start()} + segment.rows();
+    for (size_t j = 0; j <= i; ++j) end += appends[j].segment.get() == &segment ? appends[j].count : 0;
+    if (i + 1 == appends.size() && job.job.generate) end += job.job.generate->maxTokens;
+    if (end > context) {
+      throw Error(code::kContextLimit,
+                  "rows up to position " + std::to_string(end) + " are asked for and the model's context has " +
+                      std::to_string(context) + "; shorten the inputs or lower maxTokens",
+                  {{"needed", double(end)}, {"limit", double(context)}});
+    }
+    int64_t reach = std::max<int64_t>(end, std::abs(segment.start()));
+    int64_t farthest = reach;
+    for (const SegmentRead& read : job.reads[i]) {
+      farthest = std::max(farthest, reach + std::abs(int64_t{read.shift}));
+    }
+    job.positionLimit = std::max(job.positionLimit, static_cast<int>(farthest) + 1);
+  }
+}
+
+// All or none: on refusal the segments claimed so far are let go.
+void Engine::claimSegments(JobState& job) const {
+  for (const Append& append : job.job.appends) {
+    const auto& claimed = job.claimed;
+    if (std::find(claimed.begin(), claimed.end(), append.segment) != claimed.end()) continue;
+    if (!append.segment->beginAppend()) {
+      for (const auto& segment : claimed) segment->endAppend();
+      throw invalid("a segment that is closed, or that another job still writes, cannot be appended to");
+    }
+    job.claimed.push_back(append.segment);
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "device/device.h"
+
+namespace baton {
+namespace {
+
+const char* kvTypeName(KvType type) {
+  switch (type) {
+    case KvType::kF32: return "f32";
+    case KvType::kF16: return "f16";
+    case KvType::kBF16: return "bf16";
+  }
+  return "";
+}
+
+}  // namespace
+
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<EventSink> sink)
+    : model_(std::move(model)),
+      options_(options),
+      sink_(std::move(sink)),
+      pool_(std::make_shared<Pool>(
+          KvShape{model_->config.layers, model_->config.kvHeads, model_->config.headDim, options.kvType},
+          options.cacheBytes)),
+      scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
+             (options.int8Activations ? "/int8" : "/float32")),
+      threads_(options.threads),
+      forward_(model_, cpuOps(), threads_, *pool_,
+               {options.maxBatchRows, options.int8Activations, options.batchInvariant}),
+      thread_([this] { loop(); }) {}
+
+Engine::~Engine() { close(); }
+
+void Engine::setVocabulary(std::shared_ptr<const Vocabulary> vocabulary) {
+  const std::lock_guard lock(mutex_);
+  vocabulary_ = std::move(vocabulary);
+}
+
+void Engine::cancel(uint64_t job) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = jobs_.find(job); found != jobs_.end()) found->second->cancelled = true;
+}
+
+void Engine::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace baton

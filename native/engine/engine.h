@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine: one thread that owns forward, cache writes and sampling. Other threads queue jobs, set cancel flags, and
+// receive events; nothing lower calls up. Every loop turn builds one batch out of all jobs in flight: first one row of
+// every job that decodes, then rows of jobs that prefill until maxRows is full (chunked prefill).
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/threads.h"
+#include "cache/pool.h"
+#include "engine/forward.h"
+#include "engine/job.h"
+#include "model/model.h"
+
+namespace baton {
+
+struct EngineOptions {
+  int threads = 1;
+  size_t cacheBytes = 0;
+  KvType kvType = KvType::kF16;
+  bool int8Activations = true;
+  bool batchInvariant = false;
+  int maxBatchRows = 512;
+};
+
+class Engine {
+ public:
+  Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<EventSink> sink);
+  ~Engine();  // close()
+
+  const Model& model() const { return *model_; }
+  const EngineOptions& options() const { return options_; }
+  const std::shared_ptr<Pool>& pool() const { return pool_; }
+
+  // Text of tokens, for stop strings. Jobs submitted later see it.
+  void setVocabulary(std::shared_ptr<const Vocabulary> vocabulary);
+
+  std::shared_ptr<Segment> createSegment(SegmentSpec spec);
+
+  // Checks what protects memory and queues. Errors: OPTION_INVALID (token id, row width, sampler, a read that is not
+  // there yet, a segment closed or busy), CONTEXT_LIMIT, CLOSED. Its end is one DoneEvent or FailedEvent.
+  uint64_t submit(Job job);
+
+  // The job fails with ABORTED within one layer's time. Unknown ids are ignored.
+  void cancel(uint64_t job);
+
+  // Fails what is in flight with CLOSED and ends the thread. Idempotent.
+  void close();
+
+ private:
+  using JobPtr = std::shared_ptr<JobState>;
+
+  // Admission, on the submitting thread (admission.cpp).
+  void checkAppend(const Append& append) const;
+  void checkGenerate(const GenerateSpec& spec) const;
+  void checkReads(const JobState& job) const;
+  void checkPositions(JobState& job) const;
+  void claimSegments(JobState& job) const;
+
+  // The loop, on the engine thread (loop.cpp).
+  void loop();
+  bool takeJobs();  // false: stop
+  void step();
+  void buildBatch();
+  void addDecodeRow(JobState& job);
+  void addPrefillRows(JobState& job);
+  void addRun(JobState& job, const Append* append, int row, int count);
+  bool goOn();
+  void commit();
+  void handOutLogits();
+  void acceptToken(JobState& job, int32_t token);
+  void finish(JobState& job, DoneReason reason, int32_t pending, std::string tail);
+  void fail(JobState& job, const Error& error);
+  void failRunning(const Error& error);
+  void forget(JobState& job);
+  void dropFinished();
+
+  std::shared_ptr<const Model> model_;
+  EngineOptions options_;
+  std::shared_ptr<EventSink> sink_;
+  std::shared_ptr<Pool> pool_;
+  std::string scope_;  // model content and KV format, for identities
+  ThreadPool threads_;
+  Forward forward_;
+
+  std::mutex mutex_;  // guards the five below
+  std::condition_variable wake_;
+  std::vector<JobPtr> queue_;
+  std::map<uint64_t, JobPtr> jobs_;  // submitted and not finished
+  std::shared_ptr<const Vocabulary> vocabulary_;
+  uint64_t nextJob_ = 1;
+  std::atomic<bool> stopping_{false};  // written under mutex_, read between layers without it
+
+  // Engine thread only.
+  std::vector<JobPtr> running_;
+  Batch batch_;
+  struct Planned {  // rows of a job in the batch
+    JobState* job;
+    Segment* segment;
+    const Append* append;  // null: the decode row
+    int row, count;        // rows of the append
+  };
+  struct LogitRow {
+    JobState* job;
+    bool sample;  // the row that the next token is drawn from
+    bool handOut;
+  };
+  std::vector<Planned> planned_;
+  std::vector<LogitRow> logitOwners_;  // as batch_.logitRows
+
+  std::thread thread_;
+};
+
+}  // namespace baton

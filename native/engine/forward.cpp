@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/forward.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+
+namespace baton {
+namespace {
+
+constexpr int kPanel = 16;  // columns that a linear kernel call is aligned to
+
+size_t floats(int rows, int cols) { return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float); }
+
+bool isQuantised(DType type) {
+  return type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
+}
+
+}  // namespace
+
+Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads, const Pool& pool,
+                 const ForwardOptions& options)
+    : model_(std::move(model)),
+      ops_(ops),
+      threads_(threads),
+      options_(options),
+      rope_(model_->config.headDim, model_->config.ropeTheta),
+      attention_(model_->config, ops, threads, pool, rope_) {
+  const ModelConfig& c = model_->config;
+  if (c.heads / c.kvHeads > kMaxQueries) {
+    throw Error(code::kModelUnsupported,
+                std::to_string(c.heads / c.kvHeads) + " query heads share a kv head; at most " +
+                    std::to_string(kMaxQueries) + " are supported");
+  }
+  const int R = options.maxRows;
+  const int wide = std::max({c.hidden, c.ffn, c.heads * c.headDim});
+  x_.ensure(floats(R, c.hidden));
+  normed_.ensure(floats(R, c.hidden));
+  q_.ensure(floats(R, c.heads * c.headDim));
+  k_.ensure(floats(R, c.kvHeads * c.headDim));
+  v_.ensure(floats(R, c.kvHeads * c.headDim));
+  attended_.ensure(floats(R, c.heads * c.headDim));
+  gate_.ensure(floats(R, c.ffn));
+  up_.ensure(floats(R, c.ffn));
+  xq_.ensure(static_cast<size_t>(R) * static_cast<size_t>(wide));
+  xd_.ensure(floats(R, wide / kGroup + 1));
+  xs_.ensure(floats(R, wide / kGroup + 1));
+  final_.ensure(floats(R, c.hidden));
+  logits_.ensure(floats(kLogitRows, c.vocab));
+  scratchBytes_ = (linearScratchBytes(wide) + 63) / 64 * 64;
+  scratch_.ensure(scratchBytes_ * static_cast<size_t>(threads.workers()));
+  tokens_.resize(static_cast<size_t>(R));
+}
+
+bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
+  rows_ = batch.rows;
+  attention_.plan(batch);
+  embed(batch);
+  const ModelConfig& c = model_->config;
+  for (int index = 0; index < c.layers; ++index) {
+    if (!goOn()) return false;
+    if (tape != nullptr) {
+      const float* x = x_.as<float>();
+      tape->layerInput.emplace_back(x, x + static_cast<size_t>(rows_) * static_cast<size_t>(c.hidden));
+    }
+    layer(index);
+  }
+  const auto M = static_cast<size_t>(c.hidden);
+  float* wanted = final_.as<float>();
+  for (const int row : batch.logitRows) {
+    std::memcpy(wanted, x_.as<float>() + static_cast<size_t>(row) * M, M * sizeof(float));
+    wanted += M;
+  }
+  rmsnorm(final_.as<float>(), model_->outputNorm, final_.as<float>(), static_cast<int>(batch.logitRows.size()));
+  return true;
+}
+
+void Forward::embed(const Batch& batch) {
+  const auto M = static_cast<size_t>(model_->config.hidden);
+  for (const Run& run : batch.runs) {
+    for (int row = 0; row < run.count; ++row) {
+      tokens_[static_cast<size_t>(run.batchRow + row)] = run.tokens != nullptr ? run.tokens[row] : -1;
+    }
+    if (run.embeddings != nullptr) {
+      std::memcpy(x_.as<float>() + static_cast<size_t>(run.batchRow) * M, run.embeddings,
+                  static_cast<size_t>(run.count) * M * sizeof(float));
+    }
+  }
+  const EmbedArgs args{model_->embedding.data, model_->embedding.type, model_->config.hidden, tokens_.data(),
+                       x_.as<float>()};
+  threads_.forEach(rows_, 64, [&](int begin, int end, int) { ops_.embed(args, begin, end); });
+}
+
+void Forward::layer(int index) {
+  const ModelConfig& c = model_->config;
+  const LayerWeights& w = model_->layers[static_cast<size_t>(index)];
+  float* x = x_.as<float>();
+  float* normed = normed_.as<float>();
+  const int width = c.heads * c.headDim;
+  const int kvWidth = c.kvHeads * c.headDim;
+
+  rmsnorm(x, w.attnNorm, normed, rows_);
+  const Projection qkv[] = {{&w.q, q_.as<float>(), width, false},
+                            {&w.k, k_.as<float>(), kvWidth, false},
+                            {&w.v, v_.as<float>(), kvWidth, false}};
+  linear(normed, rows_, qkv, 3);
+  attention_.run(index, q_.as<float>(), k_.as<float>(), v_.as<float>(), attended_.as<float>());
+  const Projection out{&w.o, x, c.hidden, true};
+  linear(attended_.as<float>(), rows_, &out, 1);
+
+  rmsnorm(x, w.ffnNorm, normed, rows_);
+  const Projection gateUp[] = {{&w.gate, gate_.as<float>(), c.ffn, false},
+                               {&w.up, up_.as<float>(), c.ffn, false}};
+  linear(normed, rows_, gateUp, 2);
+  const SwigluArgs swiglu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
+  threads_.forEach(rows_, 8, [&](int begin, int end, int) { ops_.swiglu(swiglu, begin, end); });
+  const Projection down{&w.down, x, c.hidden, true};
+  linear(gate_.as<float>(), rows_, &down, 1);
+}
+
+void Forward::rmsnorm(const float* x, const float* weight, float* y, int rows) {
+  const RmsNormArgs args{x, weight, y, model_->config.hidden, model_->config.normEpsilon};
+  threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.rmsnorm(args, begin, end); });
+}
+
+// All projections read the same x [rows, K]; their column panels are dealt out together.
+void Forward::linear(const float* x, int rows, const Projection* projections, int count) {
+  constexpr int kMost = 3;
+  LinearArgs args[kMost];
+  int panelEnd[kMost];
+  int panels = 0;
+  bool int8 = false;
+  const int K = projections[0].weight->cols;
+  for (int i = 0; i < count; ++i) {
+    const Weight& weight = *projections[i].weight;
+    const bool quantised = options_.int8Activations && isQuantised(weight.type);
+    int8 = int8 || quantised;
+    args[i] = {.weight = weight.data,
+               .type = weight.type,
+               .N = weight.rows,
+               .K = K,
+               .x = quantised ? nullptr : x,
+               .xq = quantised ? xq_.as<int8_t>() : nullptr,
+               .xd = quantised ? xd_.as<float>() : nullptr,
+               .xs = quantised ? xs_.as<float>() : nullptr,
+               .y = projections[i].y,
+               .ldy = projections[i].ldy,
+               .R = rows,
+               .accumulate = projections[i].accumulate,
+               .invariant = options_.batchInvariant};
+    panels += (weight.rows + kPanel - 1) / kPanel;
+    panelEnd[i] = panels;
+  }
+  if (int8) {
+    const QuantizeArgs quantize{x, xq_.as<int8_t>(), xd_.as<float>(), xs_.as<float>(), K};
+    threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.quantize(quantize, begin, end); });
+  }
+  const int grain = std::max(1, panels / (8 * threads_.workers()));
+  threads_.forEach(panels, grain, [&](int begin, int end, int worker) {
+    std::byte* scratch = scratch_.as<std::byte>() + static_cast<size_t>(worker) * scratchBytes_;
+    for (int i = 0, first = 0; i < count; first = panelEnd[i++]) {
+      const int from = std::max(begin, first) - first;
+      const int to = std::min(end, panelEnd[i]) - first;
+      if (from < to) ops_.linear(args[i], from * kPanel, std::min(to * kPanel, args[i].N), scratch);
+    }
+  });
+}
+
+float* Forward::logits(int first, int count) {
+  const ModelConfig& c = model_->config;
+  const Projection head{&model_->output, logits_.as<float>(), c.vocab, false};
+  linear(final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden), count, &head, 1);
+  return logits_.as<float>();
+}
+
+}  // namespace baton

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// A job: rows to append to segments, in order, and then perhaps generation on the last of them. What comes out are
+// events. A JobState is a job in flight and belongs to the engine thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "cache/segment.h"
+#include "engine/sampler.h"
+#include "engine/stop_matcher.h"
+
+namespace baton {
+
+struct Append {
+  std::shared_ptr<Segment> segment;
+  std::vector<int32_t> tokens;     // either token ids
+  std::vector<float> embeddings;   // or soft rows [count, M]
+  int count = 0;
+};
+
+struct GenerateSpec {
+  SamplerOptions sampler;
+  std::vector<int32_t> closers;
+  std::vector<std::string> stops;
+  int maxTokens = 1;
+};
+
+enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+
+struct Job {
+  std::vector<Append> appends;
+  std::optional<GenerateSpec> generate;
+  LogitsWanted logits = LogitsWanted::kNone;
+};
+
+struct JobStats {
+  int64_t rowsComputed = 0;
+  int64_t tokens = 0;
+  double firstTokenMs = 0;
+  double totalMs = 0;
+  double queueMs = 0;
+};
+
+enum class DoneReason : uint8_t { kAppended, kClosed, kStop, kLength };
+
+struct ProgressEvent {
+  int64_t done, total;  // rows
+};
+struct TokensEvent {
+  std::vector<int32_t> ids;
+};
+struct LogitsEvent {
+  int rows;
+  std::vector<float> data;  // [rows, V]
+};
+struct DoneEvent {
+  DoneReason reason;
+  int32_t pending;  // last generated token that is no row yet, or -1
+  std::string tail;
+  JobStats stats;
+};
+struct FailedEvent {
+  Error error;
+};
+
+struct Event {
+  uint64_t job;
+  std::variant<ProgressEvent, TokensEvent, LogitsEvent, DoneEvent, FailedEvent> body;
+};
+
+// Takes events from the engine thread; must not block for long and must not throw.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void post(Event event) = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+struct JobState {
+  uint64_t id = 0;
+  Job job;
+  std::atomic<bool> cancelled{false};  // set by any thread
+
+  // Reads of every append, held until the job ends whatever happens to the handles.
+  std::vector<std::vector<SegmentRead>> reads;
+  std::vector<std::shared_ptr<Segment>> claimed;  // distinct segments with beginAppend() in force
+  int positionLimit = 0;                          // the rotary table must reach this far
+  size_t append = 0;      // index of the append that is being worked off
+  int appendRow = 0;      // rows of it that are done
+  int64_t totalRows = 0;  // of all appends
+  int64_t doneRows = 0;
+  std::vector<float> logits;  // [rows, V] collected so far, when wanted
+
+  std::optional<Sampler> sampler;
+  std::optional<StopMatcher> stops;
+  std::vector<int32_t> generated;
+  int firstGeneratedRow = 0;  // segment row that the first generated token takes
+  int32_t nextToken = -1;     // sampled, not yet a row
+
+  bool finished = false;
+  bool started = false;
+  Clock::time_point submitted;
+  JobStats stats;
+
+  bool prefilling() const { return append < job.appends.size(); }
+};
+
+}  // namespace baton

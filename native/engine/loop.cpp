@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine thread. A turn: take what was queued, plan one batch, run it, write down what became a row, sample. Errors of
+// one job end that job alone; an abort is seen before every layer.
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace baton {
+namespace {
+
+double millisecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
+Error aborted() { return Error(code::kAborted, "the run was aborted"); }
+Error closed() { return Error(code::kClosed, "the model was closed while the run was in flight"); }
+
+}  // namespace
+
+void Engine::loop() {
+  while (takeJobs()) {
+    try {
+      step();
+    } catch (const Error& error) {
+      failRunning(error);
+    } catch (const std::bad_alloc&) {
+      failRunning(Error(code::kOutOfMemory, "no memory left for the step; run fewer chains at once"));
+    } catch (const std::exception& error) {
+      failRunning(Error(code::kInternal, std::string("unexpected failure in the engine: ") + error.what()));
+    }
+    dropFinished();
+  }
+  failRunning(closed());
+  dropFinished();
+}
+
+// Sleeps while there is nothing to do.
+bool Engine::takeJobs() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !running_.empty(); });
+  running_.insert(running_.end(), queue_.begin(), queue_.end());
+  queue_.clear();
+  return !stopping_;
+}
+
+void Engine::step() {
+  for (const JobPtr& job : running_) {
+    if (job->cancelled) fail(*job, aborted());
+    if (job->finished || job->started) continue;
+    job->started = true;
+    job->stats.queueMs = millisecondsSince(job->submitted);
+    forward_.growPositions(job->positionLimit);
+  }
+  buildBatch();
+  if (batch_.rows == 0) return;
+  if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+  commit();
+  handOutLogits();
+}
+
+// ---- plan ------------------------------------------------------------------------------------------------------
+
+void Engine::buildBatch() {
+  batch_.clear();
+  planned_.clear();
+  logitOwners_.clear();
+  for (const JobPtr& job : running_) {
+    if (!job->finished && !job->prefilling()) addDecodeRow(*job);
+  }
+  for (const JobPtr& job : running_) {
+    if (!job->finished && job->prefilling()) addPrefillRows(*job);
+  }
+  // More jobs than rows: the ones left out come first next time.
+  if (running_.size() > 1) std::rotate(running_.begin(), running_.begin() + 1, running_.end());
+}
+
+void Engine::addRun(JobState& job, const Append* append, int row, int count) {
+  const size_t index = append == nullptr ? job.job.appends.size() - 1
+                                         : static_cast<size_t>(append - job.job.appends.data());
+  Segment& segment = *job.job.appends[index].segment;
+  // Rows of this segment that stand in the batch already (an earlier append of the same job).
+  int firstRow = segment.rows();
+  for (const Planned& planned : planned_) firstRow += planned.segment == &segment ? planned.count : 0;
+  segment.reserve(firstRow + count);
+  const int32_t* tokens = append == nullptr ? &job.nextToken
+                          : append->tokens.empty() ? nullptr
+                                                   : append->tokens.data() + row;
+  const float* embeddings = append != nullptr && append->tokens.empty()
+                                ? append->embeddings.data() + static_cast<size_t>(row) *
+                                                                  static_cast<size_t>(model_->config.hidden)
+                                : nullptr;
+  batch_.add({&segment, &job.reads[index], firstRow, count, 0, tokens, embeddings});
+  planned_.push_back({&job, &segment, append, row, count});
+}
+
+void Engine::addDecodeRow(JobState& job) {
+  if (batch_.rows >= options_.maxBatchRows) return;
+  try {
+    addRun(job, nullptr, 0, 1);
+  } catch (const Error& error) {
+    fail(job, error);
+    return;
+  }
+  batch_.logitRows.push_back(batch_.rows - 1);
+  logitOwners_.push_back({&job, true, false});
+}
+
+void Engine::addPrefillRows(JobState& job) {
+  const bool all = job.job.logits == LogitsWanted::kAll;
+  while (job.prefilling() && batch_.rows < options_.maxBatchRows) {
+    const Append& append = job.job.appends[job.append];
+    const int count = std::min(append.count - job.appendRow, options_.maxBatchRows - batch_.rows);
+    const int firstBatchRow = batch_.rows;
+    try {
+      addRun(job, &append, job.appendRow, count);
+    } catch (const Error& error) {
+      fail(job, error);
+      return;
+    }
+    job.appendRow += count;
+    if (job.appendRow == append.count) {
+      ++job.append;
+      job.appendRow = 0;
+    }
+    const bool last = !job.prefilling();
+    const bool wanted = job.job.generate.has_value() || job.job.logits != LogitsWanted::kNone;
+    for (int row = 0; row < count; ++row) {
+      const bool lastRow = last && row + 1 == count;
+      if (!all && !(lastRow && wanted)) continue;
+      batch_.logitRows.push_back(firstBatchRow + row);
+      logitOwners_.push_back({&job, lastRow && job.job.generate.has_value(),
+                              all || job.job.logits == LogitsWanted::kLast});
+    }
+  }
+}
+
+// ---- between layers --------------------------------------------------------------------------------------------
+
+// A cancelled job is told at once; its memory is freed when the step is over, because the batch still points into it.
+bool Engine::goOn() {
+  if (stopping_) return false;
+  bool anyone = false;
+  for (const Planned& planned : planned_) {
+    if (planned.job->cancelled) fail(*planned.job, aborted());
+    anyone = anyone || !planned.job->finished;
+  }
+  return anyone;
+}
+
+// ---- after the forward -----------------------------------------------------------------------------------------
+
+void Engine::commit() {
+  for (const Planned& planned : planned_) {
+    JobState& job = *planned.job;
+    if (job.finished) continue;
+    job.stats.rowsComputed += planned.count;
+    if (planned.append == nullptr) {
+      planned.segment->commitTokens(&job.nextToken, 1);
+      continue;
+    }
+    const Append& append = *planned.append;
+    if (append.tokens.empty()) {
+      const auto width = static_cast<size_t>(model_->config.hidden);
+      planned.segment->commitRows(append.embeddings.data() + static_cast<size_t>(planned.row) * width,
+                                  planned.count, model_->config.hidden);
+    } else {
+      planned.segment->commitTokens(append.tokens.data() + planned.row, planned.count);
+    }
+    job.doneRows += planned.count;
+    sink_->post({job.id, ProgressEvent{job.doneRows, job.totalRows}});
+  }
+}
+
+void Engine::handOutLogits() {
+  const auto vocab = static_cast<size_t>(model_->config.vocab);
+  const int total = static_cast<int>(logitOwners_.size());
+  for (int first = 0; first < total; first += Forward::kLogitRows) {
+    const int count = std::min(Forward::kLogitRows, total - first);
+    float* logits = forward_.logits(first, count);
+    for (int i = 0; i < count; ++i) {
+      const LogitRow& owner = logitOwners_[static_cast<size_t>(first + i)];
+      JobState& job = *owner.job;
+      if (job.finished) continue;
+      float* row = logits + static_cast<size_t>(i) * vocab;
+      if (owner.handOut) job.logits.insert(job.logits.end(), row, row + vocab);
+      if (!owner.sample) continue;
+      if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
+      acceptToken(job, job.sampler->sample(row, model_->config.vocab, job.generated));
+    }
+  }
+  for (const JobPtr& job : running_) {
+    const bool appended = !job->finished && job->started && !job->prefilling() && !job->job.generate;
+    if (appended) finish(*job, DoneReason::kAppended, -1, {});
+  }
+}
+
+void Engine::acceptToken(JobState& job, int32_t token) {
+  const GenerateSpec& spec = *job.job.generate;
+  if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
+  std::vector<int32_t> released;
+  const bool closes = std::find(spec.closers.begin(), spec.closers.end(), token) != spec.closers.end();
+  StopMatcher::Result stop;
+  if (!closes) {
+    job.generated.push_back(token);
+    stop = job.stops->push(token, released);
+  }
+  const bool full = static_cast<int>(job.generated.size()) == spec.maxTokens;
+  if (closes || (full && !stop.stopped)) job.stops->flush(released);
+  if (!released.empty()) sink_->post({job.id, TokensEvent{std::move(released)}});
+  job.stats.tokens = stop.stopped ? stop.kept : static_cast<int64_t>(job.generated.size());
+
+  if (closes) {
+    finish(job, DoneReason::kClosed, -1, {});
+  } else if (stop.stopped) {
+    job.job.appends.back().segment->truncate(job.firstGeneratedRow + stop.kept);
+    finish(job, DoneReason::kStop, -1, std::move(stop.tail));
+  } else if (full) {
+    finish(job, DoneReason::kLength, token, {});
+  } else {
+    job.nextToken = token;
+  }
+}
+
+// ---- ends ------------------------------------------------------------------------------------------------------
+
+void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::string tail) {
+  job.finished = true;
+  job.stats.totalMs = millisecondsSince(job.submitted);
+  if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
+  if (!job.logits.empty()) {
+    const int rows = static_cast<int>(job.logits.size() / static_cast<size_t>(model_->config.vocab));
+    sink_->post({job.id, LogitsEvent{rows, std::move(job.logits)}});
+  }
+  forget(job);  // before the event: whoever receives it may append to the same segment at once
+  sink_->post({job.id, DoneEvent{reason, pending, std::move(tail), job.stats}});
+}
+
+void Engine::fail(JobState& job, const Error& error) {
+  if (job.finished) return;
+  job.finished = true;
+  sink_->post({job.id, FailedEvent{error}});
+}
+
+void Engine::failRunning(const Error& error) {
+  {
+    const std::lock_guard lock(mutex_);
+    running_.insert(running_.end(), queue_.begin(), queue_.end());
+    queue_.clear();
+  }
+  for (const JobPtr& job : running_) fail(*job, error);
+}
+
+void Engine::forget(JobState& job) {
+  for (const auto& segment : job.claimed) segment->endAppend();
+  job.claimed.clear();
+  const std::lock_guard lock(mutex_);
+  jobs_.erase(job.id);
+}
+
+void Engine::dropFinished() {
+  for (const JobPtr& job : running_) {
+    if (job->finished) forget(*job);
+  }
+  std::erase_if(running_, [](const JobPtr& job) { return job->finished; });
+}
+
+}  // namespace baton

@@ -55,11 +55,14 @@ class Model {
   // Maps and checks a file. `cancel` is polled between tensors: nonzero gives Error(ABORTED).
   // Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED, OUT_OF_MEMORY (file larger than the memory this process may take).
   static std::shared_ptr<const Model> load(const std::string& path, const std::atomic<int32_t>& cancel);
+  // The same on a parsed file, without the check of memory.
+  static std::shared_ptr<const Model> fromFile(std::unique_ptr<GgufFile> file,
+                                               const std::atomic<int32_t>& cancel);
 
-  ModelConfig config;
-  Weight embedding;  // [V, M]
-  Weight output;     // [V, M]; equals embedding when tied
-  const float* outputNorm;  // [M]
+  ModelConfig config{};
+  Weight embedding;                   // [V, M]
+  Weight output;                      // [V, M]; equals embedding when tied
+  const float* outputNorm = nullptr;  // [M]
   std::vector<LayerWeights> layers;
   int64_t parameters = 0;
   int64_t weightBytes = 0;
@@ -69,7 +72,10 @@ class Model {
   const GgufFile& file() const { return *file_; }
 
  private:
-  std::unique_ptr<GgufFile> file_;  // owns the mapping that all views point into
+  friend class WeightBinder;
+
+  std::unique_ptr<GgufFile> file_;                // owns the mapping that all views point into
+  std::vector<std::unique_ptr<float[]>> floats_;  // norms that the file holds in another format
 };
 
 }  // namespace baton

@@ -16,6 +16,8 @@ export interface EncodeOptions {
    * false: it stays plain text: for everything that a user typed.
    */
   specials: boolean;
+  /** With `specials`: a character to take out of the text between control tokens (see `guard`). */
+  mark?: string;
 }
 
 /** Ids in, text out, for one output: a character split over several tokens appears when it is complete. */
@@ -49,6 +51,11 @@ export interface Tokenizer {
 
   /** Ids of the text with nothing added. */
   encode(text: string, options: EncodeOptions): Int32Array;
+  /**
+   * Puts `mark`, one character that the text does not contain, inside every spelling of a control token, so that
+   * `encode` with `specials` and the same `mark` reads it as plain text.
+   */
+  guard(text: string, mark: string): string;
   /** Text of ids; control tokens give no text. Bytes that form no character give U+FFFD. */
   decode(ids: ArrayLike<number>): string;
   /** Control tokens have length 0: they stream as no text and can never complete a stop string. */
@@ -129,7 +136,24 @@ class GgufTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions): Int32Array {
-    return Int32Array.from(options.specials ? this.encodeWithSpecials(text) : this.encodePlain(text));
+    const { specials, mark } = options;
+    return Int32Array.from(specials ? this.encodeWithSpecials(text, mark) : this.encodePlain(text));
+  }
+
+  guard(text: string, mark: string): string {
+    const { specials } = this;
+    if (specials === null) return text;
+    const pieces: string[] = [];
+    let from = 0;
+    specials.lastIndex = 0;
+    for (let match = specials.exec(text); match !== null; match = specials.exec(text)) {
+      const cut = match.index + 1;
+      pieces.push(text.slice(from, cut), mark);
+      from = cut;
+      // Go on inside the token: what is left of it may begin another one.
+      specials.lastIndex = cut;
+    }
+    return pieces.join("") + text.slice(from);
   }
 
   decode(ids: ArrayLike<number>): string {
@@ -159,17 +183,23 @@ class GgufTokenizer implements Tokenizer {
     return this.encoder.encode(text, { add_special_tokens: false }).ids;
   }
 
-  private encodeWithSpecials(text: string): number[] {
+  private get specials(): RegExp | null {
     if (this.specialSplit === undefined) this.specialSplit = specialPattern(this.silent.keys());
-    if (this.specialSplit === null) return this.encodePlain(text);
+    return this.specialSplit;
+  }
+
+  private encodeWithSpecials(text: string, mark: string | undefined): number[] {
+    const plain = (piece: string) =>
+      this.encodePlain(mark === undefined ? piece : piece.replaceAll(mark, ""));
+    if (this.specials === null) return plain(text);
     const ids: number[] = [];
     let from = 0;
-    for (const match of text.matchAll(this.specialSplit)) {
-      for (const id of this.encodePlain(text.slice(from, match.index))) ids.push(id);
+    for (const match of text.matchAll(this.specials)) {
+      for (const id of plain(text.slice(from, match.index))) ids.push(id);
       ids.push(this.silent.get(match[0]) as number);
       from = match.index + match[0].length;
     }
-    for (const id of this.encodePlain(text.slice(from))) ids.push(id);
+    for (const id of plain(text.slice(from))) ids.push(id);
     return ids;
   }
 }

@@ -7,8 +7,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { errorFromCode, NativeLoadError } from "../errors.js";
 import type { ErrorFacts } from "../errors.js";
+import { errorFromCode, NativeLoadError } from "../errors.js";
 import type { NativeBinding } from "./types.js";
 
 /** Version of the seam in types.ts that this code was written for. */
@@ -54,7 +54,7 @@ export function packageRoot(from: string = dirname(fileURLToPath(import.meta.url
 }
 
 export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): AddonCandidate[] {
-  const asked = environment["BATON_ADDON"];
+  const asked = environment.BATON_ADDON;
   if (asked !== undefined && asked !== "") {
     return [{ label: "BATON_ADDON", request: asked, file: true }];
   }
@@ -81,7 +81,9 @@ export function loadAddon(candidates: readonly AddonCandidate[], require: Requir
     try {
       const binding = require(request) as Partial<NativeBinding>;
       if (binding.apiVersion === nativeApiVersion) return binding as NativeBinding;
-      tried.push(`${place}: has interface version ${String(binding.apiVersion)}, this package needs ${nativeApiVersion}`);
+      tried.push(
+        `${place}: has interface version ${String(binding.apiVersion)}, this package needs ${nativeApiVersion}`,
+      );
     } catch (error) {
       tried.push(`${place}: ${firstLine(error)}`);
     }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// A prompt sees nothing but itself, so its KV depends on its content and its position only: computed once per model,
+// read by every chain and every run. Entries are counted; one that nobody uses stays until room is needed.
+
+import type { Model } from "../model/model.js";
+import type { ResolvedPrompt } from "../model/prompt.js";
+import { Segment } from "./segment.js";
+
+export interface PromptLease {
+  segment: Segment;
+  rows: number;
+  /** This call computed the KV; false: it was there, or another run computes it. */
+  computed: boolean;
+  release(): void;
+}
+
+interface Entry {
+  segment: Segment;
+  ready: Promise<void>;
+  leases: number;
+}
+
+export class PromptCache {
+  readonly #model: Model;
+  /** Least recently used first. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(model: Model) {
+    this.#model = model;
+  }
+
+  /** Prompts whose KV is held. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /**
+   * The prompt's KV with row 0 at `start`, computed if it is not there. The computation belongs to the cache, not to
+   * the caller: an abort of one run leaves it to the others.
+   */
+  async acquire(prompt: ResolvedPrompt, start: number): Promise<PromptLease> {
+    const key = `${prompt.hash}@${start}`;
+    const found = this.#entries.get(key);
+    const entry = found ?? this.#create(key, prompt, start);
+    this.#entries.delete(key);
+    this.#entries.set(key, entry); // most recently used last
+    entry.leases += 1;
+    let released = false;
+    const release = () => {
+      if (!released) entry.leases -= 1;
+      released = true;
+    };
+    try {
+      await entry.ready;
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { segment: entry.segment, rows: prompt.count, computed: found === undefined, release };
+  }
+
+  /** Lets go of unused prompts, the least recently used first, until `bytes` are free or none is left. */
+  makeRoom(bytes: number): void {
+    for (const [key, entry] of this.#entries) {
+      if (this.#model.stats().freeBytes >= bytes) return;
+      if (entry.leases > 0) continue;
+      this.#entries.delete(key);
+      entry.segment.release();
+    }
+  }
+
+  #create(key: string, prompt: ResolvedPrompt, start: number): Entry {
+    const { engine, info } = this.#model;
+    this.makeRoom(Math.ceil(prompt.count / info.blockRows) * info.blockBytes);
+    const segment = new Segment(engine, { kind: "prompt", start, reads: [] });
+    const entry: Entry = { segment, ready: Promise.resolve(), leases: 0 };
+    const append =
+      prompt.rows === undefined
+        ? segment.appendTokens(prompt.tokens ?? new Int32Array())
+        : segment.appendRows(prompt.rows);
+    const compute = async () => {
+      try {
+        await engine.run({ appends: [append], logits: "none" });
+        segment.close();
+      } catch (error) {
+        if (this.#entries.get(key) === entry) this.#entries.delete(key);
+        segment.release();
+        throw error;
+      }
+    };
+    entry.ready = compute();
+    entry.ready.catch(() => {}); // every caller of acquire hears it; none may be left
+    return entry;
+  }
+}
+
+const caches = new WeakMap<Model, PromptCache>();
+
+export function promptCacheOf(model: Model): PromptCache {
+  let cache = caches.get(model);
+  if (cache === undefined) {
+    cache = new PromptCache(model);
+    caches.set(model, cache);
+  }
+  return cache;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A trained prompt is good for what it was trained under. Here the use at hand is stated in the same terms, so that
+// the difference can be named before anything is computed.
+
+import type { Model } from "../model/model.js";
+import type { ContractDifference, ContractSegment, PromptContract, ResolvedPrompt } from "../model/prompt.js";
+import { compareContracts } from "../model/prompt.js";
+import type { StageSettings } from "./options.js";
+import type { Plan, PlannedSegment } from "./plan.js";
+import { closerIds, openerTokens } from "./tokens.js";
+import type { Layout } from "./types.js";
+
+export interface PromptUse {
+  model: Model;
+  plan: Plan;
+  layout: Layout;
+  stage: string;
+  settings: StageSettings;
+  /** Resolved prompts by stage, for the outputs that are read. */
+  prompts: ReadonlyMap<string, ResolvedPrompt>;
+}
+
+/** The contract under which the stage's prompt is about to be used. */
+export function contractOfUse({ model, plan, layout, stage, settings, prompts }: PromptUse): PromptContract {
+  const { tokenizer, info } = model;
+  const output = plan.segments.find((one) => one.kind === "output" && one.name === stage);
+  const visible = (output?.reads ?? [])
+    .map((id) => plan.segments[id] as PlannedSegment)
+    .filter((one) => one.kind !== "prompt");
+  const describe = ({ kind, name }: PlannedSegment): ContractSegment =>
+    kind === "output"
+      ? { kind, prompt: prompts.get(name)?.hash ?? null }
+      : { kind: "input", alone: plan.inputs.get(name)?.alone ?? false };
+  const isOwn = (one: PlannedSegment) => one.kind === "input" && one.stage === stage;
+  const reads = visible.filter((one) => !isOwn(one));
+  const own = visible.filter(isOwn);
+  const atZero = visible.length === 0 && layout === "contiguous";
+  return {
+    version: 1,
+    base: { contentHash: info.contentHash, weightType: info.weightType },
+    layout: layout === "contiguous" ? "frames" : "concatenated",
+    format: [...reads, ...own].map((one) => plan.inputs.get(one.name)?.format ?? null),
+    opener: [...openerTokens(tokenizer, stage, settings.opener, own.length > 0, atZero)],
+    lead: settings.lead,
+    closers: [...closerIds(tokenizer, stage, settings.closers)],
+    reads: reads.map(describe),
+    own: own.map(describe),
+  };
+}
+
+/** Differences to the contract the prompt was trained under; none for a prompt without one. */
+export function contractDifferences(prompt: ResolvedPrompt, use: PromptUse): ContractDifference[] {
+  return prompt.contract === undefined ? [] : compareContracts(prompt.contract, contractOfUse(use));
+}
+
+export function differenceMessage(
+  stage: string,
+  label: string,
+  differences: readonly ContractDifference[],
+): string {
+  const list = differences.map((one) => `${one.field}: trained ${one.trained}, used ${one.used}`).join("; ");
+  return `Stage "${stage}" uses the prompt ${label} otherwise than it was trained (${list}). Expect worse answers.`;
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a chain will do, before it does it: its segments, what each reads, where it stands and with which shift. A
+// position is linear in the lengths of segments, so an unknown length stays in the table as |name|.
+
+import type { Model } from "../model/model.js";
+import type { LengthOf } from "./frame.js";
+import { placeSegment } from "./frame.js";
+import type { Plan, PlannedSegment, SegmentId } from "./plan.js";
+import { segmentLabel } from "./plan.js";
+import type { Step } from "./steps/index.js";
+import { inputTokens, openerTokens } from "./tokens.js";
+import type { Layout } from "./types.js";
+
+/** `constant` plus, for every segment of unknown length, a multiple of its rows. */
+export interface Position {
+  constant: number;
+  /** Segment label -> factor. */
+  terms: Readonly<Record<string, number>>;
+  /** e.g. "14 + |passages|". */
+  text: string;
+}
+
+export interface ExplainedRead {
+  segment: string;
+  /** Position of its row 0 in the reader's frame. */
+  at: Position;
+  /** Reader's position minus writer's, of every row. */
+  shift: Position;
+}
+
+export interface ExplainedSegment {
+  segment: string;
+  kind: "prompt" | "input" | "output";
+  /** The stage that writes it or alone reads it; null: shared. */
+  stage: string | null;
+  /** Position of row 0 in its own frame. */
+  start: Position;
+  /** null: not known before it is written. */
+  rows: number | null;
+  reads: ExplainedRead[];
+  /** Outputs: the tokens it begins with, as the tokenizer names them. */
+  opener?: string[];
+}
+
+export interface Explanation {
+  layout: Layout;
+  segments: ExplainedSegment[];
+  /** The table, for people. */
+  toString(): string;
+}
+
+interface Definition {
+  model: Model;
+  layout: Layout;
+  steps: readonly Step[];
+}
+
+type Lengths = Map<SegmentId, number>;
+
+export async function explainChain(
+  { model, layout, steps }: Definition,
+  plan: Plan,
+  inputs: Readonly<Record<string, string | undefined>>,
+): Promise<Explanation> {
+  const known: Lengths = new Map();
+  for (const step of steps) {
+    const prompt = await step.loadPrompt?.(model);
+    const id = plan.promptOf.get(step.name);
+    if (prompt && id !== undefined) known.set(id, prompt.count);
+  }
+  const stepOf = new Map(steps.map((step) => [step.name, step]));
+  const segments: ExplainedSegment[] = [];
+  for (const segment of plan.segments) {
+    const start = linear(plan, known, (lengthOf) => placeSegment(plan, layout, segment.id, lengthOf).start);
+    const atZero = start.constant === 0 && Object.keys(start.terms).length === 0;
+    const value = inputs[segment.name];
+    const description = plan.inputs.get(segment.name);
+    if (segment.kind === "input" && description !== undefined && value !== undefined) {
+      known.set(segment.id, inputTokens(model.tokenizer, segment.name, description, value, atZero).length);
+    }
+    segments.push({
+      segment: segmentLabel(segment),
+      kind: segment.kind,
+      stage: segment.stage,
+      start,
+      rows: known.get(segment.id) ?? null,
+      reads: explainReads(plan, layout, segment, known),
+      ...explainOpener(model, segment, stepOf.get(segment.name), atZero),
+    });
+  }
+  return { layout, segments, toString: () => table(layout, segments) };
+}
+
+function explainReads(
+  plan: Plan,
+  layout: Layout,
+  { id, reads }: PlannedSegment,
+  known: Lengths,
+): ExplainedRead[] {
+  return reads.map((one, place) => {
+    const read = (lengthOf: LengthOf) => {
+      const found = placeSegment(plan, layout, id, lengthOf).reads[place];
+      return found ?? { at: 0, shift: 0 };
+    };
+    return {
+      segment: segmentLabel(plan.segments[one] as PlannedSegment),
+      at: linear(plan, known, (lengthOf) => read(lengthOf).at),
+      shift: linear(plan, known, (lengthOf) => read(lengthOf).shift),
+    };
+  });
+}
+
+function explainOpener(
+  model: Model,
+  { kind, name }: PlannedSegment,
+  step: Step | undefined,
+  atZero: boolean,
+) {
+  if (kind !== "output" || step?.settings === undefined) return {};
+  const { opener, own } = step.settings;
+  const ids = openerTokens(model.tokenizer, name, opener, own.length > 0, atZero);
+  return { opener: [...ids].map((id) => model.tokenizer.tokenName(id)) };
+}
+
+/** Reads the factors of a linear function of the unknown lengths off its values. */
+function linear(plan: Plan, known: Lengths, of: (lengthOf: LengthOf) => number): Position {
+  const at = (unknown: SegmentId | null) => of((id) => known.get(id) ?? (id === unknown ? 1 : 0));
+  const constant = at(null);
+  const terms: Record<string, number> = {};
+  for (const segment of plan.segments) {
+    if (known.has(segment.id)) continue;
+    const factor = at(segment.id) - constant;
+    if (factor !== 0) terms[segmentLabel(segment)] = factor;
+  }
+  return { constant, terms, text: positionText(constant, terms) };
+}
+
+function positionText(constant: number, terms: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(terms).map(([name, factor]) => {
+    const size = Math.abs(factor) === 1 ? `|${name}|` : `${Math.abs(factor)}*|${name}|`;
+    return { sign: factor < 0 ? "-" : "+", size };
+  });
+  if (constant !== 0 || parts.length === 0) {
+    parts.unshift({ sign: constant < 0 ? "-" : "+", size: String(Math.abs(constant)) });
+  }
+  return parts
+    .map(({ sign, size }, place) => (place === 0 ? `${sign === "-" ? "-" : ""}${size}` : ` ${sign} ${size}`))
+    .join("");
+}
+
+function table(layout: Layout, segments: readonly ExplainedSegment[]): string {
+  const header = ["segment", "kind", "of", "rows", "from", "opener", "reads (position, shift)"];
+  const lines = segments.map((one) => [
+    one.segment,
+    one.kind,
+    one.stage ?? "shared",
+    one.rows === null ? "?" : String(one.rows),
+    one.start.text,
+    one.opener === undefined ? "" : one.opener.map((name) => JSON.stringify(name)).join(" ") || "none",
+    one.reads.map((read) => `${read.segment} (${read.at.text}, ${read.shift.text})`).join("  ") || "nothing",
+  ]);
+  const all = [header, ...lines];
+  const widths = header.map((_, column) => Math.max(...all.map((line) => (line[column] ?? "").length)));
+  const text = all.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  return [`layout: ${layout}`, ...text].join("\n");
+}

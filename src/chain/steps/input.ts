@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// An input: text that the program gives or computes. Its rows are computed when the first stage that reads it runs,
+// in the same job; an input that nothing reads is never computed.
+
+import { ChainInvalidError, OptionInvalidError, StepFailedError } from "../../errors.js";
+import type { OwnSite, Planner } from "../plan.js";
+import type { RunState } from "../run-state.js";
+import type { ComputedInput, FromContext, GivenInput } from "../types.js";
+import type { Step } from "./step.js";
+
+type From = (results: never, context: FromContext) => string | Promise<string>;
+export type AnyInputOptions = GivenInput<string> | ComputedInput<string, never>;
+
+export function createInputStep(name: string, options: AnyInputOptions): Step {
+  const { format, alone = false, reads } = checked(name, options);
+  const from = options.from as From | undefined;
+  const narrowed = alone ? [] : reads;
+
+  function planOwn(planner: Planner, site: OwnSite) {
+    const visible = planner.resolve(name, narrowed, [...site.reads, ...site.earlier]);
+    const prompt = alone ? [] : site.prompt;
+    return planner.add({ kind: "input", name, stage: site.stage, reads: [...prompt, ...visible] });
+  }
+
+  return {
+    name,
+    claims: [],
+    claimable: true,
+    given: from === undefined,
+    plan(planner) {
+      planner.describe(name, { format: format ?? null, alone });
+      if (planner.ownerOf(name) !== null) {
+        planner.leaveToOwner(name, (site) => planOwn(planner, site));
+        return;
+      }
+      const visible = planner.resolve(name, narrowed, planner.shared(["input"]));
+      planner.add({ kind: "input", name, stage: null, reads: visible });
+    },
+    async execute(run) {
+      const text = from === undefined ? run.givenText(name) : await compute(run, name, from);
+      run.setInput(name, text);
+    },
+  };
+}
+
+function checked(name: string, options: AnyInputOptions): AnyInputOptions {
+  const { format, alone, reads, from } = options;
+  if (alone === true && reads !== undefined) {
+    throw new ChainInvalidError(
+      `Input "${name}" is \`alone\` and has \`reads\`: an input that is alone reads nothing. Leave one of them out.`,
+      { facts: { step: name } },
+    );
+  }
+  if (format !== undefined && (typeof format !== "string" || !format.includes(`{${name}}`))) {
+    throw new OptionInvalidError(
+      `Input "${name}" has the format ${JSON.stringify(format)}, which does not contain {${name}}. ` +
+        `Put {${name}} where the value belongs.`,
+      { facts: { step: name, option: "format", value: String(format) } },
+    );
+  }
+  if (from !== undefined && typeof from !== "function") {
+    throw new OptionInvalidError(`Input "${name}" has a \`from\` of type ${typeof from}. Give a function.`, {
+      facts: { step: name, option: "from", value: String(from) },
+    });
+  }
+  return options;
+}
+
+/** Runs the program's own code; rows that earlier stages still owe are computed meanwhile. */
+async function compute(run: RunState, name: string, from: From): Promise<string> {
+  const call = async () => {
+    try {
+      return await from(run.results() as never, { signal: run.signal });
+    } catch (cause) {
+      if (run.signal.aborted) throw run.signal.reason;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new StepFailedError(
+        `The \`from\` function of input "${name}" failed: ${reason}. Mend it, or return a text that says so.`,
+        { facts: { step: name }, cause },
+      );
+    }
+  };
+  const [text] = await Promise.all([run.race(call()), run.flush()]);
+  return text;
+}

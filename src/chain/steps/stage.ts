@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
+// part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
+
+import { promptCacheOf } from "../../cache/prompt-cache.js";
+import type { Segment } from "../../cache/segment.js";
+import type { Model } from "../../model/model.js";
+import type { ResolvedPrompt } from "../../model/prompt.js";
+import { resolvePrompt } from "../../model/prompt.js";
+import type { JobOutcome } from "../../native/engine-client.js";
+import type { GenerateSpec } from "../../native/types.js";
+import { contractDifferences, differenceMessage } from "../contract.js";
+import type { StageSettings } from "../options.js";
+import { checkStageOptions } from "../options.js";
+import { OutputText } from "../output-text.js";
+import type { SegmentId } from "../plan.js";
+import { segmentLabel } from "../plan.js";
+import type { RunState } from "../run-state.js";
+import { closerIds, openerTokens } from "../tokens.js";
+import type { FinishReason, StageOptions, StageUsage } from "../types.js";
+import type { Step } from "./step.js";
+
+const encoder = new TextEncoder();
+
+export function createStageStep(name: string, options: StageOptions<string, string>): Step {
+  const settings = checkStageOptions(name, options);
+  const load = promptLoader(settings);
+  return {
+    name,
+    claims: settings.own,
+    claimable: false,
+    given: false,
+    settings,
+    loadPrompt: load,
+    plan(planner) {
+      const prompt =
+        settings.prompt === null ? [] : [planner.add({ kind: "prompt", name, stage: name, reads: [] })];
+      const reads = planner.resolve(name, settings.reads, planner.shared(["input", "output"]));
+      const own = planner.takeOwn(settings.own, { stage: name, prompt, reads });
+      planner.add({ kind: "output", name, stage: name, reads: [...prompt, ...reads, ...own] });
+    },
+    async prepare(run) {
+      closerIds(run.model.tokenizer, name, settings.closers);
+      const prompt = await run.race(load(run.model));
+      if (prompt === null) return;
+      run.setPrompt(name, prompt);
+      warnOfDifferences(run, name, settings, prompt);
+    },
+    execute: (run) => runStage(run, name, settings),
+  };
+}
+
+/** Loads the prompt once per model; a failure is not remembered. */
+function promptLoader({ prompt }: StageSettings): (model: Model) => Promise<ResolvedPrompt | null> {
+  const loaded = new WeakMap<Model, Promise<ResolvedPrompt>>();
+  return async (model) => {
+    if (prompt === null) return null;
+    let resolving = loaded.get(model);
+    if (resolving === undefined) {
+      resolving = resolvePrompt(prompt, { hidden: model.info.hidden, tokenizer: model.tokenizer });
+      loaded.set(model, resolving);
+      resolving.catch(() => loaded.delete(model));
+    }
+    return resolving;
+  };
+}
+
+const warned = new WeakSet<ResolvedPrompt>();
+
+function warnOfDifferences(
+  run: RunState,
+  stage: string,
+  settings: StageSettings,
+  prompt: ResolvedPrompt,
+): void {
+  const { model, plan, layout, prompts } = run;
+  const differences = contractDifferences(prompt, { model, plan, layout, stage, settings, prompts });
+  if (differences.length === 0) return;
+  const message = differenceMessage(stage, prompt.label, differences);
+  run.emit({ type: "warning", stage, message });
+  if (!warned.has(prompt)) process.emitWarning(message, { type: "BatonWarning", code: "PROMPT_CONTRACT" });
+  warned.add(prompt);
+}
+
+async function runStage(run: RunState, name: string, settings: StageSettings): Promise<void> {
+  const began = performance.now();
+  run.emit({ type: "stage-start", stage: name });
+  const { id, reads } = run.segmentOf(name);
+  const promptRows = await run.holdPrompt(name);
+  const reused = reads.filter((one) => run.isWritten(one));
+  for (const one of reads) run.ensureInput(one);
+  const opener = openerTokens(
+    run.model.tokenizer,
+    name,
+    settings.opener,
+    settings.own.length > 0,
+    run.startOf(id) === 0,
+  );
+  const left = run.contextLeft(id, opener.length, 1);
+  const rowsReused = announceReuse(run, name, reused) - promptRows;
+  const maxTokens = Math.min(settings.maxTokens, left);
+  const { model } = run;
+  promptCacheOf(model).makeRoom(run.bytesFor(opener.length + maxTokens));
+  const segment = run.open(id);
+  const text = new OutputText(model.tokenBytes, settings.lead, (delta) => {
+    run.emit({ type: "text-delta", stage: name, text: delta });
+  });
+  const tokens: number[] = [];
+  const submitted = performance.now();
+  const outcome = await run.job(
+    segment.appendTokens(opener),
+    generateSpec(model, name, settings, maxTokens),
+    {
+      onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
+      onTokens: (ids) => {
+        tokens.push(...ids);
+        text.push(ids);
+      },
+    },
+  );
+  text.end(outcome.tail);
+  settleOutput(run, id, segment, outcome.pending);
+  const usage: StageUsage = {
+    ...speed(outcome, submitted - began),
+    rowsComputed: outcome.stats.rowsComputed + promptRows,
+    rowsReused,
+    kvBytes: run.bytesOf([...reads, id]),
+  };
+  run.releaseUnread();
+  const reason = outcome.reason as FinishReason;
+  run.setResult(name, { text: text.text, tokens, reason, usage });
+  run.emit({ type: "stage-end", stage: name, text: text.text, reason, usage });
+}
+
+/** One event per segment whose KV was there; returns their rows. */
+function announceReuse(run: RunState, stage: string, reused: readonly SegmentId[]): number {
+  let sum = 0;
+  for (const id of reused) {
+    const rows = run.computedRows(id);
+    sum += rows;
+    if (rows > 0) run.emit({ type: "cache-hit", stage, segment: segmentLabel(run.segment(id)), rows });
+  }
+  return sum;
+}
+
+function generateSpec(model: Model, name: string, settings: StageSettings, maxTokens: number): GenerateSpec {
+  return {
+    sampler: settings.sampler,
+    closers: closerIds(model.tokenizer, name, settings.closers),
+    stops: settings.stop.map((text) => encoder.encode(text)),
+    maxTokens,
+  };
+}
+
+/** The last token becomes a row only if a later step reads the output: it is owed to the next job. */
+function settleOutput(run: RunState, id: SegmentId, segment: Segment, pending: number): void {
+  const owed = pending >= 0 ? 1 : 0;
+  run.setLength(id, segment.info().rows + owed);
+  if (owed === 1 && run.isStillRead(id)) run.enqueue(id, segment.appendTokens(Int32Array.of(pending)));
+  else segment.close();
+}
+
+/** `waited`: milliseconds between hand-over and the job's submission. */
+function speed({ stats }: JobOutcome, waited: number) {
+  const { tokens, firstTokenMs, totalMs } = stats;
+  const decoding = totalMs - firstTokenMs;
+  return {
+    tokens,
+    timeToFirstTokenMs: waited + firstTokenMs,
+    tokensPerSecond: tokens > 1 && decoding > 0 ? ((tokens - 1) / decoding) * 1000 : 0,
+  };
+}

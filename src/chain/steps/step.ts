@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a chain knows about a step. Shared code asks for these properties and never which kind of step it has.
+
+import type { Model } from "../../model/model.js";
+import type { ResolvedPrompt } from "../../model/prompt.js";
+import type { StageSettings } from "../options.js";
+import type { Planner } from "../plan.js";
+import type { RunState } from "../run-state.js";
+
+export interface Step {
+  readonly name: string;
+  /** Names of inputs that this step takes as its own. */
+  readonly claims: readonly string[];
+  /** A later step may take this one as its own input. */
+  readonly claimable: boolean;
+  /** Its value is given to `run`. */
+  readonly given: boolean;
+  /** How it generates; absent for a step that does not. */
+  readonly settings?: StageSettings;
+  /** Its soft prompt, loaded once per model; null without one. */
+  loadPrompt?(model: Model): Promise<ResolvedPrompt | null>;
+  /** Adds the step's segments, or leaves them to its owner. Throws CHAIN_INVALID. */
+  plan(planner: Planner): void;
+  /** Before the first step of a run executes: everything that can fail without computing a row. */
+  prepare?(run: RunState): Promise<void>;
+  /** Does the step's part of a run; returns when later steps may use its result. */
+  execute(run: RunState): Promise<void>;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// What users of chains see: options in, events and results out. Types stay flat: unions of names, no recursion.
+
+import type { PromptSource } from "../model/prompt.js";
+
+/** How the frames of a chain are laid out; see method.md, "Frames". */
+export type Layout = "contiguous" | "concatenated";
+
+export interface ChainOptions {
+  /**
+   * `contiguous` (default): every segment is written in a frame of its own, prompts at negative positions.
+   * `concatenated`: absolute positions over all prompts, then everything in order; for published checkpoints.
+   */
+  layout?: Layout;
+}
+
+/** What a `from` function learns about the run it serves. */
+export interface FromContext {
+  /** Aborted when the run is; pass it on to whatever the function waits for. */
+  signal: AbortSignal;
+}
+
+export interface InputResult {
+  /** The value as given or as returned by `from`, before `format`. */
+  text: string;
+}
+
+interface InputFields<Reads extends string> {
+  /** Text around the value; every `{<input name>}` stands for it. May name special tokens; the value may not. */
+  format?: string;
+  /** Reads nothing at all, not even a prompt: its KV does not depend on anything else. */
+  alone?: boolean;
+  /** Narrows what the input reads: names of shared inputs declared before. Default: all of them. */
+  reads?: readonly Reads[];
+}
+
+/** An input whose value is given to `run`. */
+export interface GivenInput<Reads extends string> extends InputFields<Reads> {
+  from?: undefined;
+}
+
+/** An input whose value the program computes once every stage declared before it has ended. */
+export interface ComputedInput<Reads extends string, Results> extends InputFields<Reads> {
+  from: (results: Results, context: FromContext) => string | Promise<string>;
+}
+
+export interface SamplingOptions {
+  /** 0 (default) is greedy; at most 100. */
+  temperature?: number;
+  /** Keep the k likeliest tokens; 0 (default) keeps all. */
+  topK?: number;
+  /** Keep the smallest set of tokens with this probability; 1 (default) keeps all. */
+  topP?: number;
+  /** Keep tokens at least this fraction as likely as the likeliest; 0 (default) keeps all. */
+  minP?: number;
+  /** Divides the logits of tokens already in this output; 1 (default) is off. */
+  repetitionPenalty?: number;
+  /** 32-bit seed of this stage's random numbers; default 0. */
+  seed?: number;
+}
+
+export interface StageOptions<Reads extends string, Own extends string> extends SamplingOptions {
+  /** Soft prompt: PEFT folder, `{ text }`, `{ rows, count }`. A stage still to be tuned may lack one. */
+  prompt?: PromptSource;
+  /** Inputs that only this stage reads, in this order after what it reads; their KV is freed after it. */
+  own?: readonly Own[];
+  /** Names of inputs and stages declared before. Default: all shared inputs and all outputs. */
+  reads?: readonly Reads[];
+  /** Text that begins the output, unscored. Default without own inputs: the model's BOS, else a newline. */
+  opener?: string;
+  /** Stripped from the start of generated text. Default: one space. */
+  lead?: string;
+  /** Special tokens that end the output. Default: the tokenizer's EOS and end of turn. */
+  closers?: readonly string[];
+  /** Texts that end the output; they are not part of it. */
+  stop?: string | readonly string[];
+  /** Most tokens generated; default 256. */
+  maxTokens?: number;
+}
+
+/** Why an output ended. */
+export type FinishReason = "closed" | "stop" | "length";
+
+export interface StageUsage {
+  /** Tokens generated, the closing token not counted. */
+  tokens: number;
+  /** Rows that went through a forward for this stage: shared inputs it was first to need included. */
+  rowsComputed: number;
+  /** Rows it read whose KV was already there: earlier segments and its prompt, if computed before this run. */
+  rowsReused: number;
+  /** Milliseconds from hand-over (everything it waits for is there) to the first sampled token. */
+  timeToFirstTokenMs: number;
+  /** Generation speed after the first token; 0 with fewer than two tokens. */
+  tokensPerSecond: number;
+  /** Bytes of KV that the stage's frame holds when it ends: prompt, reads, own inputs and output. */
+  kvBytes: number;
+}
+
+export interface StageResult {
+  /** Generated text, without opener, lead and closing token. */
+  text: string;
+  /** Ids of the tokens generated. */
+  tokens: readonly number[];
+  reason: FinishReason;
+  usage: StageUsage;
+}
+
+export type ChainEvent<Stage extends string = string> =
+  | { type: "stage-start"; stage: Stage }
+  /** Rows of prefill done for the stage: own inputs, opener, and shared inputs it is first to need. */
+  | { type: "prefill"; stage: Stage; done: number; total: number }
+  /** `segment` (a prompt or an earlier segment) was read from the cache: `rows` rows not computed again. */
+  | { type: "cache-hit"; stage: Stage; segment: string; rows: number }
+  /** A trained prompt is used otherwise than it was trained. */
+  | { type: "warning"; stage: Stage; message: string }
+  /** Whole characters only; the concatenation is the stage's `text`. */
+  | { type: "text-delta"; stage: Stage; text: string }
+  | { type: "stage-end"; stage: Stage; text: string; reason: FinishReason; usage: StageUsage };
+
+export interface RunOptions {
+  /** Takes effect within one layer's time; the result then rejects with `signal.reason` and the KV is freed. */
+  signal?: AbortSignal;
+}
+
+/** A run in progress: iterate it for events, await `result` for the outcome. Breaking out of the loop cancels. */
+export interface ChainRun<Stage extends string> extends AsyncIterable<ChainEvent<Stage>> {
+  readonly result: Promise<Record<Stage, StageResult>>;
+  [Symbol.asyncIterator](): AsyncIterator<ChainEvent<Stage>, undefined>;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the package.
+
+export { Chain, defineChain } from "./chain/chain.js";
+export type { ExplainedRead, ExplainedSegment, Explanation, Position } from "./chain/explain.js";
+export type {
+  ChainEvent,
+  ChainOptions,
+  ChainRun,
+  ComputedInput,
+  FinishReason,
+  FromContext,
+  GivenInput,
+  InputResult,
+  Layout,
+  RunOptions,
+  SamplingOptions,
+  StageOptions,
+  StageResult,
+  StageUsage,
+} from "./chain/types.js";
+export * from "./errors.js";
+export { loadModel, Model } from "./model/model.js";
+export type { LoadOptions, LoadProgress } from "./model/options.js";
+export type { PromptSource } from "./model/prompt.js";
+export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/source.js";
+export { resolveModel } from "./model/source.js";
+export type { ChatMessage, ChatTemplate, RenderOptions } from "./model/template.js";
+export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
+export type { CacheStats, DoctorReport, ModelInfo } from "./native/types.js";

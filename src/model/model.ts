@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loaded model: frozen weights, tokenizer and KV pool behind one engine thread. It owns everything made from it;
+// close() ends running jobs, frees weights and pool, and may be called again.
+
+import { EngineClient } from "../native/engine-client.js";
+import { loadNative } from "../native/load.js";
+import type { CacheStats, ModelFileInfo, ModelInfo } from "../native/types.js";
+import type { LoadOptions } from "./options.js";
+import { nativeOptions } from "./options.js";
+import type { ResolvedModel } from "./source.js";
+import { resolveModel } from "./source.js";
+import type { ChatTemplate } from "./template.js";
+import { createTemplate } from "./template.js";
+import type { TokenBytes, Tokenizer } from "./tokenizer.js";
+import { createTokenizer } from "./tokenizer.js";
+
+interface ModelParts {
+  source: ResolvedModel;
+  file: ModelFileInfo;
+  engine: EngineClient;
+  tokenizer: Tokenizer;
+  tokenBytes: TokenBytes;
+}
+
+export class Model {
+  /** Catalogue name or what was asked for. */
+  readonly name: string;
+  /** Absolute path of the model file. */
+  readonly path: string;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  /** Jobs and segments of this model; for code of this package. */
+  readonly engine: EngineClient;
+  /** Bytes of every token's text; for code of this package. */
+  readonly tokenBytes: TokenBytes;
+  readonly #file: ModelFileInfo;
+
+  constructor({ source, file, engine, tokenizer, tokenBytes }: ModelParts) {
+    this.name = source.name;
+    this.path = source.path;
+    this.info = engine.info();
+    this.tokenizer = tokenizer;
+    this.engine = engine;
+    this.tokenBytes = tokenBytes;
+    this.#file = file;
+  }
+
+  get closed(): boolean {
+    return this.engine.closed;
+  }
+
+  /** KV pool: budget, used and peak bytes. Throws ClosedError. */
+  stats(): CacheStats {
+    return this.engine.stats();
+  }
+
+  /** The file's chat template. Throws TemplateInvalidError. */
+  template(name?: string): ChatTemplate {
+    return createTemplate(this.#file.metadata, this.tokenizer, name);
+  }
+
+  close(): Promise<void> {
+    return this.engine.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Finds (downloads if need be), checks and opens a model: a path, a catalogue name ("smollm2-135m-instruct") or
+ * "hf:org/repo/file.gguf". Errors: SOURCE_FAILED, IO, MODEL_FORMAT, MODEL_UNSUPPORTED, TOKENIZER_UNSUPPORTED,
+ * OUT_OF_MEMORY, OPTION_INVALID, NATIVE_LOAD; `options.signal` rejects with its reason.
+ */
+export async function loadModel(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
+  const { signal, onProgress } = options;
+  signal?.throwIfAborted();
+  const native = loadNative();
+  const checked = nativeOptions(options, native);
+  const source = await resolveModel(nameOrPath, options);
+  signal?.throwIfAborted();
+  const file = native.readModelFile(source.path);
+  const tokenizer = createTokenizer(file.metadata);
+  onProgress?.({ source: "engine", phase: "load", bytes: 0, total: file.fileBytes });
+  const engine = await EngineClient.open(source.path, source.name, checked, signal);
+  try {
+    const tokenBytes = tokenizer.tokenBytes();
+    engine.setVocabulary(tokenBytes.bytes, tokenBytes.offsets);
+    onProgress?.({ source: "engine", phase: "ready", bytes: file.fileBytes, total: file.fileBytes });
+    return new Model({ source, file, engine, tokenizer, tokenBytes });
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of loadModel, checked and completed before anything is opened.
+
+import { OptionInvalidError } from "../errors.js";
+import type { KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
+import type { ResolveOptions, SourceProgress } from "./source.js";
+
+/** Progress of a load: the source's (download, check), then the engine's. */
+export type LoadProgress =
+  | SourceProgress
+  | { source: "engine"; phase: "load" | "ready"; bytes: number; total: number };
+
+export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
+  /** `auto` (default) takes the best device there is; `cpu` the processor. */
+  device?: "auto" | "cpu";
+  /** Worker threads; default: what CPU, affinity and container quota allow. */
+  threads?: number;
+  /** Byte budget of the KV pool; default: a quarter of the free memory, at most 1 GiB. */
+  cacheBytes?: number;
+  /** Number format of stored K and V; default f16. */
+  kvType?: KvType;
+  /**
+   * `int8` (default): activations are quantised per block of 32 before they meet quantised weights.
+   * `float32`: weights are dequantised exactly; slower, for comparisons.
+   */
+  activations?: "int8" | "float32";
+  /** Same bits whatever the batch, the chunking and the thread count; default false. */
+  batchInvariant?: boolean;
+  /** Most rows of one forward; longer prefills are cut; default 512. */
+  maxBatchRows?: number;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+const mebibyte = 1024 * 1024;
+const devices = ["auto", "cpu"] as const;
+const kvTypes = ["f32", "f16", "bf16"] as const;
+const activationTypes = ["int8", "float32"] as const;
+
+function invalid(option: string, value: unknown, expected: string): OptionInvalidError {
+  return new OptionInvalidError(`\`${option}\` is ${String(value)}, which must be ${expected}.`, {
+    facts: { option, value: String(value) },
+  });
+}
+
+function count(option: string, value: number | undefined, fallback: number, most: number): number {
+  if (value === undefined) return fallback;
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw invalid(option, value, `a whole number from 1 to ${most}`);
+}
+
+function oneOf<T extends string>(
+  option: string,
+  value: T | undefined,
+  allowed: readonly T[],
+  fallback: T,
+): T {
+  if (value === undefined) return fallback;
+  if (allowed.includes(value)) return value;
+  throw invalid(option, JSON.stringify(value), allowed.map((one) => JSON.stringify(one)).join(" or "));
+}
+
+/** Throws OPTION_INVALID naming option, value and range. */
+export function nativeOptions(options: LoadOptions, native: NativeBinding): NativeModelOptions {
+  oneOf("device", options.device, devices, "auto");
+  const { batchInvariant = false } = options;
+  if (typeof batchInvariant !== "boolean") throw invalid("batchInvariant", batchInvariant, "true or false");
+  const defaultBytes = Math.max(64 * mebibyte, Math.min(1024 * mebibyte, native.availableMemory() / 4));
+  return {
+    threads: count("threads", options.threads, native.availableThreads(), 1024),
+    cacheBytes: count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), Number.MAX_SAFE_INTEGER),
+    kvType: oneOf("kvType", options.kvType, kvTypes, "f16"),
+    activations: oneOf("activations", options.activations, activationTypes, "int8"),
+    batchInvariant,
+    maxBatchRows: count("maxBatchRows", options.maxBatchRows, 512, 65536),
+  };
+}

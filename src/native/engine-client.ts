@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// One open model of the addon: its jobs as promises, its event channel split by job, its errors typed. A job's
+// promise settles after its last event, so that whatever it held is free when the promise is settled.
+
+import { BatonError, ClosedError, errorFromCode } from "../errors.js";
+import { loadNative } from "./load.js";
+import type {
+  CacheStats,
+  JobStats,
+  ModelHandle,
+  ModelInfo,
+  NativeBinding,
+  NativeEvent,
+  NativeJob,
+  NativeModelOptions,
+  SegmentHandle,
+  SegmentInfo,
+  SegmentSpec,
+} from "./types.js";
+
+export interface JobListeners {
+  /** Stops the job within one layer's time; its promise then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Rows of the job's appends done so far. */
+  onProgress?: (done: number, total: number) => void;
+  /** Ids that are certain to be part of the output. */
+  onTokens?: (ids: Int32Array) => void;
+  /** Rows of logits [rows, vocab]. */
+  onLogits?: (rows: number, data: Float32Array) => void;
+}
+
+export interface JobOutcome {
+  reason: "appended" | "closed" | "stop" | "length";
+  /** Last generated token that is not a row yet, or -1. */
+  pending: number;
+  /** Bytes of text before a stop string inside its first token. */
+  tail: Uint8Array;
+  stats: JobStats;
+}
+
+interface RunningJob {
+  listeners: JobListeners;
+  resolve: (outcome: JobOutcome) => void;
+  reject: (error: unknown) => void;
+}
+
+export class EngineClient {
+  readonly #native: NativeBinding;
+  readonly #label: string;
+  readonly #jobs = new Map<number, RunningJob>();
+  #handle: ModelHandle | null = null;
+  #closing: Promise<void> | null = null;
+
+  private constructor(native: NativeBinding, label: string) {
+    this.#native = native;
+    this.#label = label;
+  }
+
+  /** `label` names the model in messages. Rejects with the signal's reason when it is aborted while loading. */
+  static async open(
+    path: string,
+    label: string,
+    options: NativeModelOptions,
+    signal?: AbortSignal,
+  ): Promise<EngineClient> {
+    signal?.throwIfAborted();
+    const native = loadNative();
+    const client = new EngineClient(native, label);
+    const cancel = new Int32Array(new ArrayBuffer(4));
+    const onAbort = () => Atomics.store(cancel, 0, 1);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      client.#handle = await native.openModel(path, options, cancel, (events) => client.#dispatch(events));
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+    if (signal?.aborted) {
+      await client.close();
+      throw signal.reason;
+    }
+    return client;
+  }
+
+  get closed(): boolean {
+    return this.#closing !== null;
+  }
+
+  /** Throws ClosedError once close() was called. */
+  #model(): ModelHandle {
+    if (this.#handle !== null && this.#closing === null) return this.#handle;
+    throw new ClosedError(
+      `Model "${this.#label}" is closed. Load it again, or close it after its last use.`,
+      {
+        facts: { model: this.#label },
+      },
+    );
+  }
+
+  info(): ModelInfo {
+    return this.#native.modelInfo(this.#model());
+  }
+
+  stats(): CacheStats {
+    return this.#native.cacheStats(this.#model());
+  }
+
+  setVocabulary(bytes: Uint8Array, offsets: Uint32Array): void {
+    this.#native.setVocabulary(this.#model(), bytes, offsets);
+  }
+
+  createSegment(spec: SegmentSpec): SegmentHandle {
+    return this.#native.createSegment(this.#model(), spec);
+  }
+
+  segmentInfo(segment: SegmentHandle): SegmentInfo {
+    this.#model();
+    return this.#native.segmentInfo(segment);
+  }
+
+  closeSegment(segment: SegmentHandle): void {
+    if (!this.closed) this.#native.closeSegment(segment);
+  }
+
+  releaseSegment(segment: SegmentHandle): void {
+    if (!this.closed) this.#native.releaseSegment(segment);
+  }
+
+  /** Queues the job. Rejects with the typed error of its failure, or the signal's reason. */
+  async run(job: NativeJob, listeners: JobListeners = {}): Promise<JobOutcome> {
+    const { signal } = listeners;
+    signal?.throwIfAborted();
+    const model = this.#model();
+    const id = this.#native.submit(model, job);
+    const onAbort = () => {
+      if (!this.closed) this.#native.cancelJob(model, id);
+    };
+    try {
+      return await new Promise<JobOutcome>((resolve, reject) => {
+        this.#jobs.set(id, { listeners, resolve, reject });
+        signal?.addEventListener("abort", onAbort, { once: true });
+      });
+    } catch (error) {
+      if (signal?.aborted && BatonError.isInstance(error) && error.code === "ABORTED") throw signal.reason;
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      this.#jobs.delete(id);
+    }
+  }
+
+  #dispatch(events: NativeEvent[]): void {
+    for (const event of events) {
+      const job = this.#jobs.get(event.job);
+      if (job === undefined) continue;
+      try {
+        deliver(job, event);
+      } catch (error) {
+        job.reject(error); // a listener threw: the job's owner hears it
+      }
+    }
+  }
+
+  /** Fails what is running with ClosedError and frees the model. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#handle !== null) await this.#native.closeModel(this.#handle);
+    for (const job of this.#jobs.values()) {
+      job.reject(
+        new ClosedError(
+          `Model "${this.#label}" was closed while a job was running. Await runs before closing it.`,
+          {
+            facts: { model: this.#label },
+          },
+        ),
+      );
+    }
+  }
+}
+
+function deliver(job: RunningJob, event: NativeEvent): void {
+  const { listeners } = job;
+  switch (event.type) {
+    case "progress":
+      listeners.onProgress?.(event.done, event.total);
+      break;
+    case "tokens":
+      listeners.onTokens?.(event.ids);
+      break;
+    case "logits":
+      listeners.onLogits?.(event.rows, event.data);
+      break;
+    case "done":
+      job.resolve({ reason: event.reason, pending: event.pending, tail: event.tail, stats: event.stats });
+      break;
+    case "failed":
+      job.reject(errorFromCode(event.code, event.message, { facts: event.facts }));
+      break;
+  }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The published packages, assembled from the checkout into folders of their own: the base package (JavaScript, types
+// and the native sources for `npx baton build`) and one package per platform that holds the binary alone. Neither has
+// an install script or a binding.gyp.
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { root, Stop } from "./run.mjs";
+
+const keptFields = ["name", "version", "description", "license", "type", "engines", "keywords", "repository"];
+const entryFields = ["exports", "types", "bin", "binary", "dependencies"];
+
+/** What the base package consists of: scripts are those that compile the sources when asked. */
+const baseContents = [
+  "dist",
+  "native",
+  "CMakeLists.txt",
+  "scripts/build-native.mjs",
+  "scripts/lib/run.mjs",
+  "scripts/lib/tools.mjs",
+  "LICENSE",
+  "README.md",
+  "CHANGELOG.md",
+];
+
+/** Targets with a prebuilt binary; `folder` is prebuildify's name, `file` what it calls the binary. */
+export const platforms = [
+  {
+    tag: "linux-x64-gnu",
+    folder: "linux-x64",
+    file: "baton.glibc.node",
+    os: "linux",
+    cpu: "x64",
+    libc: "glibc",
+  },
+];
+
+const manifest = () => JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+const pick = (from, names) =>
+  Object.fromEntries(names.flatMap((name) => (name in from ? [[name, from[name]]] : [])));
+const packageName = (base, tag) => `@${base}/${tag}`;
+
+function write(folder, fields) {
+  writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(fields, null, 2)}\n`);
+}
+
+function assembleBase(folder, source) {
+  mkdirSync(folder, { recursive: true });
+  for (const item of baseContents) {
+    const leaveOut = (file) => !file.endsWith(".tsbuildinfo");
+    cpSync(path.join(root, item), path.join(folder, item), { recursive: true, filter: leaveOut });
+  }
+  const optional = platforms.map(({ tag }) => [packageName(source.name, tag), source.version]);
+  write(folder, {
+    ...pick(source, [...keptFields, ...entryFields]),
+    optionalDependencies: Object.fromEntries(optional),
+    files: baseContents,
+  });
+}
+
+function assemblePlatform(folder, source, platform) {
+  const binary = path.join(root, "prebuilds", platform.folder, platform.file);
+  mkdirSync(folder, { recursive: true });
+  try {
+    cpSync(binary, path.join(folder, "baton.node"));
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+    throw new Stop(
+      `${path.relative(root, binary)} is missing: run \`npm run prebuilds\` on ${platform.tag} first.`,
+    );
+  }
+  cpSync(path.join(root, "LICENSE"), path.join(folder, "LICENSE"));
+  const name = packageName(source.name, platform.tag);
+  writeFileSync(
+    path.join(folder, "README.md"),
+    `# ${name}\n\nThe compiled part of ${source.name} for ${platform.tag}.\n`,
+  );
+  const { os, cpu, libc } = platform;
+  write(folder, {
+    name,
+    ...pick(source, ["version", "license", "repository"]),
+    description: `Compiled part of ${source.name} for ${platform.tag}`,
+    ...pick(source, ["engines"]),
+    main: "baton.node",
+    files: ["baton.node"],
+    os: [os],
+    cpu: [cpu],
+    libc: [libc],
+  });
+}
+
+/**
+ * @param {string} folder emptied first
+ * @returns {string[]} one folder per package, the base package first
+ */
+export function assemblePackages(folder) {
+  rmSync(folder, { recursive: true, force: true });
+  const source = manifest();
+  const base = path.join(folder, source.name);
+  assembleBase(base, source);
+  const others = platforms.map((platform) => {
+    const place = path.join(folder, platform.tag);
+    assemblePlatform(place, source, platform);
+    return place;
+  });
+  return [base, ...others];
+}
+
+/** Every file of a folder, relative to it. */
+export function filesBelow(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((item) => item.isFile())
+    .map((item) => path.relative(folder, path.join(item.parentPath ?? item.path, item.name)));
+}

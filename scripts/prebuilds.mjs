@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes prebuilds/<platform>-<arch>/ with prebuildify, which calls CMake through cmake-as-node-gyp.mjs: no headers are
+// downloaded. Every shared library beside baton.node rides along.
+import { readdirSync, rmSync } from "node:fs";
+import path from "node:path";
+import { ensureModules } from "./lib/ensure.mjs";
+import { entry, quietly, root, Stop, say } from "./lib/run.mjs";
+
+const platformFolder = `${process.platform}-${process.arch}`;
+
+/** @returns {string} the folder with the binary */
+export function makePrebuilds() {
+  const folder = path.join(root, "prebuilds", platformFolder);
+  rmSync(folder, { recursive: true, force: true });
+  const program = path.join(root, "node_modules/prebuildify/bin.js");
+  quietly(process.execPath, [program, "--napi", "--strip", "--tag-libc", "--name", "baton"], {
+    env: { ...process.env, PREBUILD_NODE_GYP: path.join(root, "scripts/cmake-as-node-gyp.mjs") },
+  });
+  return folder;
+}
+
+/** Highest glibc version that the binary asks for, e.g. "2.34"; undefined where objdump or glibc is missing. */
+export function glibcFloor(file) {
+  const table = quietly("objdump", ["-T", file]);
+  const versions = [...table.matchAll(/GLIBC_(\d+)\.(\d+)/g)].map(([, major, minor]) => [
+    Number(major),
+    Number(minor),
+  ]);
+  versions.sort(([a, b], [c, d]) => a - c || b - d);
+  return versions.at(-1)?.join(".");
+}
+
+if (process.argv[1]?.endsWith("prebuilds.mjs")) {
+  await entry(async () => {
+    await ensureModules();
+    const folder = makePrebuilds();
+    const files = readdirSync(folder);
+    if (!files.some((file) => file.endsWith(".node")))
+      throw new Stop(`prebuildify left no binary in ${folder}`);
+    for (const file of files) {
+      const floor =
+        process.platform === "linux" ? `, needs glibc ${glibcFloor(path.join(folder, file))}` : "";
+      say(`${path.relative(root, path.join(folder, file))}${floor}`);
+    }
+  });
+}

@@ -59,8 +59,9 @@ two.stage("s", { own: ["a"] }).stage("t", { reads: ["a"] });
 two.stage("s", { own: ["a"] }).stage("t", { own: ["a"] });
 // @ts-expect-error a stage is no input to be owned
 two.stage("s").stage("t", { own: ["s"] });
+const one = defineChain(model).input("a");
 // @ts-expect-error declared later
-defineChain(model).input("a").stage("s", { reads: ["t"] }).stage("t");
+one.stage("s", { reads: ["t"] }).stage("t");
 // @ts-expect-error an input reads inputs only
 two.stage("s").input("c", { reads: ["s"] });
 // @ts-expect-error a name is declared once
@@ -77,7 +78,15 @@ two.stage("s", { temprature: 1 });
 defineChain(model, { layout: "spiral" });
 
 // flat types: a chain of forty stages must not explode the compiler
-const s1 = two.stage("s1").stage("s2").stage("s3").stage("s4").stage("s5").stage("s6").stage("s7").stage("s8");
+const s1 = two
+  .stage("s1")
+  .stage("s2")
+  .stage("s3")
+  .stage("s4")
+  .stage("s5")
+  .stage("s6")
+  .stage("s7")
+  .stage("s8");
 const s2 = s1.stage("t1").stage("t2").stage("t3").stage("t4").stage("t5").stage("t6").stage("t7").stage("t8");
 const s3 = s2.stage("u1").stage("u2").stage("u3").stage("u4").stage("u5").stage("u6").stage("u7").stage("u8");
 const s4 = s3.stage("v1").stage("v2").stage("v3").stage("v4").stage("v5").stage("v6").stage("v7").stage("v8");

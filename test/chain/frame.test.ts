@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Views and shifts against the dense reference, over random chains: the same pairs of rows visible, each at the same
+// distance. RoPE scores depend on distances only, so this is all there is to be right about placement.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { placeSegment } from "../../src/chain/frame.js";
+import type { Plan, PlannedSegment } from "../../src/chain/plan.js";
+import { planChain } from "../../src/chain/plan.js";
+import { stepKinds } from "../../src/chain/steps/index.js";
+import type { OracleStep } from "./oracle.js";
+import { denseReference } from "./oracle.js";
+import type { RandomChain } from "./random-chain.js";
+import { randomChain } from "./random-chain.js";
+
+function planOf(steps: readonly OracleStep[]): Plan {
+  return planChain(
+    steps.map((one) => {
+      const reads = one.reads === null ? {} : { reads: one.reads };
+      if (one.step === "input") return stepKinds.input(one.name, { alone: one.alone, ...reads });
+      const prompt = one.promptRows > 0 ? { prompt: { text: "any" } } : {};
+      return stepKinds.stage(one.name, { own: one.own, ...reads, ...prompt });
+    }),
+  );
+}
+
+const oracleName = ({ kind, name }: PlannedSegment) => (kind === "prompt" ? `${name}/prompt` : name);
+
+/** Distances as the engine would form them: query at position - shift against keys at the writer's positions. */
+function distancesOf({ steps, lengths, layout }: RandomChain): Map<string, number> {
+  const plan = planOf(steps);
+  const lengthOf = (id: number) => lengths.get(oracleName(plan.segments[id] as PlannedSegment)) as number;
+  const distances = new Map<string, number>();
+  for (const segment of plan.segments) {
+    const { start, reads } = placeSegment(plan, layout, segment.id, lengthOf);
+    const reader = oracleName(segment);
+    for (let row = 0; row < lengthOf(segment.id); row++) {
+      for (const { id, shift } of reads) {
+        const writer = placeSegment(plan, layout, id, lengthOf);
+        const read = oracleName(plan.segments[id] as PlannedSegment);
+        for (let key = 0; key < lengthOf(id); key++) {
+          distances.set(`${reader}[${row}] ${read}[${key}]`, start + row - shift - (writer.start + key));
+        }
+      }
+      for (let key = 0; key <= row; key++) distances.set(`${reader}[${row}] ${reader}[${key}]`, row - key);
+    }
+  }
+  return distances;
+}
+
+function referenceOf({ steps, lengths, layout }: RandomChain): Map<string, number> {
+  const { rows, distance } = denseReference(steps, lengths, layout);
+  const distances = new Map<string, number>();
+  rows.forEach((reader, at) => {
+    rows.forEach((read, key) => {
+      const found = distance[at]?.[key];
+      if (found === null || found === undefined) return;
+      distances.set(`${reader.segment}[${reader.index}] ${read.segment}[${read.index}]`, found);
+    });
+  });
+  return distances;
+}
+
+const sorted = (map: Map<string, number>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+
+describe("frames", () => {
+  test("views with shifts equal the dense mask of the definition, 4000 random chains", () => {
+    let stages = 0;
+    let owned = 0;
+    let shifted = 0;
+    fc.assert(
+      fc.property(randomChain, (chain) => {
+        expect(sorted(distancesOf(chain))).toEqual(sorted(referenceOf(chain)));
+        const plan = planOf(chain.steps);
+        const lengthOf = (id: number) =>
+          chain.lengths.get(oracleName(plan.segments[id] as PlannedSegment)) as number;
+        stages += plan.segments.filter((one) => one.kind === "output").length;
+        owned += plan.segments.filter((one) => one.kind === "input" && one.stage !== null).length;
+        for (const { id } of plan.segments) {
+          shifted += placeSegment(plan, chain.layout, id, lengthOf).reads.filter(
+            (one) => one.shift !== 0,
+          ).length;
+        }
+      }),
+      { numRuns: 4000 },
+    );
+    // the generator must have reached what the test is about
+    expect(stages).toBeGreaterThan(4000);
+    expect(owned).toBeGreaterThan(500);
+    expect(shifted).toBeGreaterThan(1000);
+  });
+
+  test("every reader's frame is contiguous text from 0, prompts at -n .. -1", () => {
+    fc.assert(
+      fc.property(randomChain, ({ steps, lengths }) => {
+        const plan = planOf(steps);
+        const lengthOf = (id: number) =>
+          lengths.get(oracleName(plan.segments[id] as PlannedSegment)) as number;
+        for (const { id, kind } of plan.segments) {
+          const { start, reads } = placeSegment(plan, "contiguous", id, lengthOf);
+          if (kind === "prompt") {
+            expect(start).toBe(-lengthOf(id));
+            continue;
+          }
+          let next = 0;
+          for (const read of reads) {
+            if (plan.segments[read.id]?.kind === "prompt") {
+              expect(read.at).toBe(-lengthOf(read.id));
+              expect(read.shift).toBe(0);
+            } else {
+              expect(read.at).toBe(next);
+              next += lengthOf(read.id);
+            }
+          }
+          expect(start).toBe(next);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("A -> B of the method: B reads O_A with shift -|I_A|", () => {
+    const plan = planOf([
+      { step: "input", name: "all", alone: false, reads: null },
+      { step: "input", name: "mine", alone: false, reads: null },
+      { step: "stage", name: "a", promptRows: 5, own: ["mine"], reads: null },
+      { step: "stage", name: "b", promptRows: 7, own: [], reads: null },
+    ]);
+    const lengths = new Map([
+      ["a/prompt", 5],
+      ["b/prompt", 7],
+      ["all", 10],
+      ["mine", 20],
+      ["a", 3],
+      ["b", 4],
+    ]);
+    const lengthOf = (id: number) => lengths.get(oracleName(plan.segments[id] as PlannedSegment)) as number;
+    const place = (name: string) => {
+      const { start, reads } = placeSegment(plan, "contiguous", plan.idOf.get(name) as number, lengthOf);
+      return {
+        start,
+        reads: reads.map(({ id, at, shift }) => [oracleName(plan.segments[id] as PlannedSegment), at, shift]),
+      };
+    };
+    expect(place("all")).toEqual({ start: 0, reads: [] });
+    expect(place("mine")).toEqual({
+      start: 10,
+      reads: [
+        ["a/prompt", -5, 0],
+        ["all", 0, 0],
+      ],
+    });
+    expect(place("a")).toEqual({
+      start: 30,
+      reads: [
+        ["a/prompt", -5, 0],
+        ["all", 0, 0],
+        ["mine", 10, 0],
+      ],
+    });
+    expect(place("b")).toEqual({
+      start: 13,
+      reads: [
+        ["b/prompt", -7, 0],
+        ["all", 0, 0],
+        ["a", 10, -20],
+      ],
+    });
+  });
+});

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "binding/channel.h"
+
+#include <napi.h>
+
+#include <utility>
+
+#include "binding/values.h"
+
+namespace baton {
+namespace {
+
+const char* reasonName(DoneReason reason) {
+  switch (reason) {
+    case DoneReason::kAppended: return "appended";
+    case DoneReason::kClosed: return "closed";
+    case DoneReason::kStop: return "stop";
+    case DoneReason::kLength: return "length";
+  }
+  return "";
+}
+
+napi_value statsObject(JsWriter& js, const JobStats& stats) {
+  napi_value object = js.object();
+  js.set(object, "rowsComputed", js.number(double(stats.rowsComputed)));
+  js.set(object, "tokens", js.number(double(stats.tokens)));
+  js.set(object, "firstTokenMs", js.number(stats.firstTokenMs));
+  js.set(object, "totalMs", js.number(stats.totalMs));
+  js.set(object, "queueMs", js.number(stats.queueMs));
+  return object;
+}
+
+// One overload per kind of event.
+struct EventWriter {
+  JsWriter& js;
+  napi_value object;
+
+  void operator()(const ProgressEvent& event) const {
+    js.set(object, "type", js.string("progress"));
+    js.set(object, "done", js.number(double(event.done)));
+    js.set(object, "total", js.number(double(event.total)));
+  }
+  void operator()(const TokensEvent& event) const {
+    js.set(object, "type", js.string("tokens"));
+    js.set(object, "ids", js.int32s(event.ids));
+  }
+  void operator()(const LogitsEvent& event) const {
+    js.set(object, "type", js.string("logits"));
+    js.set(object, "rows", js.number(event.rows));
+    js.set(object, "data", js.float32s(event.data));
+  }
+  void operator()(const DoneEvent& event) const {
+    js.set(object, "type", js.string("done"));
+    js.set(object, "reason", js.string(reasonName(event.reason)));
+    js.set(object, "pending", js.number(event.pending));
+    js.set(object, "tail", js.bytes(event.tail));
+    js.set(object, "stats", statsObject(js, event.stats));
+  }
+  void operator()(const FailedEvent& event) const {
+    js.set(object, "type", js.string("failed"));
+    js.set(object, "code", js.string(event.error.code()));
+    js.set(object, "message", js.string(event.error.what()));
+    js.set(object, "facts", js.facts(event.error));
+  }
+};
+
+bool isLast(const Event& event) {
+  return std::holds_alternative<DoneEvent>(event.body) || std::holds_alternative<FailedEvent>(event.body);
+}
+
+// Tokens of a job that nobody has fetched yet travel together; a newer progress figure replaces an older one.
+bool mergeInto(Event& last, Event& next) {
+  if (last.job != next.job) return false;
+  if (auto* tokens = std::get_if<TokensEvent>(&last.body)) {
+    const auto* more = std::get_if<TokensEvent>(&next.body);
+    if (more == nullptr) return false;
+    tokens->ids.insert(tokens->ids.end(), more->ids.begin(), more->ids.end());
+    return true;
+  }
+  if (std::holds_alternative<ProgressEvent>(last.body) && std::holds_alternative<ProgressEvent>(next.body)) {
+    last = std::move(next);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::shared_ptr<Channel> Channel::create(napi_env env, napi_value onEvents) {
+  std::shared_ptr<Channel> channel(new Channel(env));
+  auto* share = new std::shared_ptr<Channel>(channel);  // the function's; finalise() gives it up
+  napi_threadsafe_function function = nullptr;
+  const napi_status status =
+      napi_create_threadsafe_function(env, onEvents, nullptr, Napi::String::New(env, "baton events"), 0, 1,
+                                      share, finalise, share, deliver, &function);
+  if (status != napi_ok) {
+    delete share;
+    throw Napi::Error::New(env, "cannot create the event channel");
+  }
+  channel->function_ = function;
+  channel->hooked_ = napi_add_env_cleanup_hook(env, tearDown, share) == napi_ok;
+  napi_unref_threadsafe_function(env, function);  // an idle model does not keep the process alive
+  return channel;
+}
+
+void Channel::post(Event event) {
+  const std::lock_guard lock(mutex_);
+  if (function_ == nullptr) return;
+  if (queue_.empty() || !mergeInto(queue_.back(), event)) queue_.push_back(std::move(event));
+  if (armed_) return;
+  armed_ = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
+}
+
+void Channel::deliver(napi_env env, napi_value onEvents, void* context, void*) {
+  if (env == nullptr || onEvents == nullptr) return;  // drained after teardown
+  const std::shared_ptr<Channel> channel = *static_cast<std::shared_ptr<Channel>*>(context);
+  std::vector<Event> events;
+  {
+    const std::lock_guard lock(channel->mutex_);
+    events.swap(channel->queue_);
+    channel->armed_ = false;
+  }
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  JsWriter js(env);
+  napi_value array = js.array(events.size());
+  size_t ended = 0;
+  for (size_t i = 0; i < events.size(); ++i) {
+    napi_value object = js.object();
+    js.set(object, "job", js.number(double(events[i].job)));
+    std::visit(EventWriter{js, object}, events[i].body);
+    js.set(array, static_cast<uint32_t>(i), object);
+    ended += isLast(events[i]) ? 1 : 0;
+  }
+  napi_value receiver = nullptr;
+  napi_value result = nullptr;
+  if (js.ok() && napi_get_undefined(env, &receiver) == napi_ok &&
+      napi_call_function(env, receiver, onEvents, 1, &array, &result) == napi_pending_exception) {
+    napi_value exception = nullptr;
+    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
+  }
+  channel->jobEnded(ended);
+  napi_close_handle_scope(env, scope);
+}
+
+void Channel::jobSubmitted() {
+  const std::lock_guard lock(mutex_);
+  if (++jobsInFlight_ == 1 && function_ != nullptr) napi_ref_threadsafe_function(env_, function_);
+}
+
+void Channel::jobEnded(size_t count) {
+  if (count == 0) return;
+  const std::lock_guard lock(mutex_);
+  jobsInFlight_ -= count;
+  if (jobsInFlight_ == 0 && function_ != nullptr) napi_unref_threadsafe_function(env_, function_);
+}
+
+void Channel::close() {
+  const std::lock_guard lock(mutex_);
+  if (function_ == nullptr) return;
+  napi_release_threadsafe_function(function_, napi_tsfn_release);
+  function_ = nullptr;
+}
+
+// The environment is going away (exit, or a worker that is terminated).
+void Channel::tearDown(void* hint) {
+  const std::shared_ptr<Channel> channel = *static_cast<std::shared_ptr<Channel>*>(hint);
+  {
+    const std::lock_guard lock(channel->mutex_);
+    channel->function_ = nullptr;
+    channel->hooked_ = false;
+  }
+  if (const auto engine = channel->engine_.lock()) engine->close();
+}
+
+void Channel::finalise(napi_env env, void*, void* hint) {
+  auto* share = static_cast<std::shared_ptr<Channel>*>(hint);
+  if ((*share)->hooked_) napi_remove_env_cleanup_hook(env, tearDown, share);
+  delete share;
+}
+
+}  // namespace baton

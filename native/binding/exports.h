@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions of the addon, one file per noun; src/native/types.ts states what each does.
+#pragma once
+
+#include <napi.h>
+
+namespace baton {
+
+Napi::Value doctor(const Napi::CallbackInfo& info);
+Napi::Value availableThreads(const Napi::CallbackInfo& info);
+Napi::Value availableMemory(const Napi::CallbackInfo& info);
+
+Napi::Value readModelFile(const Napi::CallbackInfo& info);
+Napi::Value openModel(const Napi::CallbackInfo& info);
+Napi::Value modelInfo(const Napi::CallbackInfo& info);
+Napi::Value setVocabulary(const Napi::CallbackInfo& info);
+Napi::Value cacheStats(const Napi::CallbackInfo& info);
+Napi::Value closeModel(const Napi::CallbackInfo& info);
+
+Napi::Value createSegment(const Napi::CallbackInfo& info);
+Napi::Value segmentInfo(const Napi::CallbackInfo& info);
+Napi::Value closeSegment(const Napi::CallbackInfo& info);
+Napi::Value releaseSegment(const Napi::CallbackInfo& info);
+
+Napi::Value submit(const Napi::CallbackInfo& info);
+Napi::Value cancelJob(const Napi::CallbackInfo& info);
+
+}  // namespace baton

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handles that JavaScript holds: type-tagged externals, so that a wrong handle is a thrown error and never memory
+// corruption. Finalisers are the backstop; close and release are idempotent.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "binding/channel.h"
+#include "engine/engine.h"
+
+namespace baton {
+
+struct ModelHandle {
+  static constexpr napi_type_tag kTag = {0x6261746f6e2d6d6fULL, 0x64656c2d68616e64ULL};
+  static constexpr const char* kName = "model";
+
+  std::shared_ptr<Engine> engine;  // null when closed
+  std::shared_ptr<Channel> channel;
+
+  ~ModelHandle() {
+    if (engine) engine->close();
+    if (channel) channel->close();
+  }
+};
+
+struct SegmentHandle {
+  static constexpr napi_type_tag kTag = {0x6261746f6e2d7365ULL, 0x676d656e742d6861ULL};
+  static constexpr const char* kName = "segment";
+
+  std::shared_ptr<Segment> segment;  // null when released
+};
+
+// Null when the environment no longer takes calls; the handle is deleted then.
+template <class Handle>
+napi_value wrapHandle(napi_env env, std::unique_ptr<Handle> handle) {
+  napi_value value = nullptr;
+  const auto finalise = [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); };
+  if (napi_create_external(env, handle.get(), finalise, nullptr, &value) != napi_ok) return nullptr;
+  handle.release();  // NOLINT: the external owns it now
+  return napi_type_tag_object(env, value, &Handle::kTag) == napi_ok ? value : nullptr;
+}
+
+template <class Handle>
+Handle& unwrapHandle(const Napi::Value& value) {
+  bool tagged = false;
+  void* data = nullptr;
+  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &Handle::kTag, &tagged) != napi_ok ||
+      !tagged || napi_get_value_external(value.Env(), value, &data) != napi_ok) {
+    throw Error(code::kOptionInvalid, std::string("expected a ") + Handle::kName + " handle of this addon");
+  }
+  return *static_cast<Handle*>(data);
+}
+
+inline Engine& openEngine(const Napi::Value& value) {
+  const ModelHandle& handle = unwrapHandle<ModelHandle>(value);
+  if (!handle.engine) throw Error(code::kClosed, "the model is closed; load it again");
+  return *handle.engine;
+}
+
+inline std::shared_ptr<Segment> openSegment(const Napi::Value& value) {
+  const SegmentHandle& handle = unwrapHandle<SegmentHandle>(value);
+  if (!handle.segment) throw Error(code::kClosed, "the segment was released");
+  return handle.segment;
+}
+
+}  // namespace baton

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <utility>
+
+#include "binding/arguments.h"
+#include "binding/exports.h"
+#include "binding/handles.h"
+#include "binding/task.h"
+#include "device/device.h"
+
+namespace baton {
+namespace {
+
+KvType parseKvType(const std::string& name) {
+  if (name == "f32") return KvType::kF32;
+  if (name == "f16") return KvType::kF16;
+  if (name == "bf16") return KvType::kBF16;
+  throw Error(code::kOptionInvalid, "kvType is \"" + name + "\"; it must be f32, f16 or bf16");
+}
+
+const char* kvTypeName(KvType type) {
+  return type == KvType::kF32 ? "f32" : type == KvType::kF16 ? "f16" : "bf16";
+}
+
+EngineOptions parseOptions(const Napi::Object& object) {
+  EngineOptions options;
+  options.threads = asInt(object.Get("threads"), "threads");
+  const double cacheBytes = asNumber(object.Get("cacheBytes"), "cacheBytes");
+  options.kvType = parseKvType(asString(object.Get("kvType"), "kvType"));
+  const std::string activations = asString(object.Get("activations"), "activations");
+  if (activations != "int8" && activations != "float32") {
+    throw Error(code::kOptionInvalid, "activations is \"" + activations + "\"; it must be int8 or float32");
+  }
+  options.int8Activations = activations == "int8";
+  options.batchInvariant = asBoolean(object.Get("batchInvariant"), "batchInvariant");
+  options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
+  if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");
+  if (!(cacheBytes >= 0 && cacheBytes < 0x1p53)) throw wrongType("cacheBytes", "a number of bytes");
+  if (options.maxBatchRows < 1 || options.maxBatchRows > 65536) throw wrongType("maxBatchRows", "from 1 to 65536");
+  options.cacheBytes = static_cast<size_t>(cacheBytes);
+  return options;
+}
+
+class OpenModel : public Task {
+ public:
+  OpenModel(std::string path, const EngineOptions& options, Napi::Int32Array cancel,
+            std::shared_ptr<Channel> channel)
+      : path_(std::move(path)),
+        options_(options),
+        cancelArray_(Napi::Persistent(static_cast<Napi::Object>(cancel))),
+        cancel_(reinterpret_cast<const std::atomic<int32_t>*>(cancel.Data())),
+        channel_(std::move(channel)) {
+    static_assert(std::atomic<int32_t>::is_always_lock_free && sizeof(std::atomic<int32_t>) == 4);
+  }
+  ~OpenModel() override {
+    if (channel_) channel_->close();  // the model was not opened
+  }
+
+ protected:
+  void execute() override {
+    std::shared_ptr<const Model> model = Model::load(path_, *cancel_);
+    engine_ = std::make_shared<Engine>(std::move(model), options_, channel_);
+  }
+
+  napi_value result(napi_env env) override {
+    auto handle = std::make_unique<ModelHandle>();
+    channel_->attach(engine_);
+    handle->engine = std::move(engine_);
+    handle->channel = std::move(channel_);
+    return wrapHandle(env, std::move(handle));
+  }
+
+ private:
+  std::string path_;
+  EngineOptions options_;
+  Napi::ObjectReference cancelArray_;  // keeps cancel_ alive
+  const std::atomic<int32_t>* cancel_;
+  std::shared_ptr<Channel> channel_;
+  std::shared_ptr<Engine> engine_;
+};
+
+class CloseModel : public Task {
+ public:
+  CloseModel(std::shared_ptr<Engine> engine, std::shared_ptr<Channel> channel)
+      : engine_(std::move(engine)), channel_(std::move(channel)) {}
+
+ protected:
+  void execute() override {
+    if (engine_) engine_->close();
+    engine_.reset();
+  }
+
+  napi_value result(napi_env env) override {
+    if (channel_) channel_->close();
+    napi_value undefined = nullptr;
+    return napi_get_undefined(env, &undefined) == napi_ok ? undefined : nullptr;
+  }
+
+ private:
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Channel> channel_;
+};
+
+}  // namespace
+
+Napi::Value openModel(const Napi::CallbackInfo& info) {
+  const std::string path = asString(info[0], "path");
+  const EngineOptions options = parseOptions(asObject(info[1], "options"));
+  const auto cancel = asTyped<Napi::Int32Array>(info[2], napi_int32_array, "cancel", "an Int32Array");
+  if (cancel.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
+  if (!info[3].IsFunction()) throw wrongType("onEvents", "a function");
+  std::shared_ptr<Channel> channel = Channel::create(info.Env(), info[3]);
+  return Task::start(info.Env(), new OpenModel(path, options, cancel, std::move(channel)));
+}
+
+Napi::Value modelInfo(const Napi::CallbackInfo& info) {
+  const Engine& engine = openEngine(info[0]);
+  const Model& model = engine.model();
+  const ModelConfig& config = model.config;
+  const KvShape& kv = engine.pool()->shape();
+  JsWriter js(info.Env());
+  napi_value object = js.object();
+  const auto number = [&](const char* name, double value) { js.set(object, name, js.number(value)); };
+  const auto text = [&](const char* name, const std::string& value) { js.set(object, name, js.string(value)); };
+  text("family", config.family);
+  number("layers", config.layers);
+  number("hidden", config.hidden);
+  number("heads", config.heads);
+  number("kvHeads", config.kvHeads);
+  number("headDim", config.headDim);
+  number("ffn", config.ffn);
+  number("vocab", config.vocab);
+  number("contextLength", config.contextLength);
+  number("ropeTheta", config.ropeTheta);
+  number("normEpsilon", config.normEpsilon);
+  number("parameters", double(model.parameters));
+  number("weightBytes", double(model.weightBytes));
+  text("weightType", model.weightType);
+  text("contentHash", model.contentHash);
+  text("kvType", kvTypeName(kv.type));
+  number("kvBytesPerRow", double(kv.rowBytes()));
+  number("blockRows", kBlockRows);
+  number("blockBytes", double(kv.blockBytes()));
+  number("threads", engine.options().threads);
+  text("isa", isaName(cpuOps().isa));
+  return Napi::Value(info.Env(), object);
+}
+
+Napi::Value setVocabulary(const Napi::CallbackInfo& info) {
+  Engine& engine = openEngine(info[0]);
+  const auto bytes = asTyped<Napi::Uint8Array>(info[1], napi_uint8_array, "bytes", "a Uint8Array");
+  const auto offsets = asTyped<Napi::Uint32Array>(info[2], napi_uint32_array, "offsets", "a Uint32Array");
+  auto vocabulary = std::make_shared<Vocabulary>();
+  vocabulary->bytes.assign(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
+  vocabulary->offsets.assign(offsets.Data(), offsets.Data() + offsets.ElementLength());
+  uint32_t before = 0;
+  for (const uint32_t offset : vocabulary->offsets) {
+    if (offset < before || offset > vocabulary->bytes.size()) throw wrongType("offsets", "ascending and within bytes");
+    before = offset;
+  }
+  engine.setVocabulary(std::move(vocabulary));
+  return info.Env().Undefined();
+}
+
+Napi::Value cacheStats(const Napi::CallbackInfo& info) {
+  const Pool::Stats stats = openEngine(info[0]).pool()->stats();
+  JsWriter js(info.Env());
+  napi_value object = js.object();
+  const auto number = [&](const char* name, size_t value) { js.set(object, name, js.number(double(value))); };
+  number("budgetBytes", stats.blocksTotal * stats.blockBytes);
+  number("usedBytes", stats.blocksUsed * stats.blockBytes);
+  number("peakBytes", stats.blocksPeak * stats.blockBytes);
+  number("freeBytes", (stats.blocksTotal - stats.blocksUsed) * stats.blockBytes);
+  number("blockBytes", stats.blockBytes);
+  number("blockRows", kBlockRows);
+  number("blocksUsed", stats.blocksUsed);
+  number("blocksTotal", stats.blocksTotal);
+  number("segments", stats.segments);
+  return Napi::Value(info.Env(), object);
+}
+
+Napi::Value closeModel(const Napi::CallbackInfo& info) {
+  ModelHandle& handle = unwrapHandle<ModelHandle>(info[0]);
+  auto engine = std::exchange(handle.engine, nullptr);
+  return Task::start(info.Env(), new CloseModel(std::move(engine), std::exchange(handle.channel, nullptr)));
+}
+
+}  // namespace baton

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Number formats of weights and of KV, as plain enums without any code, so that instruction-set files may include it.
+// Number formats of weights and of KV. Instruction-set files include this, so functions here are
+// static: an inline one would leave a weak symbol that could stand in for the plain copy on a CPU
+// without those instructions.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +14,15 @@ enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
 // Number format of stored K and V.
 enum class KvType : uint8_t { kF32, kF16, kBF16 };
 
-inline constexpr int kvTypeBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+static constexpr int kvTypeBytes(KvType type) {
+  return type == KvType::kF32 ? 4 : 2;
+}
 
 // Rows of one pool block, and lanes of one transposed K group.
 inline constexpr int kBlockRows = 16;
 
-// KV rows of one attention piece: the fixed reduction unit that keeps sums the same whatever the batch,
-// the chunking and the thread count.
+// KV rows of one attention piece: the fixed reduction unit that keeps sums the same whatever the
+// batch, the chunking and the thread count.
 inline constexpr int kPieceRows = 256;
 
 // Elements of one quantisation group of int8 activations.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contracts of the row-wise ops. Each works on rows [r0, r1) of its arguments, so the engine splits rows over workers;
-// the bits of a row depend on that row alone.
+// Contracts of the row-wise ops. Each works on rows [r0, r1) of its arguments, so the engine splits
+// rows over workers; the bits of a row depend on that row alone.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,8 @@ struct RmsNormArgs {
 };
 using RmsNormFn = void (*)(const RmsNormArgs& args, int r0, int r1);
 
-// Groups of 32 to int8: d = max|x| / 127, q = round to nearest even(x / d), s = d * sum(q). An all-zero group has d = 0.
+// Groups of 32 to int8: d = max|x| / 127, q = round to nearest even(x * (127 / max|x|)), |q| <=
+// 127, s = d * sum(q). A group below 1e-30 is zero and has d = 0. Every table gives the same bits.
 struct QuantizeArgs {
   const float* x;  // [R, K]
   int8_t* q;       // [R, K]
@@ -45,12 +46,12 @@ enum class RopePairing : uint8_t {
   kHalves,    // pairs (i, i + D/2): Hugging Face order
 };
 
-// Rotary embedding (arXiv 2104.09864): pair i of a head at position p turns by p * theta_i. `cos`/`sin` hold positions
-// 0 .. P-1; a negative position turns the other way.
+// Rotary embedding (arXiv 2104.09864): pair i of a head at position p turns by p * theta_i.
+// `cos`/`sin` hold positions 0 .. P-1; a negative position turns the other way.
 struct RopeArgs {
-  const float* x;            // [R, heads, D], row stride ldx
+  const float* x;  // [R, heads, D], row stride ldx
   int ldx;
-  float* out;                // [R, heads, D], row stride ldo; may equal x
+  float* out;  // [R, heads, D], row stride ldo; may equal x
   int ldo;
   int heads, D;
   const float* cos;          // [P, D / 2]
@@ -68,12 +69,12 @@ struct KvStoreArgs {
   int ldv;
   int G, D;
   KvType kv;
-  std::byte* kBase;        // K of this layer, kv head 0, block 0
-  std::byte* vBase;        // V of this layer, kv head 0, block 0
-  size_t headStride;       // bytes from one kv head to the next
-  size_t blockStride;      // bytes from one block to the next
-  const int32_t* block;    // [R]
-  const int32_t* slot;     // [R] row inside the block, 0 .. 15
+  std::byte* kBase;      // K of this layer, kv head 0, block 0
+  std::byte* vBase;      // V of this layer, kv head 0, block 0
+  size_t headStride;     // bytes from one kv head to the next
+  size_t blockStride;    // bytes from one block to the next
+  const int32_t* block;  // [R]
+  const int32_t* slot;   // [R] row inside the block, 0 .. 15
 };
 using KvStoreFn = void (*)(const KvStoreArgs& args, int r0, int r1);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // y[R, N] (+)= x[R, K] W[N, K]^T, with W in its file format.
 //
-// Two arithmetics. float32: weights are dequantised exactly and products are float32 FMAs. int8 (xq given; Q8_0, Q4_0,
-// Q4_1 only): activations come quantised per group of 32; a weight group is read as unsigned q with scale d and offset c
-// (w = d q + c: Q4_1 c = m, Q4_0 c = -8 d, Q8_0 q = s + 128 and c = -128 d), so
+// Two arithmetics. float32: weights are dequantised exactly and products are float32 FMAs. int8 (xq
+// given; Q8_0, Q4_0, Q4_1 only): activations come quantised per group of 32; a weight group is read
+// as unsigned q with scale d and offset c (w = d q + c: Q4_1 c = m, Q4_0 c = -8 d, Q8_0 q = s + 128
+// and c = -128 d), so
 //   y = sum over groups of  d * xd * dot_u8s8(q, xq) + c * xs,   xs = xd * sum(xq).
-// Reduction order: groups of 32 in ascending k. With `invariant` the bits of a row of y depend on nothing but that row
-// of x and W, so R = 1 and R = 512 agree; without it a kernel may take another order for few rows (GEMV).
+// Reduction order: groups of 32 in ascending k. With `invariant` the bits of a row of y depend on
+// nothing but that row of x and W, so R = 1 and R = 512 agree; without it a kernel may take another
+// order for few rows (GEMV).
 #pragma once
 
 #include <cstddef>
@@ -19,27 +21,30 @@ namespace baton {
 struct LinearArgs {
   const void* weight;  // [N, K] rows of DType `type`, as in the file
   DType type;
-  int N, K;           // K is a multiple of the type's block
-  const float* x;     // [R, K] float32 arithmetic, or null
-  const int8_t* xq;   // [R, K] int8 arithmetic, or null
-  const float* xd;    // [R, K / 32] scale of each activation group
-  const float* xs;    // [R, K / 32] scale times sum of the group's quants
-  float* y;           // [R, N], row stride ldy
+  int N, K;          // K is a multiple of the type's block
+  const float* x;    // [R, K] float32 arithmetic, or null
+  const int8_t* xq;  // [R, K] int8 arithmetic, or null
+  const float* xd;   // [R, K / 32] scale of each activation group
+  const float* xs;   // [R, K / 32] scale times sum of the group's quants
+  float* y;          // [R, N], row stride ldy
   int ldy;
   int R;
   bool accumulate;  // y += instead of y = (the residual stream)
   bool invariant;
 };
 
-// Computes columns [n0, n1) of all R rows; n0 is a multiple of 16. `scratch`: linearScratchBytes(K), 64-byte aligned,
-// private to the calling worker.
+// Computes columns [n0, n1) of all R rows; n0 is a multiple of 16. `scratch`:
+// linearScratchBytes(K), 64-byte aligned, private to the calling worker.
 using LinearFn = void (*)(const LinearArgs& args, int n0, int n1, void* scratch);
 
 // Enough for a 16-column panel of dequantised float32 weights of one K, with its scales.
-inline constexpr size_t linearScratchBytes(int K) {
-  return static_cast<size_t>(16) * static_cast<size_t>(K) * 4 + static_cast<size_t>(16) * (K / 32 + 1) * 8 + 256;
+static constexpr size_t linearScratchBytes(int K) {
+  return static_cast<size_t>(16) * static_cast<size_t>(K) * 4 +
+         static_cast<size_t>(16) * (K / 32 + 1) * 8 + 256;
 }
 
-inline constexpr double linearFlops(const LinearArgs& a) { return 2.0 * a.R * a.N * a.K; }
+static constexpr double linearFlops(const LinearArgs& a) {
+  return 2.0 * a.R * a.N * a.K;
+}
 
 }  // namespace baton

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/threads.h"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace baton {
+namespace {
+
+// Long enough to bridge the serial code between two ops of a layer, short enough that an idle
+// engine is asleep before anyone could measure it.
+constexpr std::chrono::microseconds kSpin{40};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins until `value` differs from `old`, for at most kSpin; then sleeps on it. Returns the new
+// value.
+template <class T>
+T awaitChange(const std::atomic<T>& value, T old) {
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      const T now = value.load(std::memory_order_acquire);
+      if (now != old) return now;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  value.wait(old, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  // A run: fn and context are written, `pending` set, then `generation` raised (release). A worker
+  // that saw the new generation (acquire) calls fn and lowers `pending` (release); the caller
+  // returns when it reads 0 (acquire).
+  void (*fn)(const void*, int) = nullptr;
+  const void* context = nullptr;
+  bool stop = false;
+  alignas(64) std::atomic<uint32_t> generation{0};
+  alignas(64) std::atomic<int32_t> pending{0};
+  std::vector<std::thread> threads;
+
+  void work(int worker) {
+    uint32_t seen = 0;
+    for (;;) {
+      uint32_t now = generation.load(std::memory_order_acquire);
+      while (now == seen) now = awaitChange(generation, seen);
+      seen = now;
+      if (stop) return;
+      fn(context, worker);
+      if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
+    }
+  }
+
+  void release() {
+    generation.fetch_add(1, std::memory_order_release);
+    generation.notify_all();
+  }
+
+  void join() {
+    stop = true;
+    release();
+    for (std::thread& thread : threads) thread.join();
+  }
+};
+
+ThreadPool::ThreadPool(int workers) : workers_(workers), state_(std::make_unique<State>()) {
+  if (workers < 1) {
+    throw Error(code::kOptionInvalid,
+                "threads must be at least 1, got " + std::to_string(workers) + ".",
+                {{"threads", static_cast<double>(workers)}});
+  }
+  try {
+    for (int worker = 1; worker < workers; ++worker) {
+      state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
+    }
+  } catch (const std::system_error& error) {
+    state_->join();
+    throw Error(code::kOptionInvalid,
+                "Could not start " + std::to_string(workers) + " threads: " + error.what() +
+                    ". Ask for fewer threads or raise the process limit (ulimit -u).",
+                {{"threads", static_cast<double>(workers)}});
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  state_->join();
+}
+
+void ThreadPool::runErased(void (*fn)(const void*, int), const void* context) {
+  State& state = *state_;
+  if (workers_ == 1) {
+    fn(context, 0);
+    return;
+  }
+  state.fn = fn;
+  state.context = context;
+  state.pending.store(workers_ - 1, std::memory_order_relaxed);
+  state.release();
+  fn(context, 0);
+  int32_t left = state.pending.load(std::memory_order_acquire);
+  while (left != 0) left = awaitChange(state.pending, left);
+}
+
+}  // namespace baton

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table of the kernels for portable C++, the reference of the others.
+#include "kernels/variants.h"
+
+namespace baton {
+
+const Ops kScalarOps{
+    Isa::kScalar,  linearScalar,   attendScalar, mergeScalar,   embedScalar,
+    rmsnormScalar, quantizeScalar, ropeScalar,   kvStoreScalar, swigluScalar,
+};
+
+}  // namespace baton

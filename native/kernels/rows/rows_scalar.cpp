@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// References of rows.h.
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "kernels/variants.h"
+#include "quant/blocks.h"
+
+namespace baton {
+namespace {
+
+// Element k of row n of a weight matrix [N, K].
+float weightAt(const void* data, DType type, size_t i) {
+  const size_t j = i % 32;
+  switch (type) {
+    case DType::kF32:
+      return static_cast<const float*>(data)[i];
+    case DType::kF16:
+      return floatOfHalf(static_cast<const uint16_t*>(data)[i]);
+    case DType::kBF16:
+      return floatOfBfloat(static_cast<const uint16_t*>(data)[i]);
+    case DType::kQ8_0: {
+      const BlockQ8_0& b = static_cast<const BlockQ8_0*>(data)[i / 32];
+      return floatOfHalf(b.d) * static_cast<float>(b.q[j]);
+    }
+    case DType::kQ4_0: {
+      const BlockQ4_0& b = static_cast<const BlockQ4_0*>(data)[i / 32];
+      const int q = j < 16 ? b.q[j] & 15 : b.q[j - 16] >> 4;
+      return floatOfHalf(b.d) * static_cast<float>(q - 8);
+    }
+    case DType::kQ4_1: {
+      const BlockQ4_1& b = static_cast<const BlockQ4_1*>(data)[i / 32];
+      const int q = j < 16 ? b.q[j] & 15 : b.q[j - 16] >> 4;
+      return floatOfHalf(b.d) * static_cast<float>(q) + floatOfHalf(b.m);
+    }
+  }
+  return 0;
+}
+
+void storeKv(KvType kv, std::byte* base, size_t i, float value) {
+  switch (kv) {
+    case KvType::kF32:
+      reinterpret_cast<float*>(base)[i] = value;
+      break;
+    case KvType::kF16:
+      reinterpret_cast<uint16_t*>(base)[i] = halfOfFloat(value);
+      break;
+    case KvType::kBF16:
+      reinterpret_cast<uint16_t*>(base)[i] = bfloatOfFloat(value);
+      break;
+  }
+}
+
+// Groups below this are all zero, so that 127 / largest stays finite.
+constexpr float kTiniest = 1e-30f;
+
+}  // namespace
+
+void embedScalar(const EmbedArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    if (a.tokens[r] < 0) continue;
+    float* out = a.out + static_cast<size_t>(r) * a.M;
+    const size_t row = static_cast<size_t>(a.tokens[r]) * static_cast<size_t>(a.M);
+    for (int i = 0; i < a.M; ++i) out[i] = weightAt(a.table, a.type, row + static_cast<size_t>(i));
+  }
+}
+
+void rmsnormScalar(const RmsNormArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const float* x = a.x + static_cast<size_t>(r) * a.M;
+    float* y = a.y + static_cast<size_t>(r) * a.M;
+    float squares = 0;
+    for (int i = 0; i < a.M; ++i) squares += x[i] * x[i];
+    const float scale = 1.0f / std::sqrt(squares / static_cast<float>(a.M) + a.epsilon);
+    for (int i = 0; i < a.M; ++i) y[i] = x[i] * scale * a.weight[i];
+  }
+}
+
+void quantizeScalar(const QuantizeArgs& a, int r0, int r1) {
+  const int groups = a.K / kGroup;
+  for (int r = r0; r < r1; ++r) {
+    for (int g = 0; g < groups; ++g) {
+      const size_t group = static_cast<size_t>(r) * groups + g;
+      const float* x = a.x + group * kGroup;
+      int8_t* q = a.q + group * kGroup;
+      float largest = 0;
+      for (int i = 0; i < kGroup; ++i) largest = std::fmax(largest, std::fabs(x[i]));
+      const bool zero = largest < kTiniest;
+      const float d = zero ? 0.0f : largest / 127.0f;
+      const float inverse = zero ? 0.0f : 127.0f / largest;
+      int sum = 0;
+      for (int i = 0; i < kGroup; ++i) {
+        const int value = static_cast<int>(std::nearbyint(x[i] * inverse));
+        q[i] = static_cast<int8_t>(value > 127 ? 127 : value < -127 ? -127 : value);
+        sum += q[i];
+      }
+      a.d[group] = d;
+      a.s[group] = d * static_cast<float>(sum);
+    }
+  }
+}
+
+void ropeScalar(const RopeArgs& a, int r0, int r1) {
+  const int half = a.D / 2;
+  const bool adjacent = a.pairing == RopePairing::kAdjacent;
+  for (int r = r0; r < r1; ++r) {
+    const int p = a.positions[r];
+    const size_t row = static_cast<size_t>(p < 0 ? -p : p) * static_cast<size_t>(half);
+    for (int h = 0; h < a.heads; ++h) {
+      const float* x = a.x + static_cast<size_t>(r) * a.ldx + h * a.D;
+      float* out = a.out + static_cast<size_t>(r) * a.ldo + h * a.D;
+      for (int i = 0; i < half; ++i) {
+        const int first = adjacent ? 2 * i : i;
+        const int second = adjacent ? 2 * i + 1 : i + half;
+        const float c = a.cos[row + i];
+        const float s = p < 0 ? -a.sin[row + i] : a.sin[row + i];
+        const float x1 = x[first], x2 = x[second];
+        out[first] = x1 * c - x2 * s;
+        out[second] = x1 * s + x2 * c;
+      }
+    }
+  }
+}
+
+void kvStoreScalar(const KvStoreArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    for (int g = 0; g < a.G; ++g) {
+      const size_t at =
+          static_cast<size_t>(a.block[r]) * a.blockStride + static_cast<size_t>(g) * a.headStride;
+      const float* k = a.k + static_cast<size_t>(r) * a.ldk + g * a.D;
+      const float* v = a.v + static_cast<size_t>(r) * a.ldv + g * a.D;
+      for (int t = 0; t < a.D; ++t) {
+        storeKv(a.kv, a.kBase + at, static_cast<size_t>(t * kBlockRows + a.slot[r]), k[t]);
+        storeKv(a.kv, a.vBase + at, static_cast<size_t>(a.slot[r] * a.D + t), v[t]);
+      }
+    }
+  }
+}
+
+void swigluScalar(const SwigluArgs& a, int r0, int r1) {
+  const size_t end = static_cast<size_t>(r1) * a.F;
+  for (size_t i = static_cast<size_t>(r0) * a.F; i < end; ++i) {
+    const float g = a.gate[i];
+    a.out[i] = g / (1.0f + std::exp(-g)) * a.up[i];
+  }
+}
+
+}  // namespace baton

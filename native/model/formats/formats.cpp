@@ -23,7 +23,7 @@ std::string formatNames() {
 std::span<const FileFormat> fileFormats() { return kFormats; }
 
 std::unique_ptr<GgufFile> openModelFile(const std::string& path) {
-  MappedFile mapping(path);
+  MappedFile mapping = MappedFile::open(path);
   for (const FileFormat& format : kFormats) {
     if (format.matches(mapping.bytes())) return format.parse(std::move(mapping), path);
   }

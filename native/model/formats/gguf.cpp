@@ -268,7 +268,7 @@ class GgufParser {
 };
 
 std::unique_ptr<GgufFile> GgufFile::open(const std::string& path) {
-  return parse(MappedFile(path), path);
+  return parse(MappedFile::open(path), path);
 }
 
 std::unique_ptr<GgufFile> GgufFile::parse(MappedFile mapping, const std::string& path) {

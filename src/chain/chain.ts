@@ -111,7 +111,7 @@ export class Chain<
 
 /** An empty chain over `model`. Throws OPTION_INVALID for another layout than the known ones; CLOSED. */
 export function defineChain(model: Model, options: ChainOptions = {}): Chain {
-  if (!(model instanceof Model)) {
+  if (!Model.isInstance(model)) {
     throw new OptionInvalidError("defineChain needs a model that loadModel returned. Await it first.", {
       facts: { option: "model", value: String(model) },
     });

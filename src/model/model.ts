@@ -22,7 +22,10 @@ interface ModelParts {
   tokenBytes: TokenBytes;
 }
 
+const marker: unique symbol = Symbol.for("baton-lm.model");
+
 export class Model {
+  readonly [marker] = true;
   /** Catalogue name or what was asked for. */
   readonly name: string;
   /** Absolute path of the model file. */
@@ -43,6 +46,11 @@ export class Model {
     this.engine = engine;
     this.tokenBytes = tokenBytes;
     this.#file = file;
+  }
+
+  /** True for a model of any installed copy of the package. */
+  static isInstance(value: unknown): value is Model {
+    return typeof value === "object" && value !== null && marker in value;
   }
 
   get closed(): boolean {

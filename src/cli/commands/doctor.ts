@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// baton doctor: what this machine offers, which kernels were chosen, and whether each agrees with its reference.
+
+import { InternalError } from "../../errors.js";
+import { loadNative, platformTag } from "../../native/load.js";
+import type { DoctorReport } from "../../native/types.js";
+import type { Terminal } from "../terminal.js";
+import { formatBytes, formatTable, writeJson } from "../terminal.js";
+import type { CliCommand } from "./command.js";
+
+interface Diagnosis extends DoctorReport {
+  node: string;
+  platform: string;
+  availableMemory: number;
+  ok: boolean;
+}
+
+function diagnose(): Diagnosis {
+  const native = loadNative();
+  const report = native.doctor();
+  return {
+    ...report,
+    node: process.version,
+    platform: platformTag(),
+    availableMemory: native.availableMemory(),
+    ok: report.kernels.every((one) => one.ok),
+  };
+}
+
+function print({ stdout }: Terminal, found: Diagnosis): void {
+  const cap = found.isaCap === null ? "" : ` (capped by BATON_ISA=${found.isaCap})`;
+  stdout.write(
+    [
+      `node      ${found.node} on ${found.platform}`,
+      `cpu       ${found.cpu}`,
+      `features  ${found.features.join(" ")}`,
+      `kernels   ${found.isa}${cap}`,
+      `threads   ${found.threads}`,
+      `memory    ${formatBytes(found.availableMemory)} available`,
+      "",
+      formatTable([
+        ["kernel", "chosen", "error against reference", "result"],
+        ...found.kernels.map((one) => [one.op, one.isa, one.error.toExponential(2), one.ok ? "ok" : "WRONG"]),
+      ]),
+      "",
+    ].join("\n"),
+  );
+}
+
+export const doctorCommand: CliCommand = {
+  register(program, { terminal }) {
+    program
+      .command("doctor")
+      .option("--json", "print one JSON object")
+      .description("show CPU features and chosen kernels, and test each kernel against its reference")
+      .action(({ json }: { json?: boolean }) => {
+        const found = diagnose();
+        if (json === true) writeJson(terminal, found);
+        else print(terminal, found);
+        if (found.ok) return;
+        const wrong = found.kernels.filter((one) => !one.ok).map((one) => `${one.op} (${one.isa})`);
+        throw new InternalError(
+          `Kernels disagree with their reference on this machine: ${wrong.join(", ")}. ` +
+            "Run with BATON_ISA=scalar until this is mended, and report the output of `baton doctor --json`.",
+          { facts: { kernels: wrong } },
+        );
+      });
+  },
+};

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of `baton`. A new one is a file and a line here.
+
+import { buildCommand } from "./build.js";
+import type { CliCommand } from "./command.js";
+import { doctorCommand } from "./doctor.js";
+import { inspectCommand } from "./inspect.js";
+import { pullCommand } from "./pull.js";
+import { runCommand } from "./run.js";
+
+export const commands: readonly CliCommand[] = [
+  runCommand,
+  pullCommand,
+  inspectCommand,
+  doctorCommand,
+  buildCommand,
+];

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// baton pull: makes a model file present and checked, and says where it is.
+
+import { resolveModel } from "../../model/source.js";
+import { createProgress, formatBytes, writeJson } from "../terminal.js";
+import type { CliCommand } from "./command.js";
+
+export const pullCommand: CliCommand = {
+  register(program, { terminal, signal }) {
+    program
+      .command("pull")
+      .argument("<model>", "name of the catalogue, hf:org/repo/file.gguf, or a file")
+      .option("--json", "print one JSON object")
+      .description("download a model and check it; prints the file's path")
+      .action(async (model: string, { json }: { json?: boolean }) => {
+        const progress = createProgress(terminal);
+        try {
+          const found = await resolveModel(model, { signal, onProgress: (one) => progress.report(one) });
+          progress.stop();
+          if (json === true) writeJson(terminal, found);
+          else {
+            const how = found.downloaded ? `downloaded from ${found.source}` : "already here";
+            terminal.stderr.write(`${found.name}: ${formatBytes(found.bytes)}, ${how}\n`);
+            terminal.stdout.write(`${found.path}\n`);
+          }
+        } finally {
+          progress.stop();
+        }
+      });
+  },
+};

@@ -54,8 +54,7 @@ function barProgress(stderr: TerminalStream): Progress {
   };
   return {
     report(progress) {
-      const moving =
-        progress.phase === "download" || progress.phase === "check" || progress.phase === "unpack";
+      const moving = progress.phase === "download" || progress.phase === "unpack";
       const next = describe(progress);
       if (next !== label || !moving) stop();
       label = next;

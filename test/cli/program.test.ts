@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program as its user meets it: arguments in, text and exit code out. Runs in this process with real commands.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readInputs } from "../../src/cli/chain-module.js";
+import { runProgram } from "../../src/cli/program.js";
+import { createProgress, formatBytes, formatTable } from "../../src/cli/terminal.js";
+
+let directory = "";
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "baton-cli-"));
+  writeFileSync(join(directory, "text.txt"), "from a file");
+  writeFileSync(join(directory, "empty.mjs"), "export default { model: 7 };\n");
+  writeFileSync(join(directory, "throws.mjs"), 'throw new Error("module broke");\n');
+  writeFileSync(
+    join(directory, "no-model.mjs"),
+    'export default { model: "./no-such-model.gguf", chain: () => { throw new Error("not reached"); } };\n',
+  );
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+async function baton(
+  args: string[],
+  { stdin = "", signal = new AbortController().signal } = {},
+): Promise<Outcome> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const code = await runProgram(args, {
+    terminal: { stdout: { write: (text) => out.push(text) }, stderr: { write: (text) => err.push(text) } },
+    signal,
+    directory,
+    stdin: Readable.from([stdin]),
+  });
+  return { code, stdout: out.join(""), stderr: err.join("") };
+}
+
+describe("calls", () => {
+  test("--help names every command and the exit codes, and ends with 0", async () => {
+    const { code, stdout } = await baton(["--help"]);
+    expect(code).toBe(0);
+    for (const name of ["run", "pull", "inspect", "doctor", "build"])
+      expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, "m"));
+    expect(stdout).toContain("Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted.");
+  });
+
+  test("--version is the package's", async () => {
+    const { version } = (await import("../../package.json", { with: { type: "json" } })).default;
+    expect(await baton(["--version"])).toMatchObject({ code: 0, stdout: `${version}\n` });
+  });
+
+  test.each([
+    [["frobnicate"], /unknown command 'frobnicate'/],
+    [["pull"], /missing required argument 'model'/],
+    [["doctor", "--jsno"], /unknown option '--jsno'/],
+    [["run", "absent.mjs"], /There is no file .*absent\.mjs/],
+    [["run", "empty.mjs"], /must have a default export/],
+    [["run", "no-model.mjs", "--input", "question"], /not of the form name=text/],
+    [["run", "no-model.mjs", "-i", "q=1", "-i", "q=2"], /given twice/],
+  ])("%j is a wrong call: exit code 2, one sentence", async (args, says) => {
+    const { code, stdout, stderr } = await baton(args);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(says);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  test("a failure is one sentence with its code and exit code 1; --debug adds the stack", async () => {
+    const plain = await baton(["run", "no-model.mjs"]);
+    expect(plain.code).toBe(1);
+    expect(plain.stderr).toMatch(/^baton: .*no-such-model\.gguf.*\[SOURCE_FAILED\]\n$/ms);
+    expect(plain.stderr).not.toMatch(/\n\s+at /);
+    const debug = await baton(["--debug", "run", "no-model.mjs"]);
+    expect(debug.code).toBe(1);
+    expect(debug.stderr).toMatch(/\n\s+at /);
+  });
+
+  test("a module that throws is a failure, an unreadable input file too", async () => {
+    expect(await baton(["run", "throws.mjs"])).toMatchObject({ code: 1, stderr: "baton: module broke\n" });
+    const { code, stderr } = await baton(["run", "no-model.mjs", "-i", "q=@nowhere.txt"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/Cannot read the input file .*nowhere\.txt.*\[IO\]/);
+  });
+
+  test("an interrupt ends with 130", async () => {
+    const { code, stderr } = await baton(["run", "no-model.mjs"], { signal: AbortSignal.abort() });
+    expect(code).toBe(130);
+    expect(stderr).toBe("baton: interrupted\n");
+  });
+});
+
+describe("doctor", () => {
+  test("every kernel agrees with its reference, as JSON and as a table", async () => {
+    const json = await baton(["doctor", "--json"]);
+    expect(json.code).toBe(0);
+    const found = JSON.parse(json.stdout);
+    expect(found).toMatchObject({ ok: true, node: process.version });
+    expect(found.threads).toBeGreaterThanOrEqual(1);
+    expect(found.kernels.length).toBeGreaterThan(0);
+    const table = await baton(["doctor"]);
+    expect(table.code).toBe(0);
+    for (const { op } of found.kernels) expect(table.stdout).toContain(op);
+  });
+});
+
+describe("inputs", () => {
+  const read = async (path: string) => `<${path}>`;
+
+  test("text, file, standard input, and a text that begins with @", async () => {
+    expect(await readInputs(["a=x=y", "b=@f.txt", "c=@-", "d=@@x", "e="], read)).toEqual({
+      a: "x=y",
+      b: "<f.txt>",
+      c: "<->",
+      d: "@x",
+      e: "",
+    });
+  });
+});
+
+describe("progress without a terminal", () => {
+  test("is one plain line at the start, per tenth and per phase", () => {
+    const lines: string[] = [];
+    const terminal = { stdout: { write() {} }, stderr: { write: (text: string) => lines.push(text) } };
+    const progress = createProgress(terminal);
+    for (let bytes = 0; bytes <= 1000; bytes += 10) {
+      progress.report({ source: "hub", phase: "download", bytes, total: 1000 });
+    }
+    progress.report({ source: "hub", phase: "done", bytes: 1000, total: 1000 });
+    progress.stop();
+    expect(lines).toHaveLength(13);
+    expect(lines[5]).toBe("hub: download 40 % of 1000 B\n");
+    expect(lines.join("")).not.toContain("\r");
+    expect(lines.join("")).not.toContain("\u001b");
+  });
+});
+
+test("bytes and tables for people", () => {
+  expect([5, 2048, 98_362_432, 3 * 2 ** 30].map(formatBytes)).toEqual([
+    "5 B",
+    "2.0 KiB",
+    "93.8 MiB",
+    "3.00 GiB",
+  ]);
+  expect(
+    formatTable([
+      ["a", "b"],
+      ["long", "x"],
+    ]),
+  ).toBe("a     b\nlong  x");
+});

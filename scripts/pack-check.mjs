@@ -21,7 +21,7 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { ensureBuilt } from "./lib/ensure.mjs";
-import { assemblePackages, filesBelow } from "./lib/packages.mjs";
+import { assemblePackages, filesBelow, glibcCeiling } from "./lib/packages.mjs";
 import { entry, npmCommand, quietly, root, Stop, say } from "./lib/run.mjs";
 import { glibcFloor, makePrebuilds } from "./prebuilds.mjs";
 
@@ -115,14 +115,29 @@ function compileInstalled(folder) {
   say("`npx baton build` compiled the shipped sources, and the chain ran on them");
 }
 
+/** Says size and glibc floor of each binary. A floor above the ceiling fails where releases are made, and is said elsewhere. */
+function checkBinaries(folder) {
+  for (const file of readdirSync(folder)) {
+    const place = path.join(folder, file);
+    const size = `${path.relative(root, place)}: ${(statSync(place).size / 1024).toFixed(0)} KB`;
+    if (process.platform !== "linux") {
+      say(size);
+      continue;
+    }
+    const floor = glibcFloor(place);
+    say(`${size}, needs glibc ${floor.join(".")}`);
+    const [major, minor] = glibcCeiling;
+    if (floor[0] === major && floor[1] <= minor) continue;
+    const message = `${file} needs glibc ${floor.join(".")}, published binaries ${major}.${minor} at most: build on Debian 12`;
+    must(!process.env.CI, message);
+    say(message);
+  }
+}
+
 async function check(work, compile) {
   await ensureBuilt();
   const prebuilds = makePrebuilds();
-  for (const file of readdirSync(prebuilds)) {
-    const place = path.join(prebuilds, file);
-    const floor = process.platform === "linux" ? `, needs glibc ${glibcFloor(place)}` : "";
-    say(`${path.relative(root, place)}: ${(statSync(place).size / 1024).toFixed(0)} KB${floor}`);
-  }
+  checkBinaries(prebuilds);
   const folders = assemblePackages(path.join(work, "packages"));
   for (const folder of folders) checkContents(folder);
   const tarballs = folders.map((folder) => pack(folder, work));

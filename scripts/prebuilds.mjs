@@ -19,7 +19,7 @@ export function makePrebuilds() {
   return folder;
 }
 
-/** Highest glibc version that the binary asks for, e.g. "2.34"; undefined where objdump or glibc is missing. */
+/** @returns {[number, number]} highest glibc version that the binary asks for, e.g. [2, 34] */
 export function glibcFloor(file) {
   const table = quietly("objdump", ["-T", file]);
   const versions = [...table.matchAll(/GLIBC_(\d+)\.(\d+)/g)].map(([, major, minor]) => [
@@ -27,7 +27,9 @@ export function glibcFloor(file) {
     Number(minor),
   ]);
   versions.sort(([a, b], [c, d]) => a - c || b - d);
-  return versions.at(-1)?.join(".");
+  const highest = versions.at(-1);
+  if (!highest) throw new Stop(`${file} asks for no version of glibc: it is no binary for glibc`);
+  return highest;
 }
 
 if (process.argv[1]?.endsWith("prebuilds.mjs")) {
@@ -39,7 +41,7 @@ if (process.argv[1]?.endsWith("prebuilds.mjs")) {
       throw new Stop(`prebuildify left no binary in ${folder}`);
     for (const file of files) {
       const floor =
-        process.platform === "linux" ? `, needs glibc ${glibcFloor(path.join(folder, file))}` : "";
+        process.platform === "linux" ? `, needs glibc ${glibcFloor(path.join(folder, file)).join(".")}` : "";
       say(`${path.relative(root, path.join(folder, file))}${floor}`);
     }
   });

@@ -9,6 +9,9 @@ import { root, Stop } from "./run.mjs";
 const keptFields = ["name", "version", "description", "license", "type", "engines", "keywords", "repository"];
 const entryFields = ["exports", "types", "bin", "binary", "dependencies"];
 
+/** Highest glibc that a published binary may ask for: Debian 12, Ubuntu 22.04 and RHEL 9 have it. */
+export const glibcCeiling = [2, 34];
+
 /** What the base package consists of: scripts are those that compile the sources when asked. */
 const baseContents = [
   "dist",

@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { workFolder } from "../../scripts/build-native.mjs";
+import { root } from "../../scripts/lib/run.mjs";
 import { codeFiles } from "./support/tree.js";
 
 /** Names of weak and unique symbols that the object file defines. */
@@ -50,5 +51,23 @@ describe("objects of an instruction set", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("the addon", () => {
+  it("exports what Node looks up and nothing else", (test) => {
+    test.skip(process.platform !== "linux", "the list of exports is a linker script of ELF platforms");
+    const table = execFileSync("nm", [
+      "-D",
+      "--defined-only",
+      "--format=posix",
+      path.join(root, "build/Release/baton.node"),
+    ]);
+    const names = table
+      .toString()
+      .trim()
+      .split("\n")
+      .map((line) => line.split(" ")[0]);
+    expect(names.sort()).toEqual(["napi_register_module_v1", "node_api_module_get_api_version_v1"]);
   });
 });

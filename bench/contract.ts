@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// A workload says what is to be done and how its figures are named; a subject does it. The runner knows neither.
+//
+// Lengths are rows (tokens); token ids are the same for every subject (see tokens.ts). A figure of a trial is the
+// median of the trial's repetitions; a result is the median, minimum and maximum over trials, each in its own process.
+
+/** What one trial does. */
+export type Task =
+  /** Rows into an empty cache, logits of the last row. */
+  | { kind: "prefill"; rows: number; repetitions: number; warmup: boolean }
+  /** Greedy tokens one by one behind `context` cached rows. */
+  | { kind: "decode"; context: number; tokens: number; repetitions: number; warmup: boolean }
+  /** `prefix` rows are cached; from the hand-over of an opener of `opener` tokens to the first generated token. */
+  | { kind: "handover"; prefix: number; opener: number; repetitions: number }
+  /** Peak resident memory of a process that caches `rows` rows and generates `tokens` tokens. */
+  | { kind: "memory"; rows: number; tokens: number }
+  /** A chain through the public API: what JavaScript adds to the engine's own time. */
+  | { kind: "overhead"; tokens: number; repetitions: number };
+
+export type TaskKind = Task["kind"];
+
+export interface Metric {
+  name: string;
+  unit: string;
+  better: "higher" | "lower";
+}
+
+/** A promise of the project about one metric: a factor against a rival, or a limit. */
+export type Floor = { metric: string; against: string; factor: number } | { metric: string; atMost: number };
+
+export interface Case {
+  /** Unique over all workloads, e.g. "prefill-512". */
+  id: string;
+  task: Task;
+  /** Processes per subject. */
+  trials: number;
+}
+
+export interface Workload {
+  name: string;
+  suite: string;
+  metrics: readonly Metric[];
+  floors: readonly Floor[];
+  cases(quick: boolean): Case[];
+}
+
+export interface TrialSettings {
+  /** Absolute path of the GGUF file, the same for all subjects. */
+  model: string;
+  threads: number;
+  device: string;
+}
+
+/** Metric name -> one value per repetition. */
+export type Samples = Record<string, number[]>;
+
+export interface Subject {
+  name: string;
+  /** Ours is what the ratios are about. */
+  rival: boolean;
+  kinds: readonly TaskKind[];
+  /** Name, version and settings that matter, for the report. Runs in a process of its own. */
+  describe(settings: TrialSettings): Promise<string>;
+  measure(task: Task, settings: TrialSettings): Promise<Samples>;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// `npm run bench`: same file, same threads, same machine, one process a trial; figures, ratios and floors.
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { Subject, TrialSettings } from "../contract.js";
+import { subjects } from "../subjects/index.js";
+import { workloadOf, workloads } from "../workloads/index.js";
+import { checkFloors } from "./floors.js";
+import { describeMachine } from "./machine.js";
+import { type BenchOptions, readOptions, UsageError, usage } from "./options.js";
+import { packageUrl, rivals, root } from "./paths.js";
+import { checkReport, type Report } from "./report.js";
+import { runCase } from "./schedule.js";
+import { floorLines, machineLines, resultLines } from "./table.js";
+import { runTrial } from "./trial-process.js";
+
+const own = "baton";
+const say = (line: string) => process.stderr.write(`bench: ${line}\n`);
+
+const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one.cases(quick)));
+const known = {
+  suites: [...new Set(workloads.map((one) => one.suite))],
+  devices: ["cpu"],
+  rivals: subjects.filter((one) => one.rival).map((one) => one.name),
+  cases: [...new Set([...workloads.map((one) => one.name), ...allCases.map((one) => one.id)])],
+};
+
+function commit(): string {
+  const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  const head = git("rev-parse", "HEAD");
+  if (head.status !== 0) return "unknown";
+  const changed = git("status", "--porcelain", "--untracked-files=no").stdout.trim() !== "";
+  return head.stdout.trim() + (changed ? "+" : "");
+}
+
+/** Installs and compiles the rivals where they are missing. */
+function prepareRivals(): void {
+  const done = spawnSync(process.execPath, [path.join(rivals, "setup.mjs")], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  if (done.status !== 0) {
+    throw new UsageError("the rivals could not be set up (see above); --rivals none runs without them");
+  }
+}
+
+async function resolvedModel(name: string): Promise<string> {
+  const { resolveModel } = (await import(packageUrl)) as typeof import("../../src/index.js");
+  return (await resolveModel(name)).path;
+}
+
+async function measureAll(options: BenchOptions, taking: Subject[], settings: TrialSettings) {
+  const report: Report = {
+    machine: describeMachine(),
+    date: new Date().toISOString(),
+    commit: commit(),
+    settings: {
+      model: path.basename(settings.model),
+      threads: settings.threads,
+      device: settings.device,
+      quick: options.quick,
+    },
+    subjects: {},
+    results: [],
+  };
+  for (const { name } of taking) {
+    report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
+  }
+  const context = { cores: os.availableParallelism(), patienceMs: options.patienceMs, progress: say };
+  for (const workload of workloads.filter((one) => one.suite === options.suite)) {
+    for (const one of workload.cases(options.quick)) {
+      const wanted =
+        options.only.length === 0 || options.only.includes(one.id) || options.only.includes(workload.name);
+      if (wanted) report.results.push(...(await runCase(workload, one, taking, settings, context)));
+    }
+  }
+  return checkReport(report);
+}
+
+function print(report: Report): void {
+  const floors = floorLines(checkFloors(report.results, workloadOf, own));
+  const { model, threads, device } = report.settings;
+  const lines = [
+    ...machineLines(report.machine),
+    `${model}, ${threads} threads, ${device}; commit ${report.commit}`,
+    ...Object.entries(report.subjects).map(([name, description]) => `${name}: ${description}`),
+    "",
+    ...resultLines(report, own, workloads),
+    ...(floors.length > 0 ? ["", "floors", ...floors] : []),
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2), known);
+  if (options.help) {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
+  if (options.rivals.length > 0) prepareRivals();
+  const taking = subjects.filter((one) => !one.rival || options.rivals.includes(one.name));
+  const model = await resolvedModel(options.model);
+  const report = await measureAll(options, taking, {
+    model,
+    threads: options.threads,
+    device: options.device,
+  });
+  print(report);
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  say(`${error.message}\n${usage}`);
+  process.exitCode = 2;
+}

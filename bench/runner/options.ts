@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line of `npm run bench`. A wrong value is one sentence with what is allowed.
+import os from "node:os";
+import { parseArgs } from "node:util";
+
+export class UsageError extends Error {}
+
+export interface BenchOptions {
+  suite: string;
+  device: string;
+  /** Names of the rivals to run. */
+  rivals: string[];
+  json: string | undefined;
+  quick: boolean;
+  /** Catalogue name or path. */
+  model: string;
+  threads: number;
+  /** Ids or workload names; empty is all. */
+  only: string[];
+  /** Longest wait for a quiet machine before each trial, ms. */
+  patienceMs: number;
+  help: boolean;
+}
+
+export const usage = `usage: npm run bench -- [options]
+  --suite NAME     suite to run (default: engine)
+  --device NAME    device of the engine (default: cpu)
+  --rivals LIST    all, none, or names with commas between them (default: all)
+  --json FILE      also write the report as JSON
+  --quick          fewer cases and trials
+  --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
+  --threads N      threads of every subject (default: all cores)
+  --only LIST      workloads or cases, e.g. decode,prefill-512
+  --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)`;
+
+function oneOf(option: string, value: string, allowed: readonly string[]): string {
+  if (allowed.includes(value)) return value;
+  throw new UsageError(`--${option} ${value}: must be ${allowed.join(" or ")}`);
+}
+
+function positive(option: string, value: string, least: number): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= least) return number;
+  throw new UsageError(`--${option} ${value}: must be a whole number from ${least}`);
+}
+
+function rivalList(value: string, known: readonly string[]): string[] {
+  if (value === "all") return [...known];
+  if (value === "none") return [];
+  return value.split(",").map((name) => oneOf("rivals", name, known));
+}
+
+export interface Known {
+  suites: readonly string[];
+  devices: readonly string[];
+  rivals: readonly string[];
+  /** Workload names and case ids. */
+  cases: readonly string[];
+}
+
+/** Throws UsageError naming the option, the value and what is allowed. */
+export function readOptions(args: string[], known: Known): BenchOptions {
+  const { values } = (() => {
+    try {
+      return parseArgs({
+        args,
+        options: {
+          suite: { type: "string", default: "engine" },
+          device: { type: "string", default: "cpu" },
+          rivals: { type: "string", default: "all" },
+          json: { type: "string" },
+          quick: { type: "boolean", default: false },
+          model: { type: "string", default: "smollm2-135m-instruct" },
+          threads: { type: "string" },
+          only: { type: "string" },
+          patience: { type: "string" },
+          help: { type: "boolean", default: false },
+        },
+      });
+    } catch (error) {
+      throw new UsageError(error instanceof Error ? error.message : String(error));
+    }
+  })();
+  const patience = values.patience ?? (values.quick ? "20" : "60");
+  return {
+    suite: oneOf("suite", values.suite, known.suites),
+    device: oneOf("device", values.device, known.devices),
+    rivals: rivalList(values.rivals, known.rivals),
+    json: values.json,
+    quick: values.quick,
+    model: values.model,
+    threads: positive("threads", values.threads ?? String(os.availableParallelism()), 1),
+    only: values.only?.split(",").map((name) => oneOf("only", name, known.cases)) ?? [],
+    patienceMs: positive("patience", patience, 0) * 1000,
+    help: values.help,
+  };
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Medians, because one disturbed sample must not move a figure; minimum and maximum beside them, because a median
+// alone hides how noisy it is.
+
+export interface Spread {
+  median: number;
+  min: number;
+  max: number;
+  n: number;
+}
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("median of no values");
+  const sorted = [...values].sort((a, b) => a - b);
+  const upper = sorted[sorted.length >> 1] as number;
+  return sorted.length % 2 === 1 ? upper : ((sorted[(sorted.length >> 1) - 1] as number) + upper) / 2;
+}
+
+export function spread(values: readonly number[]): Spread {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values), n: values.length };
+}
+
+export interface Trial {
+  value: number;
+  /** Something else used the machine before or while it ran. */
+  disturbed: boolean;
+}
+
+/** Over the quiet trials if there are any, else over all; `disturbed` counts the trials that were not quiet. */
+export function spreadOfTrials(trials: readonly Trial[]): Spread & { disturbed: number } {
+  const quiet = trials.filter((trial) => !trial.disturbed);
+  const used = quiet.length > 0 ? quiet : trials;
+  return { ...spread(used.map((trial) => trial.value)), disturbed: trials.length - quiet.length };
+}
+
+/** How many times better `own` is than `other`: above 1 is better, whichever direction better is. */
+export function timesBetter(own: number, other: number, better: "higher" | "lower"): number {
+  return better === "higher" ? own / other : other / own;
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// All subjects, ours first.
+import type { Subject } from "../contract.js";
+import { baton } from "./baton.js";
+import { llamaBench } from "./llama-bench.js";
+import { nodeLlamaCpp } from "./node-llama-cpp.js";
+
+export const subjects: readonly Subject[] = [baton, llamaBench, nodeLlamaCpp];

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way to run llama.cpp from Node: what a user of this package would otherwise have.
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
+import { rivals } from "../runner/paths.js";
+import { tokenIds } from "../tokens.js";
+
+/** What is used of node-llama-cpp; its own types are only there once the rivals are installed. */
+interface Sequence {
+  evaluate(tokens: number[], options: object): AsyncGenerator<number, void, void>;
+  evaluateWithoutGeneratingNewTokens(tokens: number[]): Promise<void>;
+  clearHistory(): Promise<void>;
+  adaptStateToTokens(tokens: number[]): Promise<void>;
+}
+interface Context {
+  getSequence(): Sequence;
+  readonly flashAttention: boolean | "auto";
+}
+interface Llama {
+  readonly systemInfo: string;
+  readonly llamaCppRelease: { release: string };
+  loadModel(options: object): Promise<{ createContext(options: object): Promise<Context> }>;
+}
+
+const packageFolder = path.join(rivals, "node_modules/node-llama-cpp");
+// Greedy, as ours; an end-of-generation token must not end the measurement.
+const greedy = { temperature: 0, yieldEogToken: true };
+
+async function open(
+  settings: TrialSettings,
+  contextSize: number,
+): Promise<{ llama: Llama; context: Context }> {
+  const url = pathToFileURL(path.join(packageFolder, "dist/index.js")).href;
+  const { getLlama } = (await import(url)) as { getLlama(options: object): Promise<Llama> };
+  const llama = await getLlama({ gpu: false, build: "never", maxThreads: settings.threads });
+  const model = await llama.loadModel({ modelPath: settings.model });
+  return { llama, context: await model.createContext({ contextSize, threads: settings.threads }) };
+}
+
+/** Takes `count` tokens and returns the time of each, ms since `start`. */
+async function generate(
+  sequence: Sequence,
+  tokens: number[],
+  count: number,
+  start: number,
+): Promise<number[]> {
+  const times: number[] = [];
+  for await (const _ of sequence.evaluate(tokens, greedy)) {
+    times.push(performance.now() - start);
+    if (times.length === count) break;
+  }
+  return times;
+}
+
+/** Tokens per second between the first and the last of `times`. */
+function rate(times: number[]): number {
+  const first = times[0];
+  const last = times.at(-1);
+  if (first === undefined || last === undefined || times.length < 2)
+    throw new Error("fewer than two tokens came");
+  return ((times.length - 1) * 1000) / (last - first);
+}
+
+async function prefill(task: Task & { kind: "prefill" }, settings: TrialSettings): Promise<Samples> {
+  const { context } = await open(settings, task.rows + 256);
+  const sequence = context.getSequence();
+  const values: number[] = [];
+  for (let turn = task.warmup ? -1 : 0; turn < task.repetitions; turn++) {
+    await sequence.clearHistory();
+    const start = performance.now();
+    await sequence.evaluateWithoutGeneratingNewTokens(tokenIds(task.rows, turn + 2));
+    if (turn >= 0) values.push((task.rows * 1000) / (performance.now() - start));
+  }
+  return { prefill: values };
+}
+
+async function decode(task: Task & { kind: "decode" }, settings: TrialSettings): Promise<Samples> {
+  const { context } = await open(settings, task.context + task.tokens + 256);
+  const sequence = context.getSequence();
+  const prefix = tokenIds(task.context);
+  await sequence.evaluateWithoutGeneratingNewTokens(prefix);
+  const values: number[] = [];
+  for (let turn = task.warmup ? -1 : 0; turn < task.repetitions; turn++) {
+    await sequence.adaptStateToTokens(prefix);
+    const times = await generate(sequence, tokenIds(1, 7), task.tokens + 1, performance.now());
+    if (turn >= 0) values.push(rate(times));
+  }
+  return { decode: values };
+}
+
+async function handover(task: Task & { kind: "handover" }, settings: TrialSettings): Promise<Samples> {
+  const { context } = await open(settings, task.prefix + task.opener + 240);
+  const sequence = context.getSequence();
+  const prefix = tokenIds(task.prefix);
+  const opener = tokenIds(task.opener, 7);
+  await sequence.evaluateWithoutGeneratingNewTokens(prefix);
+  const values: number[] = [];
+  for (let turn = -1; turn < task.repetitions; turn++) {
+    const start = performance.now();
+    await sequence.adaptStateToTokens(prefix);
+    const [first] = await generate(sequence, opener, 1, start);
+    if (turn >= 0 && first !== undefined) values.push(first);
+  }
+  return { "first-token": values };
+}
+
+async function memory(task: Task & { kind: "memory" }, settings: TrialSettings): Promise<Samples> {
+  const { context } = await open(settings, task.rows + 256);
+  await generate(context.getSequence(), tokenIds(task.rows), task.tokens, performance.now());
+  return { "peak-rss": [process.resourceUsage().maxRSS / 1000] };
+}
+
+export const nodeLlamaCpp: Subject = {
+  name: "node-llama-cpp",
+  rival: true,
+  kinds: ["prefill", "decode", "handover", "memory"],
+  async measure(task, settings) {
+    switch (task.kind) {
+      case "prefill":
+        return prefill(task, settings);
+      case "decode":
+        return decode(task, settings);
+      case "handover":
+        return handover(task, settings);
+      case "memory":
+        return memory(task, settings);
+      case "overhead":
+        throw new Error("node-llama-cpp does not tell its native time per job");
+    }
+  },
+  async describe(settings) {
+    const { version } = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8"));
+    const { llama, context } = await open(settings, 256);
+    const isa = llama.systemInfo.match(/\w+(?= = 1)/g) ?? [];
+    const attention = context.flashAttention === true ? "on" : String(context.flashAttention);
+    return `${version} (llama.cpp ${llama.llamaCppRelease.release}), ${isa.join(" ")}, flash attention ${attention}`;
+  },
+};

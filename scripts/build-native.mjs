@@ -35,7 +35,7 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
 export function workFolder({ config = "Release", sanitize, werror, cxx } = {}) {
   const compiler = cxx ?? process.env.CXX?.trim();
   const parts = [process.platform, process.arch, config.toLowerCase()];
-  if (compiler) parts.push(path.basename(compiler.split(/\s+/)[0]).replace(/\W/g, "-"));
+  if (compiler) parts.push(path.basename(compiler.split(/\s+/)[0]).replaceAll("+", "x").replace(/\W/g, "-"));
   if (sanitize) parts.push(sanitize.replace(/\W/g, "-"));
   if (werror) parts.push("werror");
   return path.join(root, "build-cmake", parts.join("-"));

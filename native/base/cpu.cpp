@@ -198,7 +198,7 @@ const CpuFeatures& cpuFeatures() {
 
 std::string cpuBrand() {
 #if defined(__x86_64__)
-  if (__get_cpuid_max(0x80000000u, nullptr) >= 0x80000004u) {
+  if (static_cast<uint32_t>(__get_cpuid_max(0x80000000u, nullptr)) >= 0x80000004u) {
     std::string brand;
     for (uint32_t leaf = 0x80000002u; leaf <= 0x80000004u; ++leaf) {
       const Registers r = cpuid(leaf, 0);

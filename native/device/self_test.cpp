@@ -197,7 +197,8 @@ std::vector<KernelCheck> selfTest(const Ops& ops) {
   }
   constexpr std::pair<KvType, const char*> kKv[] = {
       {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
-  for (const auto& [kv, name] : kKv) {
+  for (const auto& [type, name] : kKv) {
+    const KvType kv = type;  // clang 14 captures no structured binding
     check(std::string("attend ") + name, 1e-5, [&](const Ops& o) { return attend(o, kv); });
     check(std::string("kvStore ") + name, 0, [&](const Ops& o) { return kvStore(o, kv); });
   }

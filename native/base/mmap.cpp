@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The descriptor is closed as soon as the mapping stands; the mapping keeps the file alive, also when it is unlinked.
+// The descriptor is closed as soon as the mapping stands; the mapping keeps the file alive, also
+// when it is unlinked.
 #include "base/mmap.h"
 
 #include <fcntl.h>
@@ -28,7 +29,9 @@ struct Descriptor {
   throw Error(code, "File " + path + ": " + why + ". " + remedy, {{"path", path}, {"reason", why}});
 }
 
-std::string reason(int error) { return std::generic_category().message(error); }
+std::string reason(int error) {
+  return std::generic_category().message(error);
+}
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A read-only mapping of a whole file. Pages come from the file on first touch and can be dropped by the system at any
-// time, so a mapped model costs no private memory. The file must keep its size while it is mapped: a page beyond a new
-// end raises SIGBUS, as for every mapping.
+// A read-only mapping of a whole file. Pages come from the file on first touch and can be dropped
+// by the system at any time, so a mapped model costs no private memory. The file must keep its size
+// while it is mapped: a page beyond a new end raises SIGBUS, as for every mapping.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();
 
-  // Errors: IO (cannot be opened, no regular file, cannot be mapped), OUT_OF_MEMORY (no address space).
-  // An empty file maps to no bytes.
+  // Errors: IO (cannot be opened, no regular file, cannot be mapped), OUT_OF_MEMORY (no address
+  // space). An empty file maps to no bytes.
   static MappedFile open(const std::string& path);
 
   std::span<const std::byte> bytes() const { return bytes_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A key that is absent, of another type or below its range is MODEL_FORMAT; one that is sound but beyond what is built
-// is MODEL_UNSUPPORTED. Defaults are those of the GGUF specification.
+// A key that is absent, of another type or below its range is MODEL_FORMAT; one that is sound but
+// beyond what is built is MODEL_UNSUPPORTED. Defaults are those of the GGUF specification.
 #include "model/config.h"
 
 #include <cstdio>
@@ -119,9 +119,9 @@ void readHeads(const ConfigReader& keys, ModelConfig& config) {
                 "a divisor of the " + std::to_string(config.heads) + " query heads");
   }
   if (!keys.find("attention.key_length") && config.hidden % config.heads != 0) {
-    keys.format(*keys.find("attention.head_count"),
-                "a divisor of embedding_length " + std::to_string(config.hidden) +
-                    ", or attention.key_length beside it");
+    keys.format(*keys.find("attention.head_count"), "a divisor of embedding_length " +
+                                                        std::to_string(config.hidden) +
+                                                        ", or attention.key_length beside it");
   }
   config.headDim = keys.integer("attention.key_length", kMostHeadDim, config.hidden / config.heads);
   if (config.headDim > kMostHeadDim || config.headDim % 16 != 0) {
@@ -175,10 +175,9 @@ int readVocab(const GgufFile& file, const Family& family) {
                   "an array of strings", tokens->offset});
   }
   if (array && array->count != static_cast<uint64_t>(rows)) {
-    refuseFormat({file.path(), "length of metadata 'tokenizer.ggml.tokens'",
-                  std::to_string(array->count),
-                  std::to_string(rows) + ", the rows of " + quote(family.embedding),
-                  tokens->offset});
+    refuseFormat(
+        {file.path(), "length of metadata 'tokenizer.ggml.tokens'", std::to_string(array->count),
+         std::to_string(rows) + ", the rows of " + quote(family.embedding), tokens->offset});
   }
   return static_cast<int>(rows);
 }

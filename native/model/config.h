@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Metadata to ModelConfig. What comes out keeps the promises that the kernels and the engine build on: H a multiple of G,
-// D a multiple of 16 up to 256, M, F and H * D multiples of 32, and every size small enough that products of two
-// dimensions fit int64 and one of them fits int.
+// Metadata to ModelConfig. What comes out keeps the promises that the kernels and the engine build
+// on: H a multiple of G, D a multiple of 16 up to 256, M, F and H * D multiples of 32, and every
+// size small enough that products of two dimensions fit int64 and one of them fits int.
 #pragma once
 
 #include "model/families/families.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Identity of a model's weights, cheap enough for every load: SHA-256 over the header in full and, of each tensor, its
-// name, type, shape and up to 16 pages of 4 KiB spread evenly, the first and the last among them. Two files that differ
-// in metadata, layout or a sampled page differ; one that was edited by hand between the samples does not.
+// Identity of a model's weights, cheap enough for every load: SHA-256 over the header in full and,
+// of each tensor, its name, type, shape and up to 16 pages of 4 KiB spread evenly, the first and
+// the last among them. Two files that differ in metadata, layout or a sampled page differ; one that
+// was edited by hand between the samples does not.
 #pragma once
 
 #include <atomic>

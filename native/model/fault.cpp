@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages are built here only, so that all of them read alike and none carries raw bytes of a hostile file.
+// Messages are built here only, so that all of them read alike and none carries raw bytes of a
+// hostile file.
 #include "model/fault.h"
 
 #include <vector>

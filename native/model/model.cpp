@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nothing of the weights is read here but the sampled pages of the hash; the first forward touches the rest.
+// Nothing of the weights is read here but the sampled pages of the hash; the first forward touches
+// the rest.
 #include "model/model.h"
 
-#include "base/error.h"
 #include "base/cpu.h"
+#include "base/error.h"
 #include "model/config.h"
 #include "model/content_hash.h"
 #include "model/formats/formats.h"
@@ -12,7 +13,8 @@
 namespace baton {
 namespace {
 
-// A mapped file can be larger than memory, but every step reads all weights: it would run at the speed of the disk.
+// A mapped file can be larger than memory, but every step reads all weights: it would run at the
+// speed of the disk.
 void requireMemory(const GgufFile& file) {
   const uint64_t needed = file.size();
   const uint64_t available = availableMemory();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Immutable config and weights by role, as views into the mapped file. A family is data: it names its tensors and says
-// how they are used; the layer in engine/ asks the config, never which family it is.
+// Immutable config and weights by role, as views into the mapped file. A family is data: it names
+// its tensors and says how they are used; the layer in engine/ asks the config, never which family
+// it is.
 #pragma once
 
 #include <atomic>
@@ -53,8 +54,10 @@ struct LayerWeights {
 class Model {
  public:
   // Maps and checks a file. `cancel` is polled between tensors: nonzero gives Error(ABORTED).
-  // Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED, OUT_OF_MEMORY (file larger than the memory this process may take).
-  static std::shared_ptr<const Model> load(const std::string& path, const std::atomic<int32_t>& cancel);
+  // Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED, OUT_OF_MEMORY (file larger than the memory this
+  // process may take).
+  static std::shared_ptr<const Model> load(const std::string& path,
+                                           const std::atomic<int32_t>& cancel);
   // The same on a parsed file, without the check of memory.
   static std::shared_ptr<const Model> fromFile(std::unique_ptr<GgufFile> file,
                                                const std::atomic<int32_t>& cancel);

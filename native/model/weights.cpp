@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrices stay where they are in the mapping, in their file format. Only norms of a half format are converted, because
-// kernels read norms as float32; they are a few kilobytes each.
+// Matrices stay where they are in the mapping, in their file format. Only norms of a half format
+// are converted, because kernels read norms as float32; they are a few kilobytes each.
 #include "model/weights.h"
 
 #include <array>
@@ -16,10 +16,14 @@ std::string shapeText(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-std::string tensorText(const GgufTensor& tensor) { return "tensor " + quote(tensor.name); }
+std::string tensorText(const GgufTensor& tensor) {
+  return "tensor " + quote(tensor.name);
+}
 
 // Of the widest number inside an element: a float32, or the float16 scale of a block.
-size_t alignmentOf(const QuantType& type) { return type.dtype == DType::kF32 ? 4 : 2; }
+size_t alignmentOf(const QuantType& type) {
+  return type.dtype == DType::kF32 ? 4 : 2;
+}
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors of a file to the roles of a family. Each is checked for presence, shape, type and alignment; a tensor that no
-// role takes is refused, since leaving it out would change the result without a word.
+// Tensors of a file to the roles of a family. Each is checked for presence, shape, type and
+// alignment; a tensor that no role takes is refused, since leaving it out would change the result
+// without a word.
 #pragma once
 
 #include "model/families/families.h"
@@ -11,7 +12,8 @@ namespace baton {
 class WeightBinder {
  public:
   // `model` has its file and config. Fills weights, layers and sums.
-  // Errors: MODEL_FORMAT (missing, wrong shape, misaligned), MODEL_UNSUPPORTED (type, unknown tensor).
+  // Errors: MODEL_FORMAT (missing, wrong shape, misaligned), MODEL_UNSUPPORTED (type, unknown
+  // tensor).
   static void bind(Model& model, const Family& family);
 
  private:

@@ -13,7 +13,9 @@ constexpr const Family* kFamilies[] = {
 
 }  // namespace
 
-std::span<const Family* const> families() { return kFamilies; }
+std::span<const Family* const> families() {
+  return kFamilies;
+}
 
 const Family* findFamily(std::string_view name) {
   for (const Family* family : kFamilies) {
@@ -24,11 +26,16 @@ const Family* findFamily(std::string_view name) {
 
 int dimSize(const ModelConfig& config, Dim dim) {
   switch (dim) {
-    case Dim::kModel: return config.hidden;
-    case Dim::kQuery: return config.heads * config.headDim;
-    case Dim::kKv: return config.kvHeads * config.headDim;
-    case Dim::kFfn: return config.ffn;
-    case Dim::kVocab: return config.vocab;
+    case Dim::kModel:
+      return config.hidden;
+    case Dim::kQuery:
+      return config.heads * config.headDim;
+    case Dim::kKv:
+      return config.kvHeads * config.headDim;
+    case Dim::kFfn:
+      return config.ffn;
+    case Dim::kVocab:
+      return config.vocab;
   }
   return 0;
 }

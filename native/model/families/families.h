@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model family is data: which tensors play which role, with which shapes, and what of the metadata it cannot take.
-// Everything that has an effect and is not built is refused by name; nothing is passed over in silence. A family is one
-// file in this folder and one line in families.cpp.
+// A model family is data: which tensors play which role, with which shapes, and what of the
+// metadata it cannot take. Everything that has an effect and is not built is refused by name;
+// nothing is passed over in silence. A family is one file in this folder and one line in
+// families.cpp.
 #pragma once
 
 #include <span>
@@ -35,7 +36,8 @@ struct LayerNorm {
   const float* LayerWeights::* role;
 };
 
-// Metadata key "<family>.<key>" that must be absent or have its neutral value (a bool counts as 0 or 1).
+// Metadata key "<family>.<key>" that must be absent or have its neutral value (a bool counts as 0
+// or 1).
 struct NeutralKey {
   const char* key;
   double neutral;

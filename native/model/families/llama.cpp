@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Q and K rows are stored in the order in which rotary pairs are adjacent (2i, 2i + 1): the conversion to GGUF permutes
-// the halves order of Hugging Face checkpoints.
+// Q and K rows are stored in the order in which rotary pairs are adjacent (2i, 2i + 1): the
+// conversion to GGUF permutes the halves order of Hugging Face checkpoints.
 #include "model/families/llama.h"
 
 namespace baton {

@@ -14,13 +14,16 @@ constexpr FileFormat kFormats[] = {
 
 std::string formatNames() {
   std::string names;
-  for (const FileFormat& format : kFormats) names += (names.empty() ? "" : ", ") + std::string(format.name);
+  for (const FileFormat& format : kFormats)
+    names += (names.empty() ? "" : ", ") + std::string(format.name);
   return names;
 }
 
 }  // namespace
 
-std::span<const FileFormat> fileFormats() { return kFormats; }
+std::span<const FileFormat> fileFormats() {
+  return kFormats;
+}
 
 std::unique_ptr<GgufFile> openModelFile(const std::string& path) {
   MappedFile mapping = MappedFile::open(path);

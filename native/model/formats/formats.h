@@ -21,7 +21,8 @@ struct FileFormat {
 std::span<const FileFormat> fileFormats();
 
 // Maps a file and parses it by the format that its first bytes show.
-// Errors: IO; MODEL_FORMAT, naming what the file looks like when no format knows it; MODEL_UNSUPPORTED.
+// Errors: IO; MODEL_FORMAT, naming what the file looks like when no format knows it;
+// MODEL_UNSUPPORTED.
 std::unique_ptr<GgufFile> openModelFile(const std::string& path);
 
 // MODEL_FORMAT that says what the bytes look like.

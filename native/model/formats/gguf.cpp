@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order of checks: preamble, metadata, tensor infos, then where the data lies. A tensor's data pointer is made last,
-// when its range is known to be inside the file and to overlap no other.
+// The order of checks: preamble, metadata, tensor infos, then where the data lies. A tensor's data
+// pointer is made last, when its range is known to be inside the file and to overlap no other.
 #include "model/formats/gguf.h"
 
 #include <algorithm>
@@ -14,6 +14,9 @@ namespace baton {
 namespace {
 
 constexpr std::string_view kMagic = "GGUF";
+// Bounds the time of parsing: a sparse file of terabytes could claim a string array that takes
+// hours to walk.
+constexpr uint64_t kMostHeaderBytes = 256u << 20;
 constexpr uint64_t kMostEntries = 1u << 20;   // of metadata, and of tensors
 constexpr uint64_t kLongestKey = 65535;       // as the format says
 constexpr uint64_t kLongestTensorName = 128;  // the format says 64; some writers are built with 128
@@ -21,8 +24,9 @@ constexpr uint32_t kMostDims = 4;
 constexpr uint64_t kMostElements = uint64_t{1} << 48;
 constexpr uint64_t kDefaultAlignment = 32;
 constexpr uint64_t kMostAlignment = 1u << 20;
-constexpr uint64_t kSmallestEntry = 8 + 1 + 4 + 1;            // key, type, value
-constexpr uint64_t kSmallestTensorInfo = 8 + 1 + 4 + 8 + 4 + 8;  // name, dims, one dim, type, offset
+constexpr uint64_t kSmallestEntry = 8 + 1 + 4 + 1;  // key, type, value
+constexpr uint64_t kSmallestTensorInfo =
+    8 + 1 + 4 + 8 + 4 + 8;  // name, dims, one dim, type, offset
 
 // Names of types that exist but are not built, so that an error can say what the file holds.
 struct KnownType {
@@ -30,11 +34,11 @@ struct KnownType {
   const char* name;
 };
 constexpr KnownType kOtherTypes[] = {
-    {6, "Q5_0"},     {7, "Q5_1"},    {9, "Q8_1"},   {10, "Q2_K"},    {11, "Q3_K"},   {12, "Q4_K"},
-    {13, "Q5_K"},    {14, "Q6_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"},   {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},
-    {25, "I16"},     {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},
-    {35, "TQ2_0"},   {39, "MXFP4"}};
+    {6, "Q5_0"},   {7, "Q5_1"},    {9, "Q8_1"},   {10, "Q2_K"},    {11, "Q3_K"},   {12, "Q4_K"},
+    {13, "Q5_K"},  {14, "Q6_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},
+    {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},
+    {35, "TQ2_0"}, {39, "MXFP4"}};
 
 std::string typeText(uint32_t id) {
   std::string text = std::to_string(id);
@@ -52,7 +56,8 @@ std::string supportedTypes() {
   return text;
 }
 
-// Indices of `items` in order of `name(item)`; `repeated(item)` is called for an item whose name came before.
+// Indices of `items` in order of `name(item)`; `repeated(item)` is called for an item whose name
+// came before.
 template <class Item, class Name, class Repeated>
 std::vector<uint32_t> sortedByName(const std::vector<Item>& items, Name name, Repeated repeated) {
   std::vector<uint32_t> order(items.size());
@@ -70,20 +75,27 @@ std::vector<uint32_t> sortedByName(const std::vector<Item>& items, Name name, Re
 template <class Item, class Name>
 const Item* findByName(const std::vector<Item>& items, const std::vector<uint32_t>& order,
                        std::string_view wanted, Name name) {
-  const auto found = std::ranges::lower_bound(
-      order, wanted, {}, [&](uint32_t index) { return name(items[index]); });
+  const auto found = std::ranges::lower_bound(order, wanted, {},
+                                              [&](uint32_t index) { return name(items[index]); });
   if (found == order.end() || name(items[*found]) != wanted) return nullptr;
   return &items[*found];
 }
 
-std::string_view keyOf(const GgufEntry& entry) { return entry.key; }
-std::string_view nameOf(const GgufTensor& tensor) { return tensor.name; }
+std::string_view keyOf(const GgufEntry& entry) {
+  return entry.key;
+}
+std::string_view nameOf(const GgufTensor& tensor) {
+  return tensor.name;
+}
 
 }  // namespace
 
 class GgufParser {
  public:
-  explicit GgufParser(GgufFile& file) : file_(file), reader_(file.bytes_, file.path_) {}
+  explicit GgufParser(GgufFile& file)
+      : file_(file),
+        reader_(file.bytes_.first(std::min<uint64_t>(file.bytes_.size(), kMostHeaderBytes)),
+                file.path_) {}
 
   void run() {
     readMagic();
@@ -144,11 +156,11 @@ class GgufParser {
     if (!entry) return;
     const auto parts = ggufUnsigned(entry->value);
     if (parts && *parts <= 1) return;
-    refuseUnsupported({file_.path_, "metadata 'split.count'",
-                       parts ? std::to_string(*parts) + " (one part of a model in several files)"
-                             : "no count",
-                       "a model in one file", entry->offset,
-                       "Merge the parts into one GGUF file, or fetch a merged one."});
+    refuseUnsupported(
+        {file_.path_, "metadata 'split.count'",
+         parts ? std::to_string(*parts) + " (one part of a model in several files)" : "no count",
+         "a model in one file", entry->offset,
+         "Merge the parts into one GGUF file, or fetch a merged one."});
   }
 
   void readTensor(int64_t index) {
@@ -178,10 +190,10 @@ class GgufParser {
       const uint64_t dimAt = reader_.offset();
       const auto dim = reader_.scalar<uint64_t>(field);
       if (dim < 1 || dim > kMostElements / elements) {
-        reader_.fail(field, std::to_string(dim) + " in dimension " + std::to_string(d),
-                     "at least 1, and no more than " + std::to_string(kMostElements) +
-                         " elements in all",
-                     dimAt);
+        reader_.fail(
+            field, std::to_string(dim) + " in dimension " + std::to_string(d),
+            "at least 1, and no more than " + std::to_string(kMostElements) + " elements in all",
+            dimAt);
       }
       elements *= dim;
       tensor.shape[d] = static_cast<int64_t>(dim);
@@ -193,8 +205,8 @@ class GgufParser {
     const auto id = reader_.scalar<uint32_t>({"type of tensor", tensor.name});
     tensor.type = findQuantType(id);
     if (!tensor.type) {
-      refuseUnsupported({file_.path_, GgufField{"type of tensor", tensor.name}.text(),
-                         typeText(id), supportedTypes(), at,
+      refuseUnsupported({file_.path_, GgufField{"type of tensor", tensor.name}.text(), typeText(id),
+                         supportedTypes(), at,
                          "Fetch or convert the model with one of these weight types."});
     }
     if (tensor.shape[0] % tensor.type->blockElements != 0) {
@@ -233,11 +245,12 @@ class GgufParser {
                      "a multiple of " + std::to_string(alignment), infoAt(tensor));
       }
       if (tensor.offset > size - start || tensor.bytes > size - start - tensor.offset) {
-        reader_.fail(field, std::to_string(tensor.offset) + " with " +
-                         std::to_string(tensor.bytes) + " bytes of data",
-                     "data inside the file, which holds " + std::to_string(size - start) +
-                         " bytes of it",
-                     infoAt(tensor));
+        reader_.fail(
+            field,
+            std::to_string(tensor.offset) + " with " + std::to_string(tensor.bytes) +
+                " bytes of data",
+            "data inside the file, which holds " + std::to_string(size - start) + " bytes of it",
+            infoAt(tensor));
       }
       tensor.offset += start;
       tensor.data = file_.bytes_.data() + tensor.offset;

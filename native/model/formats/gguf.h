@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF v2 and v3, little-endian. Every byte of a file is hostile until checked: no count, length or offset is used
-// before it was compared with the bytes that remain, and nothing is allocated in proportion to a number that the file
-// merely claims. What is handed out are views into the mapping; they live as long as the GgufFile.
+// GGUF v2 and v3, little-endian. Every byte of a file is hostile until checked: no count, length or
+// offset is used before it was compared with the bytes that remain, and nothing is allocated in
+// proportion to a number that the file merely claims. What is handed out are views into the
+// mapping; they live as long as the GgufFile.
 //
-// Layout: magic, version, tensor count, metadata count | metadata | tensor infos | padding | tensor data.
+// Layout: magic, version, tensor count, metadata count | metadata | tensor infos | padding | tensor
+// data.
 #pragma once
 
 #include <array>
@@ -46,7 +48,8 @@ struct GgufArray;
 // Integers widen to 64 bits and floats to double; GgufEntry::type keeps the type in the file.
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray>;
 
-// An array stays in the mapping as it is: a vocabulary of 300 000 strings costs no memory here. Checked by the parser.
+// An array stays in the mapping as it is: a vocabulary of 300 000 strings costs no memory here.
+// Checked by the parser.
 struct GgufArray {
   GgufType elementType;
   uint64_t count;

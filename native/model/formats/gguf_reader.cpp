@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only place that turns bytes of a GGUF file into values. Lengths are compared by subtraction from what remains,
-// never by adding to an offset, so that no 64-bit number of a file overflows.
+// The only place that turns bytes of a GGUF file into values. Lengths are compared by subtraction
+// from what remains, never by adding to an offset, so that no 64-bit number of a file overflows.
 #include "model/formats/gguf_reader.h"
 
 #include <limits>
@@ -21,9 +21,9 @@ struct TypeRow {
 
 // Index: GgufType.
 constexpr TypeRow kTypes[] = {
-    {"uint8", 1, 1},   {"int8", 1, 1},    {"uint16", 2, 2}, {"int16", 2, 2},  {"uint32", 4, 4},
-    {"int32", 4, 4},   {"float32", 4, 4}, {"bool", 1, 1},   {"string", 0, 8}, {"array", 0, 12},
-    {"uint64", 8, 8},  {"int64", 8, 8},   {"float64", 8, 8}};
+    {"uint8", 1, 1},  {"int8", 1, 1},    {"uint16", 2, 2}, {"int16", 2, 2},  {"uint32", 4, 4},
+    {"int32", 4, 4},  {"float32", 4, 4}, {"bool", 1, 1},   {"string", 0, 8}, {"array", 0, 12},
+    {"uint64", 8, 8}, {"int64", 8, 8},   {"float64", 8, 8}};
 constexpr uint32_t kTypeCount = sizeof kTypes / sizeof kTypes[0];
 
 template <class T>
@@ -35,28 +35,44 @@ T load(const std::byte* data) {
 
 GgufValue scalarValue(GgufType type, const std::byte* data) {
   switch (type) {
-    case GgufType::kU8: return uint64_t{load<uint8_t>(data)};
-    case GgufType::kI8: return int64_t{load<int8_t>(data)};
-    case GgufType::kU16: return uint64_t{load<uint16_t>(data)};
-    case GgufType::kI16: return int64_t{load<int16_t>(data)};
-    case GgufType::kU32: return uint64_t{load<uint32_t>(data)};
-    case GgufType::kI32: return int64_t{load<int32_t>(data)};
-    case GgufType::kF32: return double{load<float>(data)};
-    case GgufType::kBool: return load<uint8_t>(data) != 0;
-    case GgufType::kU64: return load<uint64_t>(data);
-    case GgufType::kI64: return load<int64_t>(data);
-    case GgufType::kF64: return load<double>(data);
+    case GgufType::kU8:
+      return uint64_t{load<uint8_t>(data)};
+    case GgufType::kI8:
+      return int64_t{load<int8_t>(data)};
+    case GgufType::kU16:
+      return uint64_t{load<uint16_t>(data)};
+    case GgufType::kI16:
+      return int64_t{load<int16_t>(data)};
+    case GgufType::kU32:
+      return uint64_t{load<uint32_t>(data)};
+    case GgufType::kI32:
+      return int64_t{load<int32_t>(data)};
+    case GgufType::kF32:
+      return double{load<float>(data)};
+    case GgufType::kBool:
+      return load<uint8_t>(data) != 0;
+    case GgufType::kU64:
+      return load<uint64_t>(data);
+    case GgufType::kI64:
+      return load<int64_t>(data);
+    case GgufType::kF64:
+      return load<double>(data);
     case GgufType::kString:
-    case GgufType::kArray: break;
+    case GgufType::kArray:
+      break;
   }
   return uint64_t{0};  // not reached: callers ask ggufScalarBytes first
 }
 
 }  // namespace
 
-const char* ggufTypeName(GgufType type) { return kTypes[static_cast<uint32_t>(type)].name; }
+const char* ggufTypeName(GgufType type) {
+  return kTypes[static_cast<uint32_t>(type)].name;
+}
 
-size_t ggufScalarBytes(GgufType type) { return kTypes[static_cast<uint32_t>(type)].bytes; }
+size_t ggufScalarBytes(GgufType type) {
+  return kTypes[static_cast<uint32_t>(type)].bytes;
+}
 
 std::string GgufField::text() const {
   std::string text = what;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A cursor over untrusted bytes. Every take is compared with what remains first; a failure names the field, its value,
-// what was expected and the byte. Field texts are built on failure only.
+// A cursor over untrusted bytes. Every take is compared with what remains first; a failure names
+// the field, its value, what was expected and the byte. Field texts are built on failure only.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@
 
 namespace baton {
 
-// What is being read, e.g. {"length of the key of metadata entry", {}, 7} or {"type of tensor", "output.weight"}.
+// What is being read, e.g. {"length of the key of metadata entry", {}, 7} or {"type of tensor",
+// "output.weight"}.
 struct GgufField {
   const char* what;
   std::string_view name = {};
@@ -43,7 +44,8 @@ class GgufReader {
   // A 64-bit length and as many bytes; at most `limit`.
   std::string_view string(const GgufField& field, uint64_t limit);
 
-  // A 64-bit count of things that take at least `eachBytes` each, so at most what remains can hold; at most `limit`.
+  // A 64-bit count of things that take at least `eachBytes` each, so at most what remains can hold;
+  // at most `limit`.
   uint64_t count(const GgufField& field, uint64_t eachBytes, uint64_t limit);
 
   GgufType type(const GgufField& field);

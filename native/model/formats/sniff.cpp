@@ -45,8 +45,9 @@ constexpr Signature kSignatures[] = {
     {0, "\x89HDF"sv, "an HDF5 file", kConvert},
     {0, "\x80\x02"sv, "a Python pickle", kConvert},
     {0, "\x80\x04"sv, "a Python pickle", kConvert},
-    {0, "\x7f"
-        "ELF"sv,
+    {0,
+     "\x7f"
+     "ELF"sv,
      "an ELF program or library", kFetch},
     {0, "{"sv, "JSON text", kFetch},
     {0, "\0\0\0\0\0\0\0\0"sv, "zero bytes (a download that never filled its space)", kFetch},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says what a file that is no model looks like, so that an error can name the usual mix-ups: a pointer instead of the
-// file, an error page, an archive, another format.
+// Says what a file that is no model looks like, so that an error can name the usual mix-ups: a
+// pointer instead of the file, an error page, an archive, another format.
 #pragma once
 
 #include <cstddef>

@@ -33,7 +33,8 @@ describe("pre-tokenizers", () => {
     const wrong: unknown[] = [];
     for (const [i, line] of fixture.lines.entries()) {
       const got = [...tokenizer.encode(line, { specials: false })];
-      if (JSON.stringify(got) !== JSON.stringify(expected?.[i])) wrong.push({ line, got, expected: expected?.[i] });
+      if (JSON.stringify(got) !== JSON.stringify(expected?.[i]))
+        wrong.push({ line, got, expected: expected?.[i] });
     }
     expect(wrong).toEqual([]);
     expect(expected?.length).toBe(fixture.lines.length);

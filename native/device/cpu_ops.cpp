@@ -50,6 +50,9 @@ const char* isaName(Isa isa) {
 
 std::vector<const Ops*> availableOps() {
   std::vector<const Ops*> tables{&kScalarOps};
+#if defined(__x86_64__)
+  if (cpuFeatures().avx2) tables.push_back(&kAvx2Ops);
+#endif
   return tables;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device is memory, threads and a table of kernels. The CPU's table is chosen once per process from what CPU and OS
-// allow, capped by BATON_ISA=scalar|avx2|avx512.
+// A device is memory, threads and a table of kernels. The CPU's table is chosen once per process
+// from what CPU and OS allow, capped by BATON_ISA=scalar|avx2|avx512.
 #pragma once
 
 #include <string>

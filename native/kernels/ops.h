@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of kernels that the engine runs on. One table per instruction set, each complete; the scalar one is the slow,
-// obvious reference and stays for ever. Kernels do not allocate, throw, log or read globals.
+// The table of kernels that the engine runs on. One table per instruction set, each complete; the
+// scalar one is the slow, obvious reference and stays for ever. Kernels do not allocate, throw, log
+// or read globals.
 #pragma once
 
 #include "kernels/attend/attend.h"

@@ -53,7 +53,7 @@ struct RopeArgs {
   int ldx;
   float* out;  // [R, heads, D], row stride ldo; may equal x
   int ldo;
-  int heads, D;
+  int heads, D;              // D is a multiple of 16
   const float* cos;          // [P, D / 2]
   const float* sin;          // [P, D / 2]
   const int32_t* positions;  // [R], |p| < P
@@ -67,7 +67,7 @@ struct KvStoreArgs {
   int ldk;
   const float* v;  // [R, G, D], row stride ldv
   int ldv;
-  int G, D;
+  int G, D;  // D is a multiple of 16
   KvType kv;
   std::byte* kBase;      // K of this layer, kv head 0, block 0
   std::byte* vBase;      // V of this layer, kv head 0, block 0

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of Q query vectors over one piece (at most kPieceRows rows) of one KV interval, for one kv head: the
-// unnormalised softmax state (o, m, d) of Milakov & Gimelshein (arXiv 1805.02867); pieces merge in view order (merge.h).
-//   s_j = scale * q . K_j,  m = max_j s_j,  d = sum_j exp(s_j - m),  o = sum_j exp(s_j - m) V_j,  over j < visible.
+// Attention of Q query vectors over one piece (at most kPieceRows rows) of one KV interval, for one
+// kv head: the unnormalised softmax state (o, m, d) of Milakov & Gimelshein (arXiv 1805.02867);
+// pieces merge in view order (merge.h).
+//   s_j = scale * q . K_j,  m = max_j s_j,  d = sum_j exp(s_j - m),  o = sum_j exp(s_j - m) V_j,
+//   over j < visible.
 //
-// KV layout of a block of 16 rows, per layer and kv head: K transposed, [D, 16] (one lane a row, so that scores need no
-// horizontal sums); V as rows, [16, D]. Rows at and beyond `visible` may hold anything, NaN included, and must not
-// influence a bit of the result. The bits for one query do not depend on Q or on the other queries.
+// KV layout of a block of 16 rows, per layer and kv head: K transposed, [D, 16] (one lane a row, so
+// that scores need no horizontal sums); V as rows, [16, D]. Rows at and beyond `visible` may hold
+// anything, NaN included, and must not influence a bit of the result. The bits for one query do not
+// depend on Q or on the other queries.
 #pragma once
 
 #include <cstddef>
@@ -16,20 +19,20 @@
 namespace baton {
 
 struct AttendArgs {
-  const float* const* q;    // [Q] pointers to query vectors [D], rotated for this interval
-  int Q;                    // 1 .. kMaxQueries
-  int D;                    // multiple of 16, at most 256
-  float scale;              // 1 / sqrt(D) usually
+  const float* const* q;  // [Q] pointers to query vectors [D], rotated for this interval
+  int Q;                  // 1 .. kMaxQueries
+  int D;                  // multiple of 16, at most 256
+  float scale;            // 1 / sqrt(D) usually
   KvType kv;
-  const std::byte* k;       // K of this layer and kv head in block 0; block b is at k + b * blockStride
-  const std::byte* v;       // the same for V
-  size_t blockStride;       // bytes
-  const int32_t* blocks;    // [ceil(max visible / 16)] block numbers of the piece
-  const int32_t* visible;   // [Q] leading rows of the piece that the query reads, 0 .. kPieceRows
-  float* o;                 // [Q, D]
-  float* m;                 // [Q]  -inf where visible is 0
-  float* d;                 // [Q]
-  float* scores;            // scratch [Q, kPieceRows], 64-byte aligned
+  const std::byte* k;  // K of this layer and kv head in block 0; block b is at k + b * blockStride
+  const std::byte* v;  // the same for V
+  size_t blockStride;  // bytes
+  const int32_t* blocks;   // [ceil(max visible / 16)] block numbers of the piece
+  const int32_t* visible;  // [Q] leading rows of the piece that the query reads, 0 .. kPieceRows
+  float* o;                // [Q, D]
+  float* m;                // [Q]  -inf where visible is 0
+  float* d;                // [Q]
+  float* scores;           // scratch [Q, kPieceRows], 64-byte aligned
 };
 
 // Most query vectors of one call: rows of a tile times heads of a group.
@@ -38,12 +41,13 @@ inline constexpr int kMaxQueries = 64;
 using AttendFn = void (*)(const AttendArgs& args);
 
 // Merges the state (o, m, d) of a later piece into an accumulated one:
-//   m' = max(m1, m2);  d' = d1 e^(m1-m') + d2 e^(m2-m');  o' likewise. -inf on both sides stays empty (d = 0, o = 0).
+//   m' = max(m1, m2);  d' = d1 e^(m1-m') + d2 e^(m2-m');  o' likewise. -inf on both sides stays
+//   empty (d = 0, o = 0).
 struct MergeArgs {
-  float* o;        // [D] accumulated
-  float* m;        // one value
-  float* d;        // one value
-  const float* o2; // [D] the later piece
+  float* o;         // [D] accumulated
+  float* m;         // one value
+  float* d;         // one value
+  const float* o2;  // [D] the later piece
   float m2, d2;
   int D;
 };

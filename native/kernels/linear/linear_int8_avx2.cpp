@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 arithmetic. Every group's dot product is an exact integer; the float sum runs over groups in
+// ascending k.
+//
+// vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation, so the
+// pairs must fit:
+//   4-bit weights: 2 * 15 * 127 = 3810, and the eight steps of a group sum to 30480: one 16-bit sum
+//   a group. Q8_0: |w| is the unsigned side and x takes w's sign, 2 * 128 * 127 = 32512: widened to
+//   32 bits at each step. This is the signed dot product, for which the offset c is 0.
+#include "kernels/linear/parts_avx2.h"
+#include "kernels/linear/weights_avx2.h"
+
+namespace baton {
+namespace {
+
+constexpr int kColumns = 16;
+
+// Panel of 16 columns: quants [K / 4][16][4], and scales and offsets [K / 32][16]. Q8_0 holds two
+// such quants side by side: the signed bytes of 16 columns, then their magnitudes.
+struct Panel {
+  int8_t* q;
+  float* d;
+  float* c;
+};
+
+template <DType type>
+constexpr int stepBytes() {  // panel bytes of four k
+  return type == DType::kQ8_0 ? 128 : 64;
+}
+
+template <DType type>
+inline __m256i loadQuants(const std::byte* at) {
+  if constexpr (type == DType::kQ8_0) {
+    const auto* block = reinterpret_cast<const BlockQ8_0*>(at);
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block->q));
+  } else {
+    const auto* q = at + groupBytes<type>() - 16;
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
+    const __m256i both = _mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+  }
+}
+
+// Scales and offsets of one group of 16 columns.
+template <DType type>
+inline void packScales(const std::byte* const* at, float* d, float* c) {
+  alignas(16) uint16_t halves[2][kColumns];
+  for (int i = 0; i < kColumns; ++i) {
+    std::memcpy(&halves[0][i], at[i], 2);
+    if constexpr (type == DType::kQ4_1) std::memcpy(&halves[1][i], at[i] + 2, 2);
+  }
+  for (int i = 0; i < kColumns; i += 8) {
+    const __m256 scale = _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<__m128i*>(&halves[0][i])));
+    _mm256_store_ps(d + i, scale);
+    if constexpr (type == DType::kQ4_1) {
+      const __m128i offset = _mm_load_si128(reinterpret_cast<__m128i*>(&halves[1][i]));
+      _mm256_store_ps(c + i, _mm256_cvtph_ps(offset));
+    } else if constexpr (type == DType::kQ4_0) {
+      _mm256_store_ps(c + i, _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f)));
+    }
+  }
+}
+
+template <DType type>
+void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
+  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.K / kGroup);
+  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
+  const std::byte* at[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    // Columns past the end repeat the last one; their result is not stored.
+    at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * rowBytes;
+  }
+  int8_t* q = panel.q;
+  for (int g = 0; g < a.K / kGroup; ++g, q += 8 * stepBytes<type>()) {
+    packScales<type>(at, panel.d + g * kColumns, panel.c + g * kColumns);
+    for (int half = 0; half < 2; ++half) {
+      __m256 rows[8];
+      for (int c = 0; c < 8; ++c) {
+        rows[c] = _mm256_castsi256_ps(loadQuants<type>(at[half * 8 + c]));
+      }
+      transpose8x8(rows);
+      for (int step = 0; step < 8; ++step) {
+        const __m256i quants = _mm256_castps_si256(rows[step]);
+        auto* out = reinterpret_cast<__m256i*>(q + step * stepBytes<type>()) + half;
+        _mm256_store_si256(out, quants);
+        if constexpr (type == DType::kQ8_0) _mm256_store_si256(out + 2, _mm256_abs_epi8(quants));
+      }
+    }
+    for (int c = 0; c < kColumns; ++c) at[c] += groupBytes<type>();
+  }
+}
+
+inline __m256i broadcastQuad(const int8_t* x) {
+  int32_t quad;
+  std::memcpy(&quad, x, 4);
+  return _mm256_set1_epi32(quad);
+}
+
+// dot[i][h]: exact dot products of one group, rows r + i of x with columns 8 h .. 8 h + 7 of the
+// panel.
+template <DType type, int rows>
+inline void groupDots(const int8_t* q, const int8_t* const* x, int k, __m256i (*dot)[2]) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < rows; ++i) dot[i][0] = dot[i][1] = _mm256_setzero_si256();
+  for (int step = 0; step < 8; ++step) {
+    const auto* w = reinterpret_cast<const __m256i*>(q + step * stepBytes<type>());
+    const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+    for (int i = 0; i < rows; ++i) {
+      const __m256i xk = broadcastQuad(x[i] + k + 4 * step);
+      if constexpr (type == DType::kQ8_0) {
+        const __m256i p0 = _mm256_maddubs_epi16(_mm256_load_si256(w + 2), _mm256_sign_epi8(xk, w0));
+        const __m256i p1 = _mm256_maddubs_epi16(_mm256_load_si256(w + 3), _mm256_sign_epi8(xk, w1));
+        dot[i][0] = _mm256_add_epi32(dot[i][0], _mm256_madd_epi16(p0, ones));
+        dot[i][1] = _mm256_add_epi32(dot[i][1], _mm256_madd_epi16(p1, ones));
+      } else {
+        dot[i][0] = _mm256_add_epi16(dot[i][0], _mm256_maddubs_epi16(w0, xk));
+        dot[i][1] = _mm256_add_epi16(dot[i][1], _mm256_maddubs_epi16(w1, xk));
+      }
+    }
+  }
+  if constexpr (type != DType::kQ8_0) {
+    for (int i = 0; i < rows; ++i) {
+      dot[i][0] = _mm256_madd_epi16(dot[i][0], ones);
+      dot[i][1] = _mm256_madd_epi16(dot[i][1], ones);
+    }
+  }
+}
+
+template <DType type, int rows>
+void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& panel) {
+  const int groups = a.K / kGroup;
+  const int8_t* x[rows];
+  const float* xd[rows];
+  const float* xs[rows];
+  __m256 sum[rows][2];
+  for (int i = 0; i < rows; ++i) {
+    const auto row = static_cast<size_t>(r + i);
+    x[i] = a.xq + row * static_cast<size_t>(a.K);
+    xd[i] = a.xd + row * static_cast<size_t>(groups);
+    xs[i] = a.xs + row * static_cast<size_t>(groups);
+    sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+  }
+  for (int g = 0; g < groups; ++g) {
+    __m256i dot[rows][2];
+    groupDots<type, rows>(panel.q + g * 8 * stepBytes<type>(), x, g * kGroup, dot);
+    for (int h = 0; h < 2; ++h) {
+      const __m256 d = _mm256_load_ps(panel.d + g * kColumns + 8 * h);
+      for (int i = 0; i < rows; ++i) {
+        const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(xd[i] + g));
+        sum[i][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), sum[i][h]);
+        if constexpr (type != DType::kQ8_0) {
+          const __m256 c = _mm256_load_ps(panel.c + g * kColumns + 8 * h);
+          sum[i][h] = _mm256_fmadd_ps(c, _mm256_broadcast_ss(xs[i] + g), sum[i][h]);
+        }
+      }
+    }
+  }
+  for (int i = 0; i < rows; ++i) {
+    float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
+    storeColumns(y, sum[i][0], sum[i][1], columns, a.accumulate);
+  }
+}
+
+template <DType type>
+void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
+  const size_t quants = static_cast<size_t>(a.K / 4) * stepBytes<type>();
+  auto* const d = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + quants);
+  const Panel panel{static_cast<int8_t*>(scratch), d, d + a.K / kGroup * kColumns};
+  for (int n = n0; n < n1; n += kColumns) {
+    const int columns = n1 - n < kColumns ? n1 - n : kColumns;
+    packPanel<type>(a, n, columns, panel);
+    int r = 0;
+    for (; r + 4 <= a.R; r += 4) panelTile<type, 4>(a, r, n, columns, panel);
+    switch (a.R - r) {
+      case 3:
+        panelTile<type, 3>(a, r, n, columns, panel);
+        break;
+      case 2:
+        panelTile<type, 2>(a, r, n, columns, panel);
+        break;
+      case 1:
+        panelTile<type, 1>(a, r, n, columns, panel);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+void linearInt8PanelsAvx2(const LinearArgs& a, int n0, int n1, void* scratch) {
+  switch (a.type) {
+    case DType::kQ8_0:
+      panels<DType::kQ8_0>(a, n0, n1, scratch);
+      break;
+    case DType::kQ4_0:
+      panels<DType::kQ4_0>(a, n0, n1, scratch);
+      break;
+    case DType::kQ4_1:
+      panels<DType::kQ4_1>(a, n0, n1, scratch);
+      break;
+    default:
+      break;  // other types have no int8 form: linear.h
+  }
+}
+
+}  // namespace baton

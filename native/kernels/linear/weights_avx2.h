@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading weights of every file format with AVX2: 32 consecutive elements of a row as float32,
+// dequantised exactly. All static: included by instruction-set files only.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "quant/blocks.h"
+
+namespace baton {
+
+struct Group8x4 {
+  __m256 v[4];  // elements 0-7, 8-15, 16-23, 24-31
+};
+
+// Bytes of 32 elements.
+template <DType type>
+static constexpr size_t groupBytes() {
+  switch (type) {
+    case DType::kF32:
+      return 128;
+    case DType::kF16:
+    case DType::kBF16:
+      return 64;
+    case DType::kQ8_0:
+      return 34;
+    case DType::kQ4_0:
+      return 18;
+    case DType::kQ4_1:
+      return 20;
+  }
+  return 0;
+}
+
+static inline float scaleOf(uint16_t half) {
+  return _cvtsh_ss(half);
+}
+
+static inline __m128i nibbles(const uint8_t* q, bool high) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
+  return _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
+}
+
+static inline void widenBytes(__m128i bytes, __m256* out) {
+  out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+  out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+}
+
+template <DType type>
+static inline Group8x4 loadGroup(const std::byte* at) {
+  Group8x4 out;
+  if constexpr (type == DType::kF32) {
+    const auto* p = reinterpret_cast<const float*>(at);
+    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_loadu_ps(p + 8 * i);
+  } else if constexpr (type == DType::kF16 || type == DType::kBF16) {
+    for (int i = 0; i < 4; ++i) {
+      const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at) + i);
+      out.v[i] = type == DType::kF16
+                     ? _mm256_cvtph_ps(half)
+                     : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+    }
+  } else if constexpr (type == DType::kQ8_0) {
+    const auto* block = reinterpret_cast<const BlockQ8_0*>(at);
+    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
+    const auto* q = reinterpret_cast<const __m128i*>(block->q);
+    widenBytes(_mm_loadu_si128(q), out.v);
+    widenBytes(_mm_loadu_si128(q + 1), out.v + 2);
+    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_mul_ps(out.v[i], d);
+  } else if constexpr (type == DType::kQ4_0) {
+    const auto* block = reinterpret_cast<const BlockQ4_0*>(at);
+    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
+    const __m128i eight = _mm_set1_epi8(8);
+    widenBytes(_mm_sub_epi8(nibbles(block->q, false), eight), out.v);
+    widenBytes(_mm_sub_epi8(nibbles(block->q, true), eight), out.v + 2);
+    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_mul_ps(out.v[i], d);
+  } else {
+    const auto* block = reinterpret_cast<const BlockQ4_1*>(at);
+    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
+    const __m256 m = _mm256_set1_ps(scaleOf(block->m));
+    widenBytes(nibbles(block->q, false), out.v);
+    widenBytes(nibbles(block->q, true), out.v + 2);
+    // d * q is exact in float32 (15 significant bits), so the fused form rounds as the separate one
+    // does.
+    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_fmadd_ps(out.v[i], d, m);
+  }
+  return out;
+}
+
+// The first `count` < 32 elements of an incomplete group, zeros after them. Only float formats have
+// such groups.
+template <DType type>
+static inline Group8x4 loadTail(const std::byte* at, int count) {
+  alignas(32) std::byte padded[128] = {};
+  std::memcpy(padded, at, static_cast<size_t>(count) * (groupBytes<type>() / 32));
+  return loadGroup<type>(padded);
+}
+
+static inline float sumLanes(__m256 v) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+// rows[i] lane j <-> rows[j] lane i.
+static inline void transpose8x8(__m256* rows) {
+  __m256 pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int h = 0; h < 2; ++h) {
+      quads[i + 2 * h] = _mm256_shuffle_ps(pairs[i + h], pairs[i + h + 2], 0x44);
+      quads[i + 2 * h + 1] = _mm256_shuffle_ps(pairs[i + h], pairs[i + h + 2], 0xee);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
+    rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
+  }
+}
+
+// Stores 16 columns of one row of y, or the first `columns` of them.
+static inline void storeColumns(float* y, __m256 low, __m256 high, int columns, bool accumulate) {
+  if (columns == 16) {
+    if (accumulate) {
+      low = _mm256_add_ps(_mm256_loadu_ps(y), low);
+      high = _mm256_add_ps(_mm256_loadu_ps(y + 8), high);
+    }
+    _mm256_storeu_ps(y, low);
+    _mm256_storeu_ps(y + 8, high);
+    return;
+  }
+  alignas(32) float values[16];
+  _mm256_store_ps(values, low);
+  _mm256_store_ps(values + 8, high);
+  for (int c = 0; c < columns; ++c) y[c] = accumulate ? y[c] + values[c] : values[c];
+}
+
+}  // namespace baton

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table of the kernels for AVX2, FMA, F16C and BMI2.
+#include "kernels/variants.h"
+
+namespace baton {
+
+const Ops kAvx2Ops{
+    Isa::kAvx2,  linearAvx2,   attendAvx2, mergeAvx2,   embedAvx2,
+    rmsnormAvx2, quantizeAvx2, ropeAvx2,   kvStoreAvx2, swigluAvx2,
+};
+
+}  // namespace baton

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// rows.h with AVX2.
+#include <immintrin.h>
+
+#include "kernels/linear/weights_avx2.h"
+#include "kernels/math_avx2.h"
+#include "kernels/variants.h"
+
+namespace baton {
+namespace {
+
+constexpr float kTiniest = 1e-30f;  // groups below are zero: rows.h
+
+inline __m256i tailMask(int count) {  // the first `count` of eight lanes
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+template <DType type>
+void embed(const EmbedArgs& a, int r0, int r1) {
+  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.M) / 32;
+  for (int r = r0; r < r1; ++r) {
+    if (a.tokens[r] < 0) continue;
+    const auto* w =
+        static_cast<const std::byte*>(a.table) + static_cast<size_t>(a.tokens[r]) * rowBytes;
+    float* out = a.out + static_cast<size_t>(r) * static_cast<size_t>(a.M);
+    int i = 0;
+    for (; i + 32 <= a.M; i += 32, w += groupBytes<type>()) {
+      const Group8x4 group = loadGroup<type>(w);
+      for (int p = 0; p < 4; ++p) _mm256_storeu_ps(out + i + 8 * p, group.v[p]);
+    }
+    if (i < a.M) {
+      alignas(32) float tail[32];
+      const Group8x4 group = loadTail<type>(w, a.M - i);
+      for (int p = 0; p < 4; ++p) _mm256_store_ps(tail + 8 * p, group.v[p]);
+      std::memcpy(out + i, tail, static_cast<size_t>(a.M - i) * 4);
+    }
+  }
+}
+
+inline __m256i quantizeEight(const float* x, __m256 inverse) {
+  const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+  return _mm256_max_epi32(_mm256_min_epi32(q, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
+}
+
+inline float largestMagnitude(const float* x) {  // of 32
+  const __m256 noSign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  __m256 m = _mm256_and_ps(_mm256_loadu_ps(x), noSign);
+  for (int i = 8; i < 32; i += 8) {
+    m = _mm256_max_ps(m, _mm256_and_ps(_mm256_loadu_ps(x + i), noSign));
+  }
+  __m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+  h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+  return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+}
+
+void quantizeGroup(const float* x, int8_t* q, float* d, float* s) {
+  const float largest = largestMagnitude(x);
+  const bool zero = largest < kTiniest;
+  *d = zero ? 0.0f : largest / 127.0f;
+  const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / largest);
+  __m256i part[4];
+  for (int p = 0; p < 4; ++p) part[p] = quantizeEight(x + 8 * p, inverse);
+  const __m256i total =
+      _mm256_add_epi32(_mm256_add_epi32(part[0], part[1]), _mm256_add_epi32(part[2], part[3]));
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  *s = *d * static_cast<float>(_mm_cvtsi128_si32(sum));
+  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(part[0], part[1]),
+                                           _mm256_packs_epi32(part[2], part[3]));
+  // The packs work inside 128-bit halves and leave dwords of part order 0 1 2 3 | 0 1 2 3.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(bytes, order));
+}
+
+void ropeAdjacent(const float* x, float* out, const float* c, const float* s, int D, __m256 sign) {
+  const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+  for (int i = 0; i < D; i += 8) {
+    const __m256 both = _mm256_loadu_ps(x + i);
+    const __m256 cc =
+        _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(c + i / 2)), twice);
+    __m256 ss = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(s + i / 2)), twice);
+    ss = _mm256_xor_ps(ss, sign);
+    const __m256 swapped = _mm256_permute_ps(both, 0xb1);
+    _mm256_storeu_ps(out + i, _mm256_fmaddsub_ps(both, cc, _mm256_mul_ps(swapped, ss)));
+  }
+}
+
+void ropeHalves(const float* x, float* out, const float* c, const float* s, int D, __m256 sign) {
+  const int half = D / 2;
+  for (int i = 0; i < half; i += 8) {
+    const __m256 x1 = _mm256_loadu_ps(x + i), x2 = _mm256_loadu_ps(x + i + half);
+    const __m256 cc = _mm256_loadu_ps(c + i);
+    const __m256 ss = _mm256_xor_ps(_mm256_loadu_ps(s + i), sign);
+    _mm256_storeu_ps(out + i, _mm256_fmsub_ps(x1, cc, _mm256_mul_ps(x2, ss)));
+    _mm256_storeu_ps(out + i + half, _mm256_fmadd_ps(x2, cc, _mm256_mul_ps(x1, ss)));
+  }
+}
+
+template <KvType kv>
+inline void storeKv(std::byte* at, __m256 value) {
+  if constexpr (kv == KvType::kF32) {
+    _mm256_storeu_ps(reinterpret_cast<float*>(at), value);
+  } else if constexpr (kv == KvType::kF16) {
+    const __m128i half = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), half);
+  } else {
+    const __m256i bits = _mm256_castps_si256(value);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256 isNan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+    rounded = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(isNan));
+    rounded = _mm256_srli_epi32(rounded, 16);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(at),
+        _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
+  }
+}
+
+template <KvType kv>
+void kvStore(const KvStoreArgs& a, int r0, int r1) {
+  constexpr size_t kBytes = kvTypeBytes(kv);
+  for (int r = r0; r < r1; ++r) {
+    const auto slot = static_cast<size_t>(a.slot[r]);
+    for (int g = 0; g < a.G; ++g) {
+      const size_t at =
+          static_cast<size_t>(a.block[r]) * a.blockStride + static_cast<size_t>(g) * a.headStride;
+      const float* k = a.k + static_cast<size_t>(r) * static_cast<size_t>(a.ldk) + g * a.D;
+      const float* v = a.v + static_cast<size_t>(r) * static_cast<size_t>(a.ldv) + g * a.D;
+      std::byte* kLane = a.kBase + at + slot * kBytes;
+      std::byte* vRow = a.vBase + at + slot * static_cast<size_t>(a.D) * kBytes;
+      for (int t = 0; t < a.D; t += 8) {
+        storeKv<kv>(vRow + static_cast<size_t>(t) * kBytes, _mm256_loadu_ps(v + t));
+        alignas(32) std::byte lanes[32];
+        storeKv<kv>(lanes, _mm256_loadu_ps(k + t));
+        for (size_t i = 0; i < 8; ++i) {
+          std::memcpy(kLane + (static_cast<size_t>(t) + i) * kBlockRows * kBytes,
+                      lanes + i * kBytes, kBytes);
+        }
+      }
+    }
+  }
+}
+
+inline __m256 swigluEight(__m256 gate, __m256 up) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), gate));
+  return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
+}
+
+}  // namespace
+
+void embedAvx2(const EmbedArgs& a, int r0, int r1) {
+  switch (a.type) {
+    case DType::kF32:
+      embed<DType::kF32>(a, r0, r1);
+      break;
+    case DType::kF16:
+      embed<DType::kF16>(a, r0, r1);
+      break;
+    case DType::kBF16:
+      embed<DType::kBF16>(a, r0, r1);
+      break;
+    case DType::kQ8_0:
+      embed<DType::kQ8_0>(a, r0, r1);
+      break;
+    case DType::kQ4_0:
+      embed<DType::kQ4_0>(a, r0, r1);
+      break;
+    case DType::kQ4_1:
+      embed<DType::kQ4_1>(a, r0, r1);
+      break;
+  }
+}
+
+void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.M);
+    float* y = a.y + static_cast<size_t>(r) * static_cast<size_t>(a.M);
+    __m256 sum[4] = {};
+    int i = 0;
+    for (; i + 32 <= a.M; i += 32) {
+      for (int p = 0; p < 4; ++p) {
+        const __m256 v = _mm256_loadu_ps(x + i + 8 * p);
+        sum[p] = _mm256_fmadd_ps(v, v, sum[p]);
+      }
+    }
+    for (; i < a.M; i += 8) {
+      const __m256 v = _mm256_maskload_ps(x + i, tailMask(a.M - i));
+      sum[0] = _mm256_fmadd_ps(v, v, sum[0]);
+    }
+    const float squares =
+        sumLanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+    const float mean = squares / static_cast<float>(a.M) + a.epsilon;
+    const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean))));
+    for (i = 0; i < a.M; i += 8) {
+      const __m256i mask = tailMask(a.M - i);
+      const __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), scale);
+      _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(v, _mm256_maskload_ps(a.weight + i, mask)));
+    }
+  }
+}
+
+void quantizeAvx2(const QuantizeArgs& a, int r0, int r1) {
+  const auto groups = static_cast<size_t>(a.K / kGroup);
+  for (size_t g = static_cast<size_t>(r0) * groups; g < static_cast<size_t>(r1) * groups; ++g) {
+    quantizeGroup(a.x + g * kGroup, a.q + g * kGroup, a.d + g, a.s + g);
+  }
+}
+
+void ropeAvx2(const RopeArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const int p = a.positions[r];
+    const size_t row = static_cast<size_t>(p < 0 ? -p : p) * static_cast<size_t>(a.D / 2);
+    const __m256 sign = p < 0 ? _mm256_set1_ps(-0.0f) : _mm256_setzero_ps();
+    for (int h = 0; h < a.heads; ++h) {
+      const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.ldx) + h * a.D;
+      float* out = a.out + static_cast<size_t>(r) * static_cast<size_t>(a.ldo) + h * a.D;
+      if (a.pairing == RopePairing::kAdjacent) {
+        ropeAdjacent(x, out, a.cos + row, a.sin + row, a.D, sign);
+      } else {
+        ropeHalves(x, out, a.cos + row, a.sin + row, a.D, sign);
+      }
+    }
+  }
+}
+
+void kvStoreAvx2(const KvStoreArgs& a, int r0, int r1) {
+  switch (a.kv) {
+    case KvType::kF32:
+      kvStore<KvType::kF32>(a, r0, r1);
+      break;
+    case KvType::kF16:
+      kvStore<KvType::kF16>(a, r0, r1);
+      break;
+    case KvType::kBF16:
+      kvStore<KvType::kBF16>(a, r0, r1);
+      break;
+  }
+}
+
+void swigluAvx2(const SwigluArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const size_t at = static_cast<size_t>(r) * static_cast<size_t>(a.F);
+    for (int i = 0; i < a.F; i += 8) {
+      const __m256i mask = tailMask(a.F - i);
+      const size_t from = at + static_cast<size_t>(i);
+      const __m256 value = swigluEight(_mm256_maskload_ps(a.gate + from, mask),
+                                       _mm256_maskload_ps(a.up + from, mask));
+      _mm256_maskstore_ps(a.out + from, mask, value);
+    }
+  }
+}
+
+}  // namespace baton

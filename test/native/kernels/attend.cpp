@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// attend.h for every table that this machine runs: against softmax in double precision; rows that
+// are not visible hold NaN; bit for bit between a query alone and in any company.
+#include "kernels/attend/attend.h"
+
+#include <numeric>
+
+#include "base/buffer.h"
+#include "support.h"
+
+using namespace baton;
+using namespace baton::test;
+
+namespace {
+
+float rounded(KvType kv, float value) {
+  if (kv == KvType::kF16) return floatOfHalf(halfOfFloat(value));
+  if (kv == KvType::kBF16) return floatOfBfloat(bfloatOfFloat(value));
+  return value;
+}
+
+const char* kvName(KvType kv) {
+  return kv == KvType::kF32 ? "f32" : kv == KvType::kF16 ? "f16" : "bf16";
+}
+
+// A pool with `rows` rows of one kv head, blocks in a shuffled order, written by the scalar kernel.
+// Rows beyond `rows` hold NaN.
+struct Pool {
+  KvType kv;
+  int D, rows;
+  std::vector<float> k, v;  // [rows, D] as stored, i.e. after rounding
+  std::vector<int32_t> blocks;
+  std::vector<std::byte> memory;
+  size_t blockStride, vOffset;
+};
+
+Pool makePool(KvType kv, int D, int rows, Random& random) {
+  Pool pool{kv, D, rows, {}, {}, {}, {}, 0, 0};
+  const int count = (rows + kBlockRows - 1) / kBlockRows;
+  pool.k.resize(static_cast<size_t>(count * kBlockRows * D), kNan);
+  pool.v = pool.k;
+  for (int i = 0; i < rows * D; ++i) {
+    pool.k[static_cast<size_t>(i)] = rounded(kv, random.number());
+    pool.v[static_cast<size_t>(i)] = rounded(kv, random.number());
+  }
+  pool.blocks.resize(static_cast<size_t>(count));
+  std::iota(pool.blocks.begin(), pool.blocks.end(), 1);
+  for (size_t i = pool.blocks.size(); i > 1; --i) {
+    std::swap(pool.blocks[i - 1], pool.blocks[random.below(static_cast<uint32_t>(i))]);
+  }
+  pool.vOffset = static_cast<size_t>(kBlockRows * D * kvTypeBytes(kv));
+  pool.blockStride = 2 * pool.vOffset + 64;
+  pool.memory.resize(pool.blockStride * static_cast<size_t>(count + 1), std::byte{0xff});  // NaN
+  std::vector<int32_t> block, slot;
+  for (int r = 0; r < count * kBlockRows; ++r) {
+    block.push_back(pool.blocks[static_cast<size_t>(r / kBlockRows)]);
+    slot.push_back(r % kBlockRows);
+  }
+  kScalarOps.kvStore(
+      {pool.k.data(), D, pool.v.data(), D, 1, D, kv, pool.memory.data(),
+       pool.memory.data() + pool.vOffset, 0, pool.blockStride, block.data(), slot.data()},
+      0, count * kBlockRows);
+  return pool;
+}
+
+struct Result {
+  std::vector<float> o, m, d;
+};
+
+Result run(const Ops& ops, const Pool& pool, const std::vector<const float*>& q,
+           const std::vector<int32_t>& visible) {
+  const size_t Q = q.size();
+  Result out{std::vector<float>(Q * static_cast<size_t>(pool.D), kNan), std::vector<float>(Q, kNan),
+             std::vector<float>(Q, kNan)};
+  Buffer scores(Q * kPieceRows * 4);
+  std::memset(scores.data(), 0xff, scores.size());
+  ops.attend({q.data(), static_cast<int>(Q), pool.D, 0.3f, pool.kv, pool.memory.data(),
+              pool.memory.data() + pool.vOffset, pool.blockStride, pool.blocks.data(),
+              visible.data(), out.o.data(), out.m.data(), out.d.data(), scores.as<float>()});
+  return out;
+}
+
+void checkQuery(const std::string& what, const Pool& pool, const float* q, int visible,
+                const float* o, float m, float d) {
+  if (visible == 0) {
+    bool empty = m == -kInfinity && d == 0;
+    for (int t = 0; t < pool.D; ++t) empty = empty && o[t] == 0;
+    expect(empty, __FILE__, __LINE__, what + ": an empty piece is not (0, -inf, 0)");
+    return;
+  }
+  std::vector<double> s(static_cast<size_t>(visible));
+  double largest = -1e300, size = 0;
+  for (int j = 0; j < visible; ++j) {
+    double dot = 0, parts = 0;
+    for (int t = 0; t < pool.D; ++t) {
+      const double term = static_cast<double>(q[t]) * pool.k[static_cast<size_t>(j * pool.D + t)];
+      dot += term;
+      parts += std::fabs(term);
+    }
+    s[static_cast<size_t>(j)] = 0.3f * dot;
+    largest = std::max(largest, s[static_cast<size_t>(j)]);
+    size = std::max(size, 0.3 * parts);
+  }
+  // A score is off by at most `slack`, so a weight by that relative error, plus exp's own 2e-7.
+  const double slack = kEpsilon * (pool.D + 2) * size;
+  const double relative = 2.5 * slack + 4e-7 + kEpsilon * (visible + 16);
+  double sum = 0;
+  std::vector<double> want(static_cast<size_t>(pool.D)), bound = want;
+  for (int j = 0; j < visible; ++j) {
+    const double e = std::exp(s[static_cast<size_t>(j)] - largest);
+    sum += e;
+    for (int t = 0; t < pool.D; ++t) {
+      const double v = pool.v[static_cast<size_t>(j * pool.D + t)];
+      want[static_cast<size_t>(t)] += e * v;
+      bound[static_cast<size_t>(t)] += e * std::fabs(v) * relative;
+    }
+  }
+  for (double& b : bound) b += 1e-12;
+  expect(std::fabs(m - largest) <= slack + 1e-12, __FILE__, __LINE__, what + ": m is off");
+  expect(std::fabs(d - sum) <= sum * relative, __FILE__, __LINE__, what + ": d is off");
+  checkWithin(what + " o", o, want.data(), bound.data(), want.size());
+}
+
+void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed) {
+  Random random(seed);
+  const Pool pool = makePool(kv, D, rows, random);
+  Misaligned<float> q(static_cast<size_t>(Q * D), 1);
+  random.fill(q);
+  std::vector<const float*> queries;
+  std::vector<int32_t> visible;
+  for (int i = 0; i < Q; ++i) {
+    queries.push_back(q.data() + i * D);
+    // Causal in the first half, anything in the second; the last query sees every row.
+    const int causal = rows - (Q - 1 - i) / 3;
+    const int any = static_cast<int>(random.below(static_cast<uint32_t>(rows + 1)));
+    visible.push_back(i == Q - 1 ? rows : i < Q / 2 ? std::max(0, causal) : any);
+  }
+  const std::string what = std::string(isaName(ops.isa)) + " " + kvName(kv) +
+                           " D=" + std::to_string(D) + " Q=" + std::to_string(Q) +
+                           " rows=" + std::to_string(rows);
+  const Result all = run(ops, pool, queries, visible);
+  bool same = true;
+  for (int i = 0; i < Q; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const float* o = all.o.data() + i * D;
+    checkQuery(what + " query " + std::to_string(i), pool, queries[at], visible[at], o, all.m[at],
+               all.d[at]);
+    const Result alone = run(ops, pool, {queries[at]}, {visible[at]});
+    same = same && sameBits(alone.o.data(), o, static_cast<size_t>(D)) &&
+           sameBits(alone.m.data(), &all.m[at], 1) && sameBits(alone.d.data(), &all.d[at], 1);
+  }
+  expect(same, __FILE__, __LINE__, what + ": bits depend on the other queries");
+}
+
+}  // namespace
+
+TEST("attend: sizes, formats and causal edges against double precision, bits of a query alone") {
+  uint32_t seed = 100;
+  for (const Ops* ops : availableOps()) {
+    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+      for (const int Q : {1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 48, 64})
+        conform(*ops, kv, 64, Q, 40, ++seed);
+      for (const int rows : {0, 1, 2, 15, 16, 17, 31, 33, 80, 255, 256}) {
+        for (const int Q : {1, 3, 8}) conform(*ops, kv, 64, Q, rows, ++seed);
+      }
+      for (const int D : {16, 32, 48, 80, 96, 128, 256}) {
+        for (const int Q : {1, 2, 3, 6, 11}) conform(*ops, kv, D, Q, 50, ++seed);
+      }
+    }
+  }
+}
+
+TEST("attend: large scores neither overflow nor lose the largest") {
+  for (const Ops* ops : availableOps()) {
+    Random random(9);
+    const Pool pool = makePool(KvType::kF32, 16, 40, random);
+    std::vector<float> q(16);
+    random.fill(q);
+    for (float& value : q) value *= 1000;
+    const Result result = run(*ops, pool, {q.data()}, {40});
+    CHECK(std::isfinite(result.m[0]));
+    CHECK(result.d[0] >= 1 && result.d[0] <= 40);
+    for (const float o : result.o) CHECK(std::isfinite(o));
+  }
+}
+
+TEST("merge: states add up to the state of the whole, and an empty side changes nothing") {
+  for (const Ops* ops : availableOps()) {
+    Random random(3);
+    for (const int D : {16, 64, 80}) {
+      const Pool pool = makePool(KvType::kF32, D, 100, random);
+      std::vector<float> q(static_cast<size_t>(D));
+      random.fill(q);
+      const Result whole = run(*ops, pool, {q.data()}, {100});
+      Result first = run(*ops, pool, {q.data()}, {48});
+      Pool rest = pool;
+      rest.blocks.erase(rest.blocks.begin(), rest.blocks.begin() + 3);
+      const Result second = run(*ops, rest, {q.data()}, {52});
+      ops->merge({first.o.data(), first.m.data(), first.d.data(), second.o.data(), second.m[0],
+                  second.d[0], D});
+      CHECK_EQ(first.m[0], whole.m[0]);
+      CHECK_NEAR(first.d[0], whole.d[0], 2e-6 * whole.d[0]);
+      for (int t = 0; t < D; ++t) {
+        const auto at = static_cast<size_t>(t);
+        CHECK_NEAR(first.o[at], whole.o[at], 4e-6 * whole.d[0]);
+      }
+      // An empty side, whatever its o holds.
+      const std::vector<float> nan(static_cast<size_t>(D), kNan);
+      const Result before = first;
+      ops->merge({first.o.data(), first.m.data(), first.d.data(), nan.data(), -kInfinity, kNan, D});
+      CHECK(sameBits(first.o.data(), before.o.data(), first.o.size()));
+      CHECK_EQ(first.d[0], before.d[0]);
+      std::vector<float> o = nan;
+      float m = -kInfinity, d = 0;
+      ops->merge({o.data(), &m, &d, before.o.data(), before.m[0], before.d[0], D});
+      CHECK(sameBits(o.data(), before.o.data(), o.size()));
+      CHECK(m == before.m[0] && d == before.d[0]);
+      m = -kInfinity;
+      ops->merge({o.data(), &m, &d, nan.data(), -kInfinity, 0, D});
+      CHECK(m == -kInfinity && d == 0 && o[0] == 0 && o[static_cast<size_t>(D - 1)] == 0);
+    }
+  }
+}

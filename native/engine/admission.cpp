@@ -34,7 +34,8 @@ uint64_t Engine::submit(Job job) {
   if (job.appends.empty()) throw invalid("a job needs at least one append");
   auto state = std::make_shared<JobState>();
   for (const Append& append : job.appends) {
-    checkAppend(append);
+    const bool opensOutput = job.generate && job.appends.size() > 1 && &append == &job.appends.back();
+    checkAppend(append, opensOutput ? 0 : 1);
     state->totalRows += append.count;
     state->reads.push_back(append.segment->reads());
   }
@@ -61,9 +62,9 @@ uint64_t Engine::submit(Job job) {
   return state->id;
 }
 
-void Engine::checkAppend(const Append& append) const {
+void Engine::checkAppend(const Append& append, int leastRows) const {
   if (append.segment->pool() != pool_) throw invalid("a job can only append to segments of its own model");
-  if (append.count < 1) throw invalid("an append needs at least one row");
+  if (append.count < leastRows) throw invalid("an append needs at least one row");
   const ModelConfig& config = model_->config;
   if (append.tokens.empty()) {
     if (append.embeddings.size() != static_cast<size_t>(append.count) * static_cast<size_t>(config.hidden)) {

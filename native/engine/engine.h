@@ -57,7 +57,7 @@ class Engine {
   using JobPtr = std::shared_ptr<JobState>;
 
   // Admission, on the submitting thread (admission.cpp).
-  void checkAppend(const Append& append) const;
+  void checkAppend(const Append& append, int leastRows) const;
   void checkGenerate(const GenerateSpec& spec) const;
   void checkReads(const JobState& job) const;
   void checkPositions(JobState& job) const;

@@ -123,6 +123,8 @@ void Engine::addPrefillRows(JobState& job) {
     if (job.appendRow == append.count) {
       ++job.append;
       job.appendRow = 0;
+      // An output without opener: its first token comes from the row before.
+      if (job.prefilling() && job.job.appends[job.append].count == 0) ++job.append;
     }
     const bool last = !job.prefilling();
     const bool wanted = job.job.generate.has_value() || job.job.logits != LogitsWanted::kNone;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes prebuilds/<platform>-<arch>/ with prebuildify, which calls CMake through cmake-as-node-gyp.mjs: no headers are
 // downloaded. Every shared library beside baton.node rides along.
-import { readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { ensureModules } from "./lib/ensure.mjs";
 import { entry, quietly, root, Stop, say } from "./lib/run.mjs";
@@ -11,9 +11,12 @@ const platformFolder = `${process.platform}-${process.arch}`;
 /** @returns {string} the folder with the binary */
 export function makePrebuilds() {
   const folder = path.join(root, "prebuilds", platformFolder);
-  rmSync(folder, { recursive: true, force: true });
+  const staging = path.join(root, "build-cmake/prebuildify");
+  for (const old of [folder, staging]) rmSync(old, { recursive: true, force: true });
+  mkdirSync(staging, { recursive: true });
   const program = path.join(root, "node_modules/prebuildify/bin.js");
-  quietly(process.execPath, [program, "--napi", "--strip", "--tag-libc", "--name", "baton"], {
+  const options = ["--napi", "--strip", "--tag-libc", "--name", "baton", "--cwd", staging, "--out", root];
+  quietly(process.execPath, [program, ...options], {
     env: { ...process.env, PREBUILD_NODE_GYP: path.join(root, "scripts/cmake-as-node-gyp.mjs") },
   });
   return folder;

@@ -62,6 +62,22 @@ describe("sources", () => {
     expect([...listed].sort()).toEqual(there);
   });
 
+  it("package-lock.json lists every optional dependency, or `npm ci` refuses it", () => {
+    const packages = JSON.parse(textOf("package-lock.json")).packages as Record<
+      string,
+      { optionalDependencies?: Record<string, string> }
+    >;
+    const missing = Object.entries(packages).flatMap(([name, { optionalDependencies = {} }]) =>
+      Object.keys(optionalDependencies).filter(
+        (wanted) => !packages[`node_modules/${wanted}`] && !packages[`${name}/node_modules/${wanted}`],
+      ),
+    );
+    expect(
+      missing,
+      "a registry that lacks some of them leaves them out: add name, version, os and cpu by hand",
+    ).toEqual([]);
+  });
+
   it("none names the host of a package registry", () => {
     const top = ["native", "src", "bench", "test", "scripts", "demo", "docs", ".ci"];
     const rootFiles = [

@@ -52,6 +52,7 @@ std::vector<const Ops*> availableOps() {
   std::vector<const Ops*> tables{&kScalarOps};
 #if defined(__x86_64__)
   if (cpuFeatures().avx2) tables.push_back(&kAvx2Ops);
+  if (cpuFeatures().avx512) tables.push_back(&kAvx512Ops);
 #endif
   return tables;
 }

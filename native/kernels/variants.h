@@ -6,21 +6,30 @@
 
 namespace baton {
 
-#define BATON_DECLARE_KERNELS(isa)                                         \
-  void linear##isa(const LinearArgs& args, int n0, int n1, void* scratch); \
-  void attend##isa(const AttendArgs& args);                                \
-  void merge##isa(const MergeArgs& args);                                  \
-  void embed##isa(const EmbedArgs& args, int r0, int r1);                  \
-  void rmsnorm##isa(const RmsNormArgs& args, int r0, int r1);              \
-  void quantize##isa(const QuantizeArgs& args, int r0, int r1);            \
-  void rope##isa(const RopeArgs& args, int r0, int r1);                    \
-  void kvStore##isa(const KvStoreArgs& args, int r0, int r1);              \
-  void swiglu##isa(const SwigluArgs& args, int r0, int r1);
+void linearScalar(const LinearArgs& args, int n0, int n1, void* scratch);
+void attendScalar(const AttendArgs& args);
+void mergeScalar(const MergeArgs& args);
+void embedScalar(const EmbedArgs& args, int r0, int r1);
+void rmsnormScalar(const RmsNormArgs& args, int r0, int r1);
+void quantizeScalar(const QuantizeArgs& args, int r0, int r1);
+void ropeScalar(const RopeArgs& args, int r0, int r1);
+void kvStoreScalar(const KvStoreArgs& args, int r0, int r1);
+void swigluScalar(const SwigluArgs& args, int r0, int r1);
 
-BATON_DECLARE_KERNELS(Scalar)
-BATON_DECLARE_KERNELS(Avx2)
-BATON_DECLARE_KERNELS(Avx512)
+#if defined(__x86_64__)
+void linearAvx2(const LinearArgs& args, int n0, int n1, void* scratch);
+void attendAvx2(const AttendArgs& args);
+void mergeAvx2(const MergeArgs& args);
+void embedAvx2(const EmbedArgs& args, int r0, int r1);
+void rmsnormAvx2(const RmsNormArgs& args, int r0, int r1);
+void quantizeAvx2(const QuantizeArgs& args, int r0, int r1);
+void ropeAvx2(const RopeArgs& args, int r0, int r1);
+void kvStoreAvx2(const KvStoreArgs& args, int r0, int r1);
+void swigluAvx2(const SwigluArgs& args, int r0, int r1);
 
-#undef BATON_DECLARE_KERNELS
+// The rest of this table is AVX2's: ops_avx512.cpp.
+void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
+void attendAvx512(const AttendArgs& args);
+#endif
 
 }  // namespace baton

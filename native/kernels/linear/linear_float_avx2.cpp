@@ -2,40 +2,11 @@
 // float32 arithmetic. Panels: W[n .. n + 16, :] is dequantised and transposed into [K, 16] once,
 // then tiles of six rows of x run over it; each y is one FMA chain in ascending k. Rows: dot
 // products along k in 8 lanes, W read once.
+#include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx2.h"
-#include "kernels/linear/weights_avx2.h"
 
 namespace baton {
 namespace {
-
-constexpr int kColumns = 16;
-
-template <DType type>
-void packPanel(const LinearArgs& a, int n, int columns, float* panel) {
-  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.K) / 32;
-  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
-  for (int k = 0; k < a.K; k += 32) {
-    const int depth = a.K - k < 32 ? a.K - k : 32;
-    for (int half = 0; half < kColumns; half += 8) {
-      Group8x4 group[8];
-      for (int c = 0; c < 8; ++c) {
-        // Columns past the end repeat the last one: finite work whose result is not stored.
-        const int column = half + c < columns ? half + c : columns - 1;
-        const std::byte* at = w + static_cast<size_t>(column) * rowBytes +
-                              groupBytes<type>() * static_cast<size_t>(k / 32);
-        group[c] = depth == 32 ? loadGroup<type>(at) : loadTail<type>(at, depth);
-      }
-      for (int part = 0; part < 4 && part * 8 < depth; ++part) {
-        __m256 rows[8];
-        for (int c = 0; c < 8; ++c) rows[c] = group[c].v[part];
-        transpose8x8(rows);
-        for (int i = 0; i < 8 && part * 8 + i < depth; ++i) {
-          _mm256_store_ps(panel + (k + part * 8 + i) * kColumns + half, rows[i]);
-        }
-      }
-    }
-  }
-}
 
 template <int rows>
 void panelTile(const LinearArgs& a, int r, int n, int columns, const float* panel) {
@@ -46,8 +17,8 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const float* pane
     sum[i][0] = sum[i][1] = _mm256_setzero_ps();
   }
   for (int k = 0; k < a.K; ++k) {
-    const __m256 w0 = _mm256_load_ps(panel + k * kColumns);
-    const __m256 w1 = _mm256_load_ps(panel + k * kColumns + 8);
+    const __m256 w0 = _mm256_load_ps(panel + k * kPanelColumns);
+    const __m256 w1 = _mm256_load_ps(panel + k * kPanelColumns + 8);
     for (int i = 0; i < rows; ++i) {
       const __m256 xk = _mm256_broadcast_ss(x[i] + k);
       sum[i][0] = _mm256_fmadd_ps(xk, w0, sum[i][0]);
@@ -62,9 +33,9 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const float* pane
 
 template <DType type>
 void panels(const LinearArgs& a, int n0, int n1, float* panel) {
-  for (int n = n0; n < n1; n += kColumns) {
-    const int columns = n1 - n < kColumns ? n1 - n : kColumns;
-    packPanel<type>(a, n, columns, panel);
+  for (int n = n0; n < n1; n += kPanelColumns) {
+    const int columns = n1 - n < kPanelColumns ? n1 - n : kPanelColumns;
+    packFloatPanel<type>(a, n, columns, panel);
     int r = 0;
     for (; r + 6 <= a.R; r += 6) panelTile<6>(a, r, n, columns, panel);
     switch (a.R - r) {

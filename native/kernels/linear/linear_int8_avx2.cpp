@@ -7,13 +7,11 @@
 //   4-bit weights: 2 * 15 * 127 = 3810, and the eight steps of a group sum to 30480: one 16-bit sum
 //   a group. Q8_0: |w| is the unsigned side and x takes w's sign, 2 * 128 * 127 = 32512: widened to
 //   32 bits at each step. This is the signed dot product, for which the offset c is 0.
+#include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx2.h"
-#include "kernels/linear/weights_avx2.h"
 
 namespace baton {
 namespace {
-
-constexpr int kColumns = 16;
 
 // Panel of 16 columns: quants [K / 4][16][4], and scales and offsets [K / 32][16]. Q8_0 holds two
 // such quants side by side: the signed bytes of 16 columns, then their magnitudes.
@@ -29,50 +27,17 @@ constexpr int stepBytes() {  // panel bytes of four k
 }
 
 template <DType type>
-inline __m256i loadQuants(const std::byte* at) {
-  if constexpr (type == DType::kQ8_0) {
-    const auto* block = reinterpret_cast<const BlockQ8_0*>(at);
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block->q));
-  } else {
-    const auto* q = at + groupBytes<type>() - 16;
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
-    const __m256i both = _mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-  }
-}
-
-// Scales and offsets of one group of 16 columns.
-template <DType type>
-inline void packScales(const std::byte* const* at, float* d, float* c) {
-  alignas(16) uint16_t halves[2][kColumns];
-  for (int i = 0; i < kColumns; ++i) {
-    std::memcpy(&halves[0][i], at[i], 2);
-    if constexpr (type == DType::kQ4_1) std::memcpy(&halves[1][i], at[i] + 2, 2);
-  }
-  for (int i = 0; i < kColumns; i += 8) {
-    const __m256 scale = _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<__m128i*>(&halves[0][i])));
-    _mm256_store_ps(d + i, scale);
-    if constexpr (type == DType::kQ4_1) {
-      const __m128i offset = _mm_load_si128(reinterpret_cast<__m128i*>(&halves[1][i]));
-      _mm256_store_ps(c + i, _mm256_cvtph_ps(offset));
-    } else if constexpr (type == DType::kQ4_0) {
-      _mm256_store_ps(c + i, _mm256_mul_ps(scale, _mm256_set1_ps(-8.0f)));
-    }
-  }
-}
-
-template <DType type>
 void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
   const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.K / kGroup);
   const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
-  const std::byte* at[kColumns];
-  for (int c = 0; c < kColumns; ++c) {
+  const std::byte* at[kPanelColumns];
+  for (int c = 0; c < kPanelColumns; ++c) {
     // Columns past the end repeat the last one; their result is not stored.
     at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * rowBytes;
   }
   int8_t* q = panel.q;
   for (int g = 0; g < a.K / kGroup; ++g, q += 8 * stepBytes<type>()) {
-    packScales<type>(at, panel.d + g * kColumns, panel.c + g * kColumns);
+    packScales<type>(at, panel.d + g * kPanelColumns, panel.c + g * kPanelColumns);
     for (int half = 0; half < 2; ++half) {
       __m256 rows[8];
       for (int c = 0; c < 8; ++c) {
@@ -86,7 +51,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
         if constexpr (type == DType::kQ8_0) _mm256_store_si256(out + 2, _mm256_abs_epi8(quants));
       }
     }
-    for (int c = 0; c < kColumns; ++c) at[c] += groupBytes<type>();
+    for (int c = 0; c < kPanelColumns; ++c) at[c] += groupBytes<type>();
   }
 }
 
@@ -144,12 +109,12 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
     __m256i dot[rows][2];
     groupDots<type, rows>(panel.q + g * 8 * stepBytes<type>(), x, g * kGroup, dot);
     for (int h = 0; h < 2; ++h) {
-      const __m256 d = _mm256_load_ps(panel.d + g * kColumns + 8 * h);
+      const __m256 d = _mm256_load_ps(panel.d + g * kPanelColumns + 8 * h);
       for (int i = 0; i < rows; ++i) {
         const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(xd[i] + g));
         sum[i][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), sum[i][h]);
         if constexpr (type != DType::kQ8_0) {
-          const __m256 c = _mm256_load_ps(panel.c + g * kColumns + 8 * h);
+          const __m256 c = _mm256_load_ps(panel.c + g * kPanelColumns + 8 * h);
           sum[i][h] = _mm256_fmadd_ps(c, _mm256_broadcast_ss(xs[i] + g), sum[i][h]);
         }
       }
@@ -165,9 +130,9 @@ template <DType type>
 void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
   const size_t quants = static_cast<size_t>(a.K / 4) * stepBytes<type>();
   auto* const d = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + quants);
-  const Panel panel{static_cast<int8_t*>(scratch), d, d + a.K / kGroup * kColumns};
-  for (int n = n0; n < n1; n += kColumns) {
-    const int columns = n1 - n < kColumns ? n1 - n : kColumns;
+  const Panel panel{static_cast<int8_t*>(scratch), d, d + a.K / kGroup * kPanelColumns};
+  for (int n = n0; n < n1; n += kPanelColumns) {
+    const int columns = n1 - n < kPanelColumns ? n1 - n : kPanelColumns;
     packPanel<type>(a, n, columns, panel);
     int r = 0;
     for (; r + 4 <= a.R; r += 4) panelTile<type, 4>(a, r, n, columns, panel);

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over one piece, as in attend_avx2.cpp with a block of 16 keys in one register: tiles of
+// up to eight queries share each load of K and V, and never the order of a query's own sums.
+#include <immintrin.h>
+
+#include "kernels/variants.h"
+
+namespace baton {
+namespace {
+
+constexpr float kMinusInfinity = -__builtin_inff();
+
+// e^x as exp8 in math_avx2.h.
+inline __m512 exp16(__m512 x) {
+  const __mmask16 inRange = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ);
+  x = _mm512_min_ps(_mm512_set1_ps(88.37626f), x);
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
+  __m512 p = _mm512_set1_ps(1.0f / 5040);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  const __m512i exponent =
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23);
+  return _mm512_maskz_mul_ps(inRange, p, _mm512_castsi512_ps(exponent));
+}
+
+// Elements i .. i + 15 of stored K or V.
+template <KvType kv>
+inline __m512 loadKv(const std::byte* base, int i) {
+  if constexpr (kv == KvType::kF32) {
+    return _mm512_loadu_ps(reinterpret_cast<const float*>(base) + i);
+  } else {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(base + 2 * i));
+    if constexpr (kv == KvType::kF16) return _mm512_cvtph_ps(half);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+}
+
+inline int blocksOf(int rows) {
+  return (rows + kBlockRows - 1) / kBlockRows;
+}
+
+inline const std::byte* blockAt(const AttendArgs& a, const std::byte* base, int block) {
+  return base + static_cast<size_t>(a.blocks[block]) * a.blockStride;
+}
+
+inline float* scoresOf(const AttendArgs& a, int query) {
+  return a.scores + static_cast<size_t>(query) * kPieceRows;
+}
+
+// s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` on.
+template <KvType kv, int queries, int blocks>
+void scoreTile(const AttendArgs& a, int query, int block) {
+  const std::byte* k[blocks];
+  for (int b = 0; b < blocks; ++b) k[b] = blockAt(a, a.k, block + b);
+  __m512 sum[queries][blocks];
+  for (int i = 0; i < queries; ++i) {
+    for (int b = 0; b < blocks; ++b) sum[i][b] = _mm512_setzero_ps();
+  }
+  const float* const* q = a.q + query;
+  for (int t = 0; t < a.D; ++t) {
+    __m512 key[blocks];
+    for (int b = 0; b < blocks; ++b) key[b] = loadKv<kv>(k[b], t * kBlockRows);
+    for (int i = 0; i < queries; ++i) {
+      const __m512 qt = _mm512_set1_ps(q[i][t]);
+      for (int b = 0; b < blocks; ++b) sum[i][b] = _mm512_fmadd_ps(qt, key[b], sum[i][b]);
+    }
+  }
+  const __m512 scale = _mm512_set1_ps(a.scale);
+  for (int i = 0; i < queries; ++i) {
+    float* s = scoresOf(a, query + i) + block * kBlockRows;
+    for (int b = 0; b < blocks; ++b) {
+      _mm512_store_ps(s + b * kBlockRows, _mm512_mul_ps(sum[i][b], scale));
+    }
+  }
+}
+
+template <KvType kv, int queries, int blocks>
+void scoreBlocks(const AttendArgs& a, int query, int count) {
+  int block = 0;
+  for (; block + blocks <= count; block += blocks) scoreTile<kv, queries, blocks>(a, query, block);
+  for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block);
+}
+
+// Scores of one query to e^(s - m), m and d. Lanes beyond `visible` become -inf, then 0.
+void softmax(const AttendArgs& a, int query) {
+  const int visible = a.visible[query];
+  const int end = blocksOf(visible) * kBlockRows;
+  float* s = scoresOf(a, query);
+  for (int j = visible; j < end; ++j) s[j] = kMinusInfinity;
+  __m512 largest = _mm512_set1_ps(kMinusInfinity);
+  for (int j = 0; j < end; j += kBlockRows) {
+    largest = _mm512_max_ps(largest, _mm512_load_ps(s + j));
+  }
+  const float m = _mm512_reduce_max_ps(largest);
+  a.m[query] = m;
+  a.d[query] = 0;
+  if (visible == 0) return;
+  const __m512 shift = _mm512_set1_ps(m);
+  __m512 sum = _mm512_setzero_ps();
+  for (int j = 0; j < end; j += kBlockRows) {
+    const __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(s + j), shift));
+    _mm512_store_ps(s + j, e);
+    sum = _mm512_add_ps(sum, e);
+  }
+  a.d[query] = _mm512_reduce_add_ps(sum);
+}
+
+// o[t .. t + 16 * vectors) += sum over rows [j0, j1) of e_j V_j, ascending.
+template <KvType kv, int queries, int vectors>
+void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
+  __m512 sum[queries][vectors];
+  for (int i = 0; i < queries; ++i) {
+    const float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    for (int u = 0; u < vectors; ++u) sum[i][u] = _mm512_loadu_ps(o + 16 * u);
+  }
+  for (int j = j0; j < j1;) {
+    const std::byte* v = blockAt(a, a.v, j / kBlockRows);
+    const int last = (j / kBlockRows + 1) * kBlockRows;
+    for (const int stop = last < j1 ? last : j1; j < stop; ++j) {
+      __m512 row[vectors];
+      for (int u = 0; u < vectors; ++u) {
+        row[u] = loadKv<kv>(v, j % kBlockRows * a.D + t + 16 * u);
+      }
+      for (int i = 0; i < queries; ++i) {
+        const __m512 e = _mm512_set1_ps(scoresOf(a, query + i)[j]);
+        for (int u = 0; u < vectors; ++u) sum[i][u] = _mm512_fmadd_ps(e, row[u], sum[i][u]);
+      }
+    }
+  }
+  for (int i = 0; i < queries; ++i) {
+    float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    for (int u = 0; u < vectors; ++u) _mm512_storeu_ps(o + 16 * u, sum[i][u]);
+  }
+}
+
+template <KvType kv, int queries, int vectors>
+void values(const AttendArgs& a, int query, int j0, int j1) {
+  if (j0 >= j1) return;
+  int t = 0;
+  for (; t + 16 * vectors <= a.D; t += 16 * vectors) {
+    valueTile<kv, queries, vectors>(a, query, t, j0, j1);
+  }
+  for (; t < a.D; t += 16) valueTile<kv, queries, 1>(a, query, t, j0, j1);
+}
+
+template <KvType kv, int queries>
+void tile(const AttendArgs& a, int query) {
+  constexpr int kBlocks = queries <= 3 ? 4 : 2;
+  constexpr int kVectors = queries <= 4 ? 4 : 2;
+  int most = 0, common = kPieceRows;
+  for (int i = 0; i < queries; ++i) {
+    const int visible = a.visible[query + i];
+    most = visible > most ? visible : most;
+    common = visible < common ? visible : common;
+    float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D);
+    for (int t = 0; t < a.D; t += 16) _mm512_storeu_ps(o + t, _mm512_setzero_ps());
+  }
+  scoreBlocks<kv, queries, kBlocks>(a, query, blocksOf(most));
+  for (int i = 0; i < queries; ++i) softmax(a, query + i);
+  values<kv, queries, kVectors>(a, query, 0, common);
+  for (int i = 0; i < queries; ++i) values<kv, 1, 4>(a, query + i, common, a.visible[query + i]);
+}
+
+template <KvType kv>
+void attend(const AttendArgs& a) {
+  int query = 0;
+  for (; query + 8 <= a.Q; query += 8) tile<kv, 8>(a, query);
+  switch (a.Q - query) {
+    case 7:
+      tile<kv, 7>(a, query);
+      break;
+    case 6:
+      tile<kv, 6>(a, query);
+      break;
+    case 5:
+      tile<kv, 5>(a, query);
+      break;
+    case 4:
+      tile<kv, 4>(a, query);
+      break;
+    case 3:
+      tile<kv, 3>(a, query);
+      break;
+    case 2:
+      tile<kv, 2>(a, query);
+      break;
+    case 1:
+      tile<kv, 1>(a, query);
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+void attendAvx512(const AttendArgs& a) {
+  switch (a.kv) {
+    case KvType::kF32:
+      attend<KvType::kF32>(a);
+      break;
+    case KvType::kF16:
+      attend<KvType::kF16>(a);
+      break;
+    case KvType::kBF16:
+      attend<KvType::kBF16>(a);
+      break;
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// float32 arithmetic on panels: W[n .. n + 16, :] is dequantised and transposed into [K, 16] once,
+// then tiles of twelve rows of x run over it; each y is one FMA chain in ascending k.
+#include "kernels/linear/panels_avx2.h"
+#include "kernels/linear/parts_avx512.h"
+
+namespace baton {
+namespace {
+
+inline void storeRow(float* y, __m512 sum, int columns, bool accumulate) {
+  const __mmask16 mask = static_cast<__mmask16>((1u << columns) - 1);
+  if (accumulate) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), sum);
+  _mm512_mask_storeu_ps(y, mask, sum);
+}
+
+template <int rows>
+void panelTile(const LinearArgs& a, int r, int n, int columns, const float* panel) {
+  const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.K);
+  __m512 sum[rows];
+  for (int i = 0; i < rows; ++i) sum[i] = _mm512_setzero_ps();
+  for (int k = 0; k < a.K; ++k) {
+    const __m512 w = _mm512_load_ps(panel + k * kPanelColumns);
+    for (int i = 0; i < rows; ++i) {
+      sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(x[i * a.K + k]), w, sum[i]);
+    }
+  }
+  for (int i = 0; i < rows; ++i) {
+    float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
+    storeRow(y, sum[i], columns, a.accumulate);
+  }
+}
+
+template <DType type>
+void panels(const LinearArgs& a, int n0, int n1, float* panel) {
+  for (int n = n0; n < n1; n += kPanelColumns) {
+    const int columns = n1 - n < kPanelColumns ? n1 - n : kPanelColumns;
+    packFloatPanel<type>(a, n, columns, panel);
+    int r = 0;
+    for (; r + 12 <= a.R; r += 12) panelTile<12>(a, r, n, columns, panel);
+    for (; r + 4 <= a.R; r += 4) panelTile<4>(a, r, n, columns, panel);
+    switch (a.R - r) {
+      case 3:
+        panelTile<3>(a, r, n, columns, panel);
+        break;
+      case 2:
+        panelTile<2>(a, r, n, columns, panel);
+        break;
+      case 1:
+        panelTile<1>(a, r, n, columns, panel);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+void linearFloatPanelsAvx512(const LinearArgs& a, int n0, int n1, void* scratch) {
+  auto* panel = static_cast<float*>(scratch);
+  switch (a.type) {
+    case DType::kF32:
+      panels<DType::kF32>(a, n0, n1, panel);
+      break;
+    case DType::kF16:
+      panels<DType::kF16>(a, n0, n1, panel);
+      break;
+    case DType::kBF16:
+      panels<DType::kBF16>(a, n0, n1, panel);
+      break;
+    case DType::kQ8_0:
+      panels<DType::kQ8_0>(a, n0, n1, panel);
+      break;
+    case DType::kQ4_0:
+      panels<DType::kQ4_0>(a, n0, n1, panel);
+      break;
+    case DType::kQ4_1:
+      panels<DType::kQ4_1>(a, n0, n1, panel);
+      break;
+  }
+}
+
+}  // namespace baton

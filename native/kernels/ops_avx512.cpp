@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table of the kernels for AVX-512 F, BW, DQ, VL, VNNI and BF16. Row-wise ops take a few percent of
+// a step and are bound by memory, so AVX2's serve; any CPU with AVX-512 runs them.
+#include "kernels/variants.h"
+
+namespace baton {
+
+const Ops kAvx512Ops{
+    Isa::kAvx512, linearAvx512, attendAvx512, mergeAvx2,   embedAvx2,
+    rmsnormAvx2,  quantizeAvx2, ropeAvx2,     kvStoreAvx2, swigluAvx2,
+};
+
+}  // namespace baton

@@ -81,6 +81,8 @@ TEST("cpu: cgroup v2 quotas of the group and of its parents") {
   CHECK_EQ(cgroupMemoryLeft(root.path()), 300000u);
   root.write("/sys/fs/cgroup/outer/inner/memory.stat", "anon 1\ninactive_file 200000\n");
   CHECK_EQ(cgroupMemoryLeft(root.path()), 500000u);
+  root.write("/sys/fs/cgroup/outer/inner/memory.stat", "active_file 50000\ninactive_file 200000\n");
+  CHECK_EQ(cgroupMemoryLeft(root.path()), 550000u);
   root.write("/sys/fs/cgroup/memory.max", "400000\n");
   root.write("/sys/fs/cgroup/memory.current", "500000\n");
   CHECK_EQ(cgroupMemoryLeft(root.path()), 0u);

@@ -40,6 +40,8 @@ export interface ExplainedSegment {
   reads: ExplainedRead[];
   /** Outputs: the tokens it begins with, as the tokenizer names them. */
   opener?: string[];
+  /** Outputs: the opener as it was given, or the default one's name. */
+  openerText?: string;
 }
 
 export interface Explanation {
@@ -119,7 +121,8 @@ function explainOpener(
   if (kind !== "output" || step?.settings === undefined) return {};
   const { opener, own } = step.settings;
   const ids = openerTokens(model.tokenizer, name, opener, own.length > 0, atZero);
-  return { opener: [...ids].map((id) => model.tokenizer.tokenName(id)) };
+  const names = [...ids].map((id) => model.tokenizer.tokenName(id));
+  return { opener: names, openerText: opener ?? names.join("") };
 }
 
 /** Reads the factors of a linear function of the unknown lengths off its values. */
@@ -148,6 +151,12 @@ function positionText(constant: number, terms: Readonly<Record<string, number>>)
     .join("");
 }
 
+/** The end of a text says what the first token follows. */
+function shortened(text: string): string {
+  if (text === "") return "";
+  return text.length > 28 ? `...${JSON.stringify(text.slice(-24)).slice(1)}` : JSON.stringify(text);
+}
+
 function table(layout: Layout, segments: readonly ExplainedSegment[]): string {
   const header = ["segment", "kind", "of", "rows", "from", "opener", "reads (position, shift)"];
   const lines = segments.map((one) => [
@@ -156,7 +165,7 @@ function table(layout: Layout, segments: readonly ExplainedSegment[]): string {
     one.stage ?? "shared",
     one.rows === null ? "?" : String(one.rows),
     one.start.text,
-    one.opener === undefined ? "" : one.opener.map((name) => JSON.stringify(name)).join(" ") || "none",
+    one.openerText === undefined ? "" : shortened(one.openerText) || "none",
     one.reads.map((read) => `${read.segment} (${read.at.text}, ${read.shift.text})`).join("  ") || "nothing",
   ]);
   const all = [header, ...lines];

@@ -12,8 +12,14 @@
 
 namespace baton {
 
+// One address of this copy of the addon: a handle made by another copy, whose structures may differ, is refused.
+inline uint64_t copyTag() {
+  static const char anchor = 0;
+  return reinterpret_cast<uintptr_t>(&anchor);
+}
+
 struct ModelHandle {
-  static constexpr napi_type_tag kTag = {0x6261746f6e2d6d6fULL, 0x64656c2d68616e64ULL};
+  static napi_type_tag tag() { return {0x6261746f6e2d6d6fULL, copyTag()}; }
   static constexpr const char* kName = "model";
 
   std::shared_ptr<Engine> engine;  // null when closed
@@ -26,7 +32,7 @@ struct ModelHandle {
 };
 
 struct SegmentHandle {
-  static constexpr napi_type_tag kTag = {0x6261746f6e2d7365ULL, 0x676d656e742d6861ULL};
+  static napi_type_tag tag() { return {0x6261746f6e2d7365ULL, copyTag()}; }
   static constexpr const char* kName = "segment";
 
   std::shared_ptr<Segment> segment;  // null when released
@@ -39,24 +45,27 @@ napi_value wrapHandle(napi_env env, std::unique_ptr<Handle> handle) {
   const auto finalise = [](napi_env, void* data, void*) { delete static_cast<Handle*>(data); };
   if (napi_create_external(env, handle.get(), finalise, nullptr, &value) != napi_ok) return nullptr;
   handle.release();  // NOLINT: the external owns it now
-  return napi_type_tag_object(env, value, &Handle::kTag) == napi_ok ? value : nullptr;
+  const napi_type_tag tag = Handle::tag();
+  return napi_type_tag_object(env, value, &tag) == napi_ok ? value : nullptr;
 }
 
 template <class Handle>
 Handle& unwrapHandle(const Napi::Value& value) {
+  const napi_type_tag tag = Handle::tag();
   bool tagged = false;
   void* data = nullptr;
-  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &Handle::kTag, &tagged) != napi_ok ||
+  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &tag, &tagged) != napi_ok ||
       !tagged || napi_get_value_external(value.Env(), value, &data) != napi_ok) {
     throw Error(code::kOptionInvalid, std::string("expected a ") + Handle::kName + " handle of this addon");
   }
   return *static_cast<Handle*>(data);
 }
 
-inline Engine& openEngine(const Napi::Value& value) {
+// Shared: a getter among the other arguments may close the model in the middle of a call.
+inline std::shared_ptr<Engine> openEngine(const Napi::Value& value) {
   const ModelHandle& handle = unwrapHandle<ModelHandle>(value);
   if (!handle.engine) throw Error(code::kClosed, "the model is closed; load it again");
-  return *handle.engine;
+  return handle.engine;
 }
 
 inline std::shared_ptr<Segment> openSegment(const Napi::Value& value) {

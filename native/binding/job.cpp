@@ -59,19 +59,19 @@ LogitsWanted parseLogits(const std::string& name) {
 }  // namespace
 
 Napi::Value submit(const Napi::CallbackInfo& info) {
-  ModelHandle& handle = unwrapHandle<ModelHandle>(info[0]);
-  Engine& engine = openEngine(info[0]);
+  const std::shared_ptr<Engine> engine = openEngine(info[0]);
+  const std::shared_ptr<Channel> channel = unwrapHandle<ModelHandle>(info[0]).channel;
   const Napi::Object object = asObject(info[1], "job");
   Job job;
   const Napi::Array appends = asArray(object.Get("appends"), "appends");
   for (uint32_t i = 0; i < appends.Length(); ++i) {
-    job.appends.push_back(parseAppend(asObject(appends.Get(i), "append"), engine));
+    job.appends.push_back(parseAppend(asObject(appends.Get(i), "append"), *engine));
   }
   const Napi::Value generate = object.Get("generate");
   if (!generate.IsUndefined()) job.generate = parseGenerate(asObject(generate, "generate"));
   job.logits = parseLogits(asString(object.Get("logits"), "logits"));
-  const uint64_t id = engine.submit(std::move(job));
-  handle.channel->jobSubmitted();
+  const uint64_t id = engine->submit(std::move(job));
+  channel->jobSubmitted();
   return Napi::Number::New(info.Env(), double(id));
 }
 

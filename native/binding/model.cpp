@@ -114,10 +114,10 @@ Napi::Value openModel(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value modelInfo(const Napi::CallbackInfo& info) {
-  const Engine& engine = openEngine(info[0]);
-  const Model& model = engine.model();
+  const std::shared_ptr<const Engine> engine = openEngine(info[0]);
+  const Model& model = engine->model();
   const ModelConfig& config = model.config;
-  const KvShape& kv = engine.pool()->shape();
+  const KvShape& kv = engine->pool()->shape();
   JsWriter js(info.Env());
   napi_value object = js.object();
   const auto number = [&](const char* name, double value) { js.set(object, name, js.number(value)); };
@@ -141,13 +141,13 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   number("kvBytesPerRow", double(kv.rowBytes()));
   number("blockRows", kBlockRows);
   number("blockBytes", double(kv.blockBytes()));
-  number("threads", engine.options().threads);
+  number("threads", engine->options().threads);
   text("isa", isaName(cpuOps().isa));
   return Napi::Value(info.Env(), object);
 }
 
 Napi::Value setVocabulary(const Napi::CallbackInfo& info) {
-  Engine& engine = openEngine(info[0]);
+  const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const auto bytes = asTyped<Napi::Uint8Array>(info[1], napi_uint8_array, "bytes", "a Uint8Array");
   const auto offsets = asTyped<Napi::Uint32Array>(info[2], napi_uint32_array, "offsets", "a Uint32Array");
   auto vocabulary = std::make_shared<Vocabulary>();
@@ -158,12 +158,12 @@ Napi::Value setVocabulary(const Napi::CallbackInfo& info) {
     if (offset < before || offset > vocabulary->bytes.size()) throw wrongType("offsets", "ascending and within bytes");
     before = offset;
   }
-  engine.setVocabulary(std::move(vocabulary));
+  engine->setVocabulary(std::move(vocabulary));
   return info.Env().Undefined();
 }
 
 Napi::Value cacheStats(const Napi::CallbackInfo& info) {
-  const Pool::Stats stats = openEngine(info[0]).pool()->stats();
+  const Pool::Stats stats = openEngine(info[0])->pool()->stats();
   JsWriter js(info.Env());
   napi_value object = js.object();
   const auto number = [&](const char* name, size_t value) { js.set(object, name, js.number(double(value))); };

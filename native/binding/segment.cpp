@@ -17,7 +17,7 @@ SegmentKind parseKind(const std::string& name) {
 }  // namespace
 
 Napi::Value createSegment(const Napi::CallbackInfo& info) {
-  Engine& engine = openEngine(info[0]);
+  const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "spec");
   SegmentSpec spec{parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}};
   const Napi::Array reads = asArray(object.Get("reads"), "reads");
@@ -27,7 +27,7 @@ Napi::Value createSegment(const Napi::CallbackInfo& info) {
                           asInt(read.Get("shift"), "shift")});
   }
   auto handle = std::make_unique<SegmentHandle>();
-  handle->segment = engine.createSegment(std::move(spec));
+  handle->segment = engine->createSegment(std::move(spec));
   napi_value value = wrapHandle(info.Env(), std::move(handle));
   if (value == nullptr) throw Error(code::kInternal, "cannot create a segment handle");
   return Napi::Value(info.Env(), value);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/segment.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace baton {
@@ -18,6 +19,7 @@ size_t blocksFor(int rows) { return static_cast<size_t>((rows + kBlockRows - 1) 
 
 Segment::Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope)
     : pool_(std::move(pool)), spec_(std::move(spec)), scope_(std::move(scope)) {
+  for (const SegmentRead& read : spec_.reads) openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
   pool_->countSegment(1);
 }
 
@@ -39,6 +41,11 @@ bool Segment::closed() const {
 size_t Segment::blockCount() const {
   const std::lock_guard lock(mutex_);
   return blocks_.size();
+}
+
+int Segment::openDepth() const {
+  const std::lock_guard lock(mutex_);
+  return closed_ ? 0 : openDepth_;
 }
 
 std::vector<SegmentRead> Segment::reads() const {
@@ -65,6 +72,7 @@ void Segment::commitRows(const float* rows, int count, int width) {
     Sha256 hash;
     hash.update(rows + static_cast<size_t>(r) * width, static_cast<size_t>(width) * sizeof(float));
     softRows_.push_back(hash.digest());
+    tokens_.push_back(-static_cast<int32_t>(softRows_.size()));
   }
   rows_ += count;
 }
@@ -73,10 +81,8 @@ void Segment::truncate(int rows) {
   const std::lock_guard lock(mutex_);
   if (rows >= rows_) return;
   rows_ = rows;
-  if (!softRows_.empty()) {
-    softRows_.resize(static_cast<size_t>(rows));
-  } else {
-    tokens_.resize(static_cast<size_t>(rows));
+  for (; tokens_.size() > static_cast<size_t>(rows); tokens_.pop_back()) {
+    if (tokens_.back() < 0) softRows_.pop_back();
   }
   if (chained_.size() > static_cast<size_t>(rows / kBlockRows)) chained_.resize(static_cast<size_t>(rows / kBlockRows));
   const size_t keep = blocksFor(rows);
@@ -135,11 +141,12 @@ Digest Segment::chain(int rows) const {
     Sha256 hash;
     hash.update(before.data(), before.size());
     for (int row = begin; row < end; ++row) {
-      const auto index = static_cast<size_t>(row);
-      if (softRows_.empty()) {
-        updateInt(hash, tokens_[index]);
+      const int32_t token = tokens_[static_cast<size_t>(row)];
+      if (token >= 0) {
+        updateInt(hash, token);
       } else {
-        hash.update(softRows_[index].data(), softRows_[index].size());
+        const Digest& soft = softRows_[static_cast<size_t>(-1 - token)];
+        hash.update(soft.data(), soft.size());
       }
     }
     return hash.digest();

@@ -53,6 +53,9 @@ class Segment {
   bool closed() const;
   size_t blockCount() const;
 
+  // Open segments on the longest path of reads that begins here, itself counted; 0 when closed.
+  int openDepth() const;
+
   // Copy of the reads, for a job that must keep them whatever happens to this handle.
   std::vector<SegmentRead> reads() const;
 
@@ -89,10 +92,11 @@ class Segment {
   std::string scope_;
   mutable std::mutex mutex_;
   std::vector<int32_t> blocks_;
-  std::vector<int32_t> tokens_;      // token rows
-  std::vector<Digest> softRows_;     // soft rows
+  std::vector<int32_t> tokens_;    // per row: token id, or -1 - index in softRows_
+  std::vector<Digest> softRows_;
   int rows_ = 0;
   bool closed_ = false;
+  int openDepth_ = 1;
   bool appending_ = false;
   mutable bool headSealed_ = false;
   mutable Digest head_{};

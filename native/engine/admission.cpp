@@ -10,6 +10,9 @@
 namespace baton {
 namespace {
 
+// Releasing a segment and naming its content recurse along open reads: this many fit any thread's stack.
+constexpr int kMostOpenDepth = 1024;
+
 Error invalid(std::string message) { return Error(code::kOptionInvalid, std::move(message)); }
 
 }  // namespace
@@ -25,6 +28,10 @@ std::shared_ptr<Segment> Engine::createSegment(SegmentSpec spec) {
     if (read.rows < 0 || std::abs(read.shift) > limit) {
       throw invalid("a read of " + std::to_string(read.rows) + " rows with shift " + std::to_string(read.shift) +
                     " is outside the context of " + std::to_string(model_->config.contextLength) + " positions");
+    }
+    if (read.segment->openDepth() >= kMostOpenDepth) {
+      throw invalid("open segments read each other " + std::to_string(kMostOpenDepth) +
+                    " deep; close a segment when it is complete");
     }
   }
   return std::make_shared<Segment>(pool_, std::move(spec), scope_);

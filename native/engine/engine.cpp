@@ -42,7 +42,10 @@ void Engine::setVocabulary(std::shared_ptr<const Vocabulary> vocabulary) {
 
 void Engine::cancel(uint64_t job) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = jobs_.find(job); found != jobs_.end()) found->second->cancelled = true;
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end()) return;
+  found->second->cancelled = true;
+  cancels_ = true;
 }
 
 void Engine::close() {
@@ -51,6 +54,8 @@ void Engine::close() {
     stopping_ = true;
     wake_.notify_one();
   }
+  // close() of a user, the environment's teardown and a finaliser may meet here.
+  const std::lock_guard lock(joining_);
   if (thread_.joinable()) thread_.join();
 }
 

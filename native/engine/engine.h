@@ -47,10 +47,11 @@ class Engine {
   // there yet, a segment closed or busy), CONTEXT_LIMIT, CLOSED. Its end is one DoneEvent or FailedEvent.
   uint64_t submit(Job job);
 
-  // The job fails with ABORTED within one layer's time. Unknown ids are ignored.
+  // The job fails with ABORTED within one layer's time, wherever it is: queued, waiting for its turn or computed.
+  // Unknown ids are ignored.
   void cancel(uint64_t job);
 
-  // Fails what is in flight with CLOSED and ends the thread. Idempotent.
+  // Fails what is in flight with CLOSED and ends the thread. Idempotent, also from several threads at once.
   void close();
 
  private:
@@ -72,6 +73,7 @@ class Engine {
   void addPrefillRows(JobState& job);
   void addRun(JobState& job, const Append* append, int row, int count);
   bool goOn();
+  void failCancelled();
   void commit();
   void handOutLogits();
   void acceptToken(JobState& job, int32_t token);
@@ -96,6 +98,8 @@ class Engine {
   std::shared_ptr<const Vocabulary> vocabulary_;
   uint64_t nextJob_ = 1;
   std::atomic<bool> stopping_{false};  // written under mutex_, read between layers without it
+  std::atomic<bool> cancels_{false};   // cancel() was called since goOn() last looked
+  std::mutex joining_;                 // held while thread_ is joined
 
   // Engine thread only.
   std::vector<JobPtr> running_;

@@ -143,12 +143,20 @@ void Engine::addPrefillRows(JobState& job) {
 // A cancelled job is told at once; its memory is freed when the step is over, because the batch still points into it.
 bool Engine::goOn() {
   if (stopping_) return false;
-  bool anyone = false;
-  for (const Planned& planned : planned_) {
-    if (planned.job->cancelled) fail(*planned.job, aborted());
-    anyone = anyone || !planned.job->finished;
+  if (cancels_.exchange(false)) failCancelled();
+  return std::any_of(planned_.begin(), planned_.end(), [](const Planned& one) { return !one.job->finished; });
+}
+
+// Also the jobs that this step has no rows of, and those that came while it ran.
+void Engine::failCancelled() {
+  {
+    const std::lock_guard lock(mutex_);
+    running_.insert(running_.end(), queue_.begin(), queue_.end());
+    queue_.clear();
   }
-  return anyone;
+  for (const JobPtr& job : running_) {
+    if (job->cancelled) fail(*job, aborted());
+  }
 }
 
 // ---- after the forward -----------------------------------------------------------------------------------------
@@ -179,6 +187,7 @@ void Engine::handOutLogits() {
   const auto vocab = static_cast<size_t>(model_->config.vocab);
   const int total = static_cast<int>(logitOwners_.size());
   for (int first = 0; first < total; first += Forward::kLogitRows) {
+    if (first > 0 && !goOn()) return;  // logits of a whole prefill take longer than a layer
     const int count = std::min(Forward::kLogitRows, total - first);
     float* logits = forward_.logits(first, count);
     for (int i = 0; i < count; ++i) {

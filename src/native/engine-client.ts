@@ -42,7 +42,12 @@ interface RunningJob {
   listeners: JobListeners;
   resolve: (outcome: JobOutcome) => void;
   reject: (error: unknown) => void;
+  /** What a listener threw: the job is stopped, and its owner hears this when the job has ended. */
+  thrown?: { error: unknown };
 }
+
+/** Clients with a job in flight: whoever awaits the job need not hold its model. */
+const busy = new Set<EngineClient>();
 
 export class EngineClient {
   readonly #native: NativeBinding;
@@ -66,11 +71,16 @@ export class EngineClient {
     signal?.throwIfAborted();
     const native = loadNative();
     const client = new EngineClient(native, label);
+    // The addon holds the callback for as long as the model is open; weak, so that a forgotten model is freed.
+    const weak = new WeakRef(client);
     const cancel = new Int32Array(new ArrayBuffer(4));
     const onAbort = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      client.#handle = await native.openModel(path, options, cancel, (events) => client.#dispatch(events));
+      client.#handle = await native.openModel(path, options, cancel, (events) => {
+        const open = weak.deref();
+        if (open !== undefined) open.#dispatch(events);
+      });
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       throw error;
@@ -140,6 +150,7 @@ export class EngineClient {
     try {
       return await new Promise<JobOutcome>((resolve, reject) => {
         this.#jobs.set(id, { listeners, resolve, reject });
+        busy.add(this);
         signal?.addEventListener("abort", onAbort, { once: true });
       });
     } catch (error) {
@@ -148,6 +159,7 @@ export class EngineClient {
     } finally {
       signal?.removeEventListener("abort", onAbort);
       this.#jobs.delete(id);
+      if (this.#jobs.size === 0) busy.delete(this);
     }
   }
 
@@ -158,7 +170,8 @@ export class EngineClient {
       try {
         deliver(job, event);
       } catch (error) {
-        job.reject(error); // a listener threw: the job's owner hears it
+        job.thrown ??= { error };
+        if (this.#handle !== null && !this.closed) this.#native.cancelJob(this.#handle, event.job);
       }
     }
   }
@@ -185,7 +198,11 @@ export class EngineClient {
 }
 
 function deliver(job: RunningJob, event: NativeEvent): void {
-  const { listeners } = job;
+  const { listeners, thrown } = job;
+  if (thrown !== undefined) {
+    if (event.type === "done" || event.type === "failed") job.reject(thrown.error);
+    return;
+  }
   switch (event.type) {
     case "progress":
       listeners.onProgress?.(event.done, event.total);

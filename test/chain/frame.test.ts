@@ -8,10 +8,20 @@ import { placeSegment } from "../../src/chain/frame.js";
 import type { Plan, PlannedSegment } from "../../src/chain/plan.js";
 import { planChain } from "../../src/chain/plan.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
+import { loadFacts } from "../helpers/fixtures.js";
 import type { OracleStep } from "./oracle.js";
 import { denseReference } from "./oracle.js";
 import type { RandomChain } from "./random-chain.js";
 import { randomChain } from "./random-chain.js";
+
+/** The segment lists that the PyTorch reference was computed with. */
+interface ReferenceChain {
+  segments: { name: string; rows: number }[];
+  layouts: Record<
+    "contiguous" | "concatenated",
+    { name: string; start: number; reads: { segment: string; rows: number; shift: number }[] }[]
+  >;
+}
 
 function planOf(steps: readonly OracleStep[]): Plan {
   return planChain(
@@ -166,5 +176,34 @@ describe("frames", () => {
         ["a", 10, -20],
       ],
     });
+  });
+
+  test.each(["contiguous", "concatenated"] as const)("the reference chain, %s", (layout) => {
+    const { segments, layouts } = loadFacts<ReferenceChain>("fthss-chain");
+    const rows = new Map(segments.map((one) => [one.name, one.rows]));
+    const plan = planOf([
+      { step: "input", name: "I_ALL", alone: false, reads: null },
+      { step: "input", name: "I_A", alone: false, reads: null },
+      { step: "stage", name: "O_A", promptRows: 8, own: ["I_A"], reads: null },
+      { step: "stage", name: "O_B", promptRows: 6, own: [], reads: null },
+    ]);
+    const nameOf = (id: number) => {
+      const { kind, name } = plan.segments[id] as PlannedSegment;
+      return kind === "prompt" ? name.replace("O_", "P_") : name;
+    };
+    const lengthOf = (id: number) => rows.get(nameOf(id)) as number;
+    for (const { name, start, reads } of layouts[layout]) {
+      const id = plan.segments.findIndex((one) => nameOf(one.id) === name);
+      const placed = placeSegment(plan, layout, id, lengthOf);
+      expect({
+        name,
+        start: placed.start,
+        reads: placed.reads.map((one) => ({
+          segment: nameOf(one.id),
+          rows: lengthOf(one.id),
+          shift: one.shift,
+        })),
+      }).toEqual({ name, start, reads });
+    }
   });
 });

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// `baton run` and `baton inspect` on the small model: what is streamed, what is JSON, what is refused.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runProgram } from "../../src/cli/program.js";
+import { tinyPath } from "../chain/tiny-model.js";
+
+let directory = "";
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "baton-run-"));
+  writeFileSync(join(directory, "passages.txt"), "The harbour of Marsk freezes for eleven weeks a year.");
+  writeFileSync(
+    join(directory, "chain.mjs"),
+    `export default {
+      model: ${JSON.stringify(tinyPath)},
+      options: { threads: 1, cacheBytes: 8 << 20, batchInvariant: true },
+      chain: (model, { defineChain }) => defineChain(model)
+        .input("question").input("passages")
+        .stage("compress", { prompt: { text: "Shorten." }, own: ["passages"], maxTokens: 6, closers: ["<|endoftext|>"] })
+        .stage("answer", { maxTokens: 6, closers: ["<|endoftext|>"] }),
+    };\n`,
+  );
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+async function baton(args: string[], stdin = "") {
+  const out: string[] = [];
+  const err: string[] = [];
+  const code = await runProgram(args, {
+    terminal: { stdout: { write: (text) => out.push(text) }, stderr: { write: (text) => err.push(text) } },
+    signal: new AbortController().signal,
+    directory,
+    stdin: Readable.from([stdin]),
+  });
+  return { code, stdout: out.join(""), stderr: err.join("") };
+}
+
+const inputs = ["-i", "question=How long?", "-i", "passages=@passages.txt"];
+
+describe("run", () => {
+  test("--json gives texts, reasons and usage; the same run streamed gives the same texts", async () => {
+    const json = await baton(["run", "chain.mjs", ...inputs, "--json"]);
+    expect(json).toMatchObject({ code: 0, stderr: "" });
+    const { compress, answer } = JSON.parse(json.stdout);
+    expect(compress).toMatchObject({ reason: "length", usage: { tokens: 6 } });
+    expect(answer.usage.rowsReused).toBeGreaterThan(0);
+    const streamed = await baton(["run", "chain.mjs", ...inputs]);
+    expect(streamed.code).toBe(0);
+    expect(streamed.stdout).toBe(`[compress]\n${compress.text}\n[answer]\n${answer.text}\n`);
+    expect(streamed.stderr).toMatch(/^stage +computed +reused/m);
+    const piped = await baton(
+      ["run", "chain.mjs", "-i", "question=How long?", "-i", "passages=@-", "--json"],
+      "Once.",
+    );
+    expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
+  });
+
+  test("--explain shows the segments instead of running", async () => {
+    const text = await baton(["run", "chain.mjs", ...inputs, "--explain"]);
+    expect(text.stdout).toMatch(/^layout: contiguous\nsegment +kind/);
+    const { layout, segments } = JSON.parse(
+      (await baton(["run", "chain.mjs", "--explain", "--json"])).stdout,
+    );
+    expect(layout).toBe("contiguous");
+    expect(segments.map((one: { segment: string }) => one.segment)).toEqual([
+      "question",
+      "prompt of compress",
+      "passages",
+      "compress",
+      "answer",
+    ]);
+  });
+
+  test("a missing input is a failure that names it", async () => {
+    const { code, stderr } = await baton(["run", "chain.mjs", "-i", "question=How long?"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^baton: Input "passages" is missing\..*\[CHAIN_INVALID\]$/m);
+  });
+});
+
+describe("inspect", () => {
+  test("says what the header says", async () => {
+    const json = await baton(["inspect", tinyPath, "--json"]);
+    expect(json.code).toBe(0);
+    const found = JSON.parse(json.stdout);
+    expect(found).toMatchObject({ path: tinyPath, format: "gguf", version: 3 });
+    expect(found.metadata["general.architecture"]).toBe("llama");
+    const text = await baton(["inspect", tinyPath, "--tensors"]);
+    expect(text.stdout).toMatch(/gguf version 3/);
+    for (const { name } of found.tensors) expect(text.stdout).toContain(name);
+  });
+
+  test("refuses what is no model file", async () => {
+    const { code, stdout, stderr } = await baton(["inspect", join(directory, "passages.txt")]);
+    expect(code).toBe(1);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/\[(MODEL_FORMAT|SOURCE_FAILED|OPTION_INVALID)\]\n$/);
+  });
+});

@@ -102,11 +102,11 @@ function contextFor(source: Source, options: ResolveOptions): SourceContext {
     cacheDir: cacheDir === undefined ? defaultCacheDir(env) : resolve(cacheDir),
     progress(phase, bytes, total, detail) {
       if (onProgress === undefined) return;
-      // Chunks come by the thousand; ten reports a second are enough, the last one always.
+      // Chunks come by the thousand; ten reports a second are enough, the first and the last one always.
       const now = Date.now();
       const running = phase === "download" || phase === "unpack";
       if (running && bytes !== total && now - told < 100) return;
-      told = now;
+      if (running) told = now;
       onProgress({
         source: source.name,
         phase,

@@ -24,8 +24,8 @@ export interface Faults {
   status?: number;
   /** Only with this token. */
   token?: string;
-  /** Milliseconds between pieces of 64 KiB of content. */
-  slowly?: number;
+  /** Content waits for this after its first 64 KiB. */
+  gate?: Promise<void>;
 }
 
 export interface LoggedRequest {
@@ -34,6 +34,15 @@ export interface LoggedRequest {
   url: string;
   range: string | undefined;
   authorization: string | undefined;
+}
+
+/** A promise and the function that fulfils it. */
+export function openable(): { gate: Promise<void>; open: () => void } {
+  let open = () => {};
+  const gate = new Promise<void>((fulfil) => {
+    open = fulfil;
+  });
+  return { gate, open };
 }
 
 export class HubServer {
@@ -151,7 +160,7 @@ export class HubServer {
   }
 
   private async answerContent(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { wrongBytes, ignoreRange, cutAfter, stallAfter, slowly } = this.faults;
+    const { wrongBytes, ignoreRange, cutAfter, stallAfter, gate } = this.faults;
     const all = wrongBytes ?? this.bytes;
     const [, first = "0", last = ""] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
     const isProbe = request.headers.range === "bytes=0-0";
@@ -173,7 +182,7 @@ export class HubServer {
       const piece = body.subarray(at, Math.min(most, at + 65536));
       this.contentBytes += piece.length;
       await new Promise((sent) => response.write(piece, sent));
-      if (slowly !== undefined) await new Promise((later) => setTimeout(later, slowly));
+      await gate;
     }
     if (most === body.length) response.end();
     else if (stallAfter === undefined) response.destroy();

@@ -12,7 +12,7 @@ import type { ResolveOptions, SourceProgress } from "../../src/model/source.js";
 import { resolveModel } from "../../src/model/source.js";
 import type { SourceContext } from "../../src/model/sources/contract.js";
 import { hubSource } from "../../src/model/sources/hub.js";
-import { commit, HubServer, repo } from "./hub-server.js";
+import { commit, HubServer, openable, repo } from "./hub-server.js";
 
 const file = "model.gguf";
 const size = 1_500_000;
@@ -243,7 +243,8 @@ describe("an answer that is no file", () => {
 
 describe("an abort", () => {
   it("ends the download with the signal's reason and leaves what can be continued", async () => {
-    server.faults.slowly = 5;
+    const { gate, open } = openable();
+    server.faults.gate = gate;
     const controller = new AbortController();
     const reason = new Error("enough");
     const promise = resolve({
@@ -253,6 +254,7 @@ describe("an abort", () => {
       },
     });
     await expect(promise).rejects.toBe(reason);
+    open();
     expect(await blobs()).toEqual([`${server.sha256}.baton-incomplete`]);
     server.faults = {};
     await expectWhole((await resolve()).path);
@@ -272,13 +274,11 @@ describe("an abort", () => {
     setTimeout(() => first.abort(reason), 50);
     await expect(asked).rejects.toBe(reason);
 
-    server.faults = { slowly: 20 };
-    let begun = () => {};
-    const downloading = new Promise<void>((ready) => {
-      begun = ready;
-    });
-    const holding = resolve({ onProgress: ({ phase }) => phase === "download" && begun() });
-    await downloading;
+    const { gate, open } = openable();
+    server.faults = { gate };
+    const downloading = openable();
+    const holding = resolve({ onProgress: ({ phase }) => phase === "download" && downloading.open() });
+    await downloading.gate;
     const second = new AbortController();
     const waiting = resolve({
       signal: second.signal,
@@ -287,6 +287,7 @@ describe("an abort", () => {
       },
     });
     await expect(waiting).rejects.toBe(reason);
+    open();
     await expectWhole((await holding).path);
   });
 });

@@ -75,11 +75,17 @@ function runProgram(
   });
 }
 
-async function findPip(env: NodeJS.ProcessEnv, signal: AbortSignal | undefined): Promise<readonly string[]> {
+/** Runs pip by the first launcher that has one. */
+async function runPip(args: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSignal | undefined) {
   for (const launcher of launchers) {
-    const answer = await runProgram([...launcher, "--version"], env, signal).catch(() => null);
-    signal?.throwIfAborted();
-    if (answer?.code === 0) return launcher;
+    const outcome = await runProgram([...launcher, ...args], env, signal).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.syscall?.startsWith("spawn")) return null;
+        throw error;
+      },
+    );
+    const hasPip = outcome !== null && !(outcome.code !== 0 && /No module named '?pip/.test(outcome.output));
+    if (hasPip) return { ...outcome, pip: launcher.join(" ") };
   }
   const tried = launchers.map((launcher) => launcher.join(" ")).join(", ");
   throw new Error(`no pip was found (tried ${tried}); install Python 3 with pip`);
@@ -102,7 +108,6 @@ async function pipDownload({ python }: PythonWanted, work: string, context: Sour
   const temporary = join(work, "tmp");
   await mkdir(temporary);
   const env = { ...process.env, ...context.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary };
-  const pip = await findPip(env, context.signal);
   const flags = [
     "--no-deps",
     "--only-binary",
@@ -120,15 +125,15 @@ async function pipDownload({ python }: PythonWanted, work: string, context: Sour
     }
   })();
   try {
-    const command = [...pip, "download", ...flags, "--dest", work, python.requirement];
-    const { code, output } = await runProgram(command, env, context.signal);
+    const args = ["download", ...flags, "--dest", work, python.requirement];
+    const { code, output, pip } = await runPip(args, env, context.signal);
     if (code !== 0) {
       if (/No space left on device/i.test(output)) {
         throw Object.assign(new Error("pip: no space left on device"), { code: "ENOSPC" });
       }
       const errors = output.split("\n").filter((line) => /^ERROR|^\S*Error/.test(line));
       const said = errors.at(-1) ?? output.trim().split("\n").at(-1) ?? "";
-      throw new Error(`${pip.join(" ")} download ${python.requirement} ended with ${code}: ${said}`);
+      throw new Error(`${pip} download ${python.requirement} ended with ${code}: ${said}`);
     }
   } finally {
     done.abort();

@@ -22,9 +22,12 @@ export interface PreTokenizer {
 /** Contractions, words, numbers, the rest, spaces: the cut of GPT-2, with one space going to what follows. */
 const gpt2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 
-/** Contractions of any case; words with one leading mark; `digits`; the rest; line ends; spaces. */
+/** Contractions of any case. The reference folds case as Unicode does: the long s is an s. */
+const contractions = "'(?:[sSſ]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])";
+
+/** Contractions; words with one leading mark; `digits`; the rest; line ends; spaces. */
 const withDigits = (digits: string) =>
-  String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+  String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 
 const upper = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
 const lower = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
@@ -66,7 +69,7 @@ export const preTokenizers: readonly PreTokenizer[] = [
   {
     ...plain,
     names: ["gpt-4o"],
-    patterns: [byCase("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", String.raw`\p{N}{1,3}`)],
+    patterns: [byCase(`(?:${contractions})?`, String.raw`\p{N}{1,3}`)],
   },
   {
     ...plain,

@@ -2,6 +2,7 @@
 // One run of a chain: the steps in order, their events, and one way out. Whatever ends it (result, error, abort, a
 // reader that leaves its loop), every segment is released before the result settles.
 
+import { setMaxListeners } from "node:events";
 import { ChainInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { EventChannel } from "./events.js";
@@ -64,7 +65,10 @@ export function startRun<Stage extends string>(start: RunPlan, options: RunOptio
   const controller = new AbortController();
   const onAbort = () => controller.abort(options.signal?.reason);
   if (options.signal?.aborted) onAbort();
-  else options.signal?.addEventListener("abort", onAbort, { once: true });
+  else if (options.signal !== undefined) {
+    setMaxListeners(0, options.signal); // one signal may stop any number of runs; each takes its listener away again
+    options.signal.addEventListener("abort", onAbort, { once: true });
+  }
 
   const channel = new EventChannel<Stage>(() => controller.abort());
   const run = async () => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything that can go wrong in a run: a typed error that names the thing, and a pool that is as it was before.
 
+import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BatonError, Model } from "../../src/index.js";
 import { CacheBudgetError, defineChain, loadModel } from "../../src/index.js";
@@ -197,6 +198,34 @@ describe("abort", () => {
     }
     await failure(dropped.result);
     expect((await kept.result).b.tokens).toEqual(alone.b.tokens);
+  });
+
+  test("one signal stops many runs, without a warning and without listeners left behind", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
+    const controller = new AbortController();
+    const chain = defineChain(model).input("question").stage("s", { maxTokens: 2 });
+    const runs = (count: number) =>
+      Promise.all(
+        Array.from({ length: count }, () => chain.run({ question }, { signal: controller.signal }).result),
+      );
+    await runs(20);
+    expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
+    const stopped = Promise.allSettled(
+      Array.from(
+        { length: 12 },
+        () => long().run({ question, passages }, { signal: controller.signal }).result,
+      ),
+    );
+    controller.abort();
+    for (const one of await stopped)
+      expect(one).toMatchObject({ status: "rejected", reason: { name: "AbortError" } });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+    await settled(model);
+    expect(model.stats()).toMatchObject({ usedBytes: 0, segments: 0 });
   });
 
   test("leaving the loop cancels the run and frees it", async () => {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The chain of the demo on the real model: the answer is in the text, and the second stage reads what the first wrote.
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Model } from "../../src/index.js";
+import { defineChain, loadModel } from "../../src/index.js";
+
+let model: Model;
+beforeAll(async () => {
+  model = await loadModel("smollm2-135m-instruct", { threads: 2, batchInvariant: true });
+}, 300_000);
+afterAll(() => model?.close());
+
+const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
+const inputs = {
+  passages:
+    "Marsk is a harbour town of nine thousand people. The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist.",
+  question: "Who built the lighthouse on Ferry Rock?",
+};
+
+function chain(withPause: boolean) {
+  const compressed = defineChain(model)
+    .input("passages", { format: "<|im_start|>user\nText:\n{passages}\n\n" })
+    .input("question", { format: "Question: {question}\n" })
+    .stage("compress", {
+      prompt: { text: "Find the facts." },
+      opener: `Quote the sentences of the text that answer the question.${toAssistant}`,
+      maxTokens: 40,
+    });
+  const paused = withPause ? compressed.input("pause", { from: () => "unread", alone: true }) : compressed;
+  return paused.stage("answer", {
+    prompt: { text: "Answer from the text." },
+    reads: ["passages", "question", "compress"],
+    opener: `<|im_end|>\n<|im_start|>user\nUse the quote to answer the question in one sentence.${toAssistant}`,
+    maxTokens: 40,
+  });
+}
+
+test("compress -> answer finds the name; runs at once and a pause between stages change no token", async () => {
+  const alone = await chain(false).run(inputs).result;
+  expect(alone.compress.text).toContain("Ada Lindqvist");
+  expect(alone.answer.text).toContain("Ada Lindqvist");
+  expect(alone.answer.reason).toBe("closed");
+  const rows = model.tokenizer.encode(inputs.passages, { specials: false }).length;
+  expect(alone.answer.usage.rowsReused).toBeGreaterThan(rows);
+  expect(alone.answer.usage.rowsComputed).toBeLessThan(rows + 40);
+
+  const [again, paused] = await Promise.all([
+    chain(false).run(inputs).result,
+    chain(true).run(inputs).result,
+  ]);
+  for (const other of [again, paused]) {
+    expect(other.compress.tokens).toEqual(alone.compress.tokens);
+    expect(other.answer.tokens).toEqual(alone.answer.tokens);
+  }
+}, 300_000);

@@ -9,6 +9,10 @@
 namespace baton {
 namespace {
 
+// Bytes between the block in work and the one asked from memory; a prefetch beyond the end does no
+// harm.
+constexpr int kAhead = 768;
+
 template <class Dot, DType type>
 inline __m256i groupDot(__m256i w, __m256i x) {
   if constexpr (type == DType::kQ8_0) {
@@ -45,10 +49,12 @@ inline __m128 loadScales(const std::byte* at) {
   }
 }
 
+// Rows r .. r + rows of x with columns n, n + apart, n + 2 apart, ..., `streams` of them.
 template <class Dot, DType type, int rows, int streams>
-void tile(const LinearArgs& a, int r, int n) {
+void tile(const LinearArgs& a, int r, int n, int apart) {
   const int groups = a.K / kGroup;
   const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(groups);
+  const size_t streamBytes = static_cast<size_t>(apart) * rowBytes;
   const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
   const size_t row = static_cast<size_t>(r);
   const int8_t* x = a.xq + row * static_cast<size_t>(a.K);
@@ -74,7 +80,8 @@ void tile(const LinearArgs& a, int r, int n) {
       if constexpr (type == DType::kQ4_0) xScale[i] = _mm_mul_ps(xScale[i], factor);
     }
     for (int s = 0; s < streams; ++s) {
-      const std::byte* at = w + static_cast<size_t>(s) * rowBytes;
+      const std::byte* at = w + static_cast<size_t>(s) * streamBytes;
+      _mm_prefetch(reinterpret_cast<const char*>(at) + kAhead, _MM_HINT_T0);
       const __m256i q = loadQuants<type>(at);
       const __m128 scales = loadScales<type>(at);
       for (int i = 0; i < rows; ++i) {
@@ -87,7 +94,7 @@ void tile(const LinearArgs& a, int r, int n) {
   }
   for (int s = 0; s < streams; ++s) {
     for (int i = 0; i < rows; ++i) {
-      float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n + s;
+      float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n + s * apart;
       float dot = sumLanes(sum[s][i]);
       if constexpr (type != DType::kQ8_0) dot += _mm_cvtss_f32(_mm_movehdup_ps(offset[s][i]));
       *y = a.accumulate ? *y + dot : dot;
@@ -95,11 +102,12 @@ void tile(const LinearArgs& a, int r, int n) {
   }
 }
 
+// Each stream reads its own run of consecutive rows, so that memory sees few long streams.
 template <class Dot, DType type, int rows, int streams>
 void rowsTile(const LinearArgs& a, int r, int n0, int n1) {
-  int n = n0;
-  for (; n + streams <= n1; n += streams) tile<Dot, type, rows, streams>(a, r, n);
-  for (; n < n1; ++n) tile<Dot, type, rows, 1>(a, r, n);
+  const int each = (n1 - n0) / streams;
+  for (int n = n0; n < n0 + each; ++n) tile<Dot, type, rows, streams>(a, r, n, each);
+  for (int n = n0 + each * streams; n < n1; ++n) tile<Dot, type, rows, 1>(a, r, n, 0);
 }
 
 template <class Dot, DType type>

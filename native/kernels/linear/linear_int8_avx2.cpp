@@ -61,6 +61,12 @@ inline __m256i broadcastQuad(const int8_t* x) {
   return _mm256_set1_epi32(quad);
 }
 
+// Keeps one running sum in its register. GCC would turn the eight sums of a group into a tree and
+// spill every product.
+inline void inOrder(__m256i& sum) {
+  asm("" : "+x"(sum));
+}
+
 // dot[i][h]: exact dot products of one group, rows r + i of x with columns 8 h .. 8 h + 7 of the
 // panel.
 template <DType type, int rows>
@@ -77,9 +83,13 @@ inline void groupDots(const int8_t* q, const int8_t* const* x, int k, __m256i (*
         const __m256i p1 = _mm256_maddubs_epi16(_mm256_load_si256(w + 3), _mm256_sign_epi8(xk, w1));
         dot[i][0] = _mm256_add_epi32(dot[i][0], _mm256_madd_epi16(p0, ones));
         dot[i][1] = _mm256_add_epi32(dot[i][1], _mm256_madd_epi16(p1, ones));
+        inOrder(dot[i][0]);
+        inOrder(dot[i][1]);
       } else {
         dot[i][0] = _mm256_add_epi16(dot[i][0], _mm256_maddubs_epi16(w0, xk));
         dot[i][1] = _mm256_add_epi16(dot[i][1], _mm256_maddubs_epi16(w1, xk));
+        inOrder(dot[i][0]);
+        inOrder(dot[i][1]);
       }
     }
   }
@@ -97,32 +107,37 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
   const int8_t* x[rows];
   const float* xd[rows];
   const float* xs[rows];
-  __m256 sum[rows][2];
+  // The float sums live in memory, the registers are for the dot products.
+  alignas(32) float sum[rows][kPanelColumns];
   for (int i = 0; i < rows; ++i) {
     const auto row = static_cast<size_t>(r + i);
     x[i] = a.xq + row * static_cast<size_t>(a.K);
     xd[i] = a.xd + row * static_cast<size_t>(groups);
     xs[i] = a.xs + row * static_cast<size_t>(groups);
-    sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+    _mm256_store_ps(sum[i], _mm256_setzero_ps());
+    _mm256_store_ps(sum[i] + 8, _mm256_setzero_ps());
   }
   for (int g = 0; g < groups; ++g) {
+    asm volatile("" : : "r"(&sum[0][0]) : "memory");
     __m256i dot[rows][2];
     groupDots<type, rows>(panel.q + g * 8 * stepBytes<type>(), x, g * kGroup, dot);
     for (int h = 0; h < 2; ++h) {
       const __m256 d = _mm256_load_ps(panel.d + g * kPanelColumns + 8 * h);
       for (int i = 0; i < rows; ++i) {
         const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(xd[i] + g));
-        sum[i][h] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), sum[i][h]);
+        __m256 total = _mm256_load_ps(sum[i] + 8 * h);
+        total = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), total);
         if constexpr (type != DType::kQ8_0) {
           const __m256 c = _mm256_load_ps(panel.c + g * kPanelColumns + 8 * h);
-          sum[i][h] = _mm256_fmadd_ps(c, _mm256_broadcast_ss(xs[i] + g), sum[i][h]);
+          total = _mm256_fmadd_ps(c, _mm256_broadcast_ss(xs[i] + g), total);
         }
+        _mm256_store_ps(sum[i] + 8 * h, total);
       }
     }
   }
   for (int i = 0; i < rows; ++i) {
     float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
-    storeColumns(y, sum[i][0], sum[i][1], columns, a.accumulate);
+    storeColumns(y, _mm256_load_ps(sum[i]), _mm256_load_ps(sum[i] + 8), columns, a.accumulate);
   }
 }
 

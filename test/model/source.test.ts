@@ -120,7 +120,8 @@ describe("the catalogue", () => {
     expect(sources[0]).toMatch(/^hub: http:\/\/127\.0\.0\.1:1/);
     expect(sources[1]).toMatch(/^python: no pip was found/);
     for (const line of sources) expect(error.message).toContain(line);
-    expect(seen.map(({ source, phase }) => `${source} ${phase}`)).toEqual([
+    const turns = seen.filter(({ phase }) => phase !== "download");
+    expect(turns.map(({ source, phase }) => `${source} ${phase}`)).toEqual([
       "hub start",
       "hub failed",
       "python start",

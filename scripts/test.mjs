@@ -3,18 +3,31 @@
 // results that the suites reported. A skip without a reason is a failure.
 //
 //   npm test [-- [--only native|ts] [FILTER...]]     FILTER: part of a native test's name or of a test file's path
+import path from "node:path";
 import { parseArgs } from "node:util";
 import { ensureBuilt } from "./lib/ensure.mjs";
-import { entry, say } from "./lib/run.mjs";
+import { entry, root, say } from "./lib/run.mjs";
 import { runNative, runVitest } from "./lib/suites.mjs";
 
 /** Capped instruction sets under which tests of kernels and engine run again: one machine tests every path. */
 const cappedIsas = ["scalar", "avx2"];
 const perIsaTests = ["test/native/kernels/", "test/native/device/"];
 
+/** The default model for the native tests that want one; where it cannot be had they are skipped and say so. */
+async function defaultModel() {
+  const { resolveModel } = await import(path.join(root, "dist/index.js"));
+  try {
+    const { path: file } = await resolveModel("smollm2-135m-instruct");
+    return { BATON_TEST_MODEL: file };
+  } catch (error) {
+    say(`the default model is not there: ${error.message}`);
+    return {};
+  }
+}
+
 async function nativeResults(program, filters) {
   if (!program) return [];
-  const results = await runNative(program, { filters });
+  const results = await runNative(program, { filters, env: await defaultModel() });
   if (filters.length > 0) return results;
   for (const isa of cappedIsas) {
     const label = `native, BATON_ISA=${isa}`;

@@ -186,6 +186,17 @@ describe("stage options outside their ranges", () => {
     expect(error.message).toMatch(/temprature.*temperature/);
   });
 
+  test.each([
+    ["alone", "yes"],
+    ["reads", "q"],
+    ["reads", [1]],
+    ["from", "text"],
+    ["fromat", "{i}"],
+  ])("of an input, %s: %j", (option, value) => {
+    const error = failure(() => input("i", { [option]: value } as never));
+    expect(error).toMatchObject({ code: "OPTION_INVALID", facts: { step: "i", option } });
+  });
+
   test("the edges of every range are accepted", () => {
     const options = { temperature: 100, topK: 0, topP: 1, minP: 0, repetitionPenalty: 10, seed: 2 ** 32 - 1 };
     expect(stage("s", { ...options, maxTokens: 1 }).settings).toMatchObject({

@@ -43,8 +43,30 @@ export function createInputStep(name: string, options: AnyInputOptions): Step {
   };
 }
 
+const optionNames = ["format", "alone", "reads", "from"];
+
+function invalid(step: string, option: string, value: unknown, expected: string): OptionInvalidError {
+  return new OptionInvalidError(
+    `Input "${step}" has \`${option}\` ${String(value)}, which must be ${expected}.`,
+    {
+      facts: { step, option, value: String(value) },
+    },
+  );
+}
+
 function checked(name: string, options: AnyInputOptions): AnyInputOptions {
   const { format, alone, reads, from } = options;
+  const unknown = Object.keys(options).find((option) => !optionNames.includes(option));
+  if (unknown !== undefined) {
+    throw new OptionInvalidError(
+      `Input "${name}" has an unknown option \`${unknown}\`. Known: ${optionNames.join(", ")}.`,
+      { facts: { step: name, option: unknown, available: optionNames } },
+    );
+  }
+  if (alone !== undefined && typeof alone !== "boolean") throw invalid(name, "alone", alone, "true or false");
+  if (reads !== undefined && !(Array.isArray(reads) && reads.every((one) => typeof one === "string"))) {
+    throw invalid(name, "reads", reads, "a list of names");
+  }
   if (alone === true && reads !== undefined) {
     throw new ChainInvalidError(
       `Input "${name}" is \`alone\` and has \`reads\`: an input that is alone reads nothing. Leave one of them out.`,
@@ -58,11 +80,7 @@ function checked(name: string, options: AnyInputOptions): AnyInputOptions {
       { facts: { step: name, option: "format", value: String(format) } },
     );
   }
-  if (from !== undefined && typeof from !== "function") {
-    throw new OptionInvalidError(`Input "${name}" has a \`from\` of type ${typeof from}. Give a function.`, {
-      facts: { step: name, option: "from", value: String(from) },
-    });
-  }
+  if (from !== undefined && typeof from !== "function") throw invalid(name, "from", from, "a function");
   return options;
 }
 

@@ -42,10 +42,11 @@ export function workFolder({ config = "Release", sanitize, werror, cxx } = {}) {
 }
 
 function cmakeArguments(build) {
-  const { config = "Release", tests = false, sanitize, werror = false, cxx } = build;
+  const { config = "Release", sanitize, werror = false, cxx } = build;
   const compiler = cxx ?? process.env.CXX?.trim();
   const list = [`-DCMAKE_BUILD_TYPE=${config}`, `-DNODE_EXECUTABLE=${process.execPath}`];
-  list.push(`-DBATON_TESTS=${tests ? "ON" : "OFF"}`);
+  // The same for every caller in the checkout, so that demo and tests share one configuration; packages have no tests.
+  list.push(`-DBATON_TESTS=${existsSync(path.join(root, "test/native/main.cpp")) ? "ON" : "OFF"}`);
   if (compiler) list.push(`-DCMAKE_CXX_COMPILER=${compiler}`);
   if (sanitize) {
     list.push(`-DBATON_SANITIZE=${sanitize}`, "-DBATON_ADDON=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1");
@@ -113,14 +114,9 @@ export async function buildNative(build) {
       );
     configure(cmake, work, cmakeArguments(build));
     const jobs = String(os.availableParallelism());
-    const output = runCMake(cmake, [
-      "--build",
-      work,
-      "--config",
-      build.config ?? "Release",
-      "--parallel",
-      jobs,
-    ]);
+    const target = build.tests ? [] : ["--target", "baton"];
+    const options = ["--config", build.config ?? "Release", "--parallel", jobs, ...target];
+    const output = runCMake(cmake, ["--build", work, ...options]);
     if (fresh || /Linking|Building/.test(output)) {
       say(`native build done in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
     }

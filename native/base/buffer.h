@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An aligned block of memory with one owner, not initialised. What must not allocate in a step allocates here at load.
-// Spans and pointers elsewhere are views.
+// An aligned block of memory with one owner, not initialised. What must not allocate in a step
+// allocates here at load. Spans and pointers elsewhere are views.
 #pragma once
 
 #include <cstddef>

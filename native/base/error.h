@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One error type for all native code. A failure names the thing, the value and the remedy in `what()`, carries a
-// stable code that TypeScript maps to a class, and facts (name -> number or text) for programs. Nothing in native
-// code aborts, prints or exits.
+// One error type for all native code. A failure names the thing, the value and the remedy in
+// `what()`, carries a stable code that TypeScript maps to a class, and facts (name -> number or
+// text) for programs. Nothing in native code aborts, prints or exits.
 #pragma once
 
 #include <cstdint>

@@ -73,7 +73,8 @@ Digest Sha256::digest() {
   for (int i = 0; i < 8; ++i) length[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
   update(length, 8);
   Digest out;
-  for (size_t i = 0; i < 32; ++i) out[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
+  for (size_t i = 0; i < 32; ++i)
+    out[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
   return out;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256 (FIPS 180-4). Identities of models and of KV must not collide by accident or by intent, so a cryptographic
-// hash; written here because a fresh clone builds with nothing but a compiler.
+// SHA-256 (FIPS 180-4). Identities of models and of KV must not collide by accident or by intent,
+// so a cryptographic hash; written here because a fresh clone builds with nothing but a compiler.
 #pragma once
 
 #include <array>

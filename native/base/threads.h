@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A persistent pool: `run` has every worker call the function once and returns when all are done; the caller is worker 0.
-// Workers spin briefly for the next run, then sleep, so an idle engine uses no CPU. Exceptions must not leave the function.
+// A persistent pool: `run` has every worker call the function once and returns when all are done;
+// the caller is worker 0. Workers spin briefly for the next run, then sleep, so an idle engine uses
+// no CPU. Exceptions must not leave the function.
 #pragma once
 
 #include <atomic>
@@ -20,10 +21,12 @@ class ThreadPool {
   // fn(int worker) on each worker. Not reentrant; one caller at a time.
   template <class Fn>
   void run(const Fn& fn) {
-    runErased([](const void* context, int worker) { (*static_cast<const Fn*>(context))(worker); }, &fn);
+    runErased([](const void* context, int worker) { (*static_cast<const Fn*>(context))(worker); },
+              &fn);
   }
 
-  // fn(int begin, int end, int worker) over [0, count) in chunks of `grain` that workers take as they come free.
+  // fn(int begin, int end, int worker) over [0, count) in chunks of `grain` that workers take as
+  // they come free.
   template <class Fn>
   void forEach(int count, int grain, const Fn& fn) {
     if (count <= 0) return;

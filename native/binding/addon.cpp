@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Module entry. The addon keeps no state of its own: everything hangs on handles, so worker threads and double loading
-// work. This is the one place where a C++ error becomes a JavaScript one.
+// Module entry. The addon keeps no state of its own: everything hangs on handles, so worker threads
+// and double loading work. This is the one place where a C++ error becomes a JavaScript one.
 #include <napi.h>
 
 #include <new>
@@ -16,56 +16,78 @@ constexpr int kApiVersion = 1;  // nativeApiVersion in src/native/load.ts
 
 using Function = Napi::Value (*)(const Napi::CallbackInfo&);
 
-[[noreturn]] void throwTyped(Napi::Env env, const Error& error) {
+// Fails only in an environment that is being torn down, where nobody waits for the error.
+void throwTyped(napi_env env, const Error& error) {
   JsWriter js(env);
   napi_value value = js.error(error);
-  throw js.ok() ? Napi::Error(env, value) : Napi::Error::New(env, error.what());
+  if (js.ok()) napi_throw(env, value);
 }
 
-template <Function function>
-Napi::Value guarded(const Napi::CallbackInfo& info) {
+// Not Error::ThrowAsJavaScriptException(): it throws again when the environment is being torn down.
+void rethrow(napi_env env, const Napi::Error& error) {
   try {
-    return function(info);
-  } catch (const Error& error) {
-    throwTyped(info.Env(), error);
+    napi_throw(env, error.Value());
   } catch (const Napi::Error&) {
-    throw;
-  } catch (const std::bad_alloc&) {
-    throwTyped(info.Env(), Error(code::kOutOfMemory, "no memory left for this call"));
-  } catch (const std::exception& error) {
-    throwTyped(info.Env(), Error(code::kInternal, error.what()));
   }
 }
 
+// What JavaScript calls: no exception leaves it.
 template <Function function>
-void define(Napi::Env env, Napi::Object exports, const char* name) {
-  exports.Set(name, Napi::Function::New<guarded<function>>(env, name));
+napi_value guarded(napi_env env, napi_callback_info callback) {
+  try {
+    return function(Napi::CallbackInfo(env, callback));
+  } catch (const Error& error) {
+    throwTyped(env, error);
+  } catch (const Napi::Error& error) {
+    rethrow(env, error);
+  } catch (const std::bad_alloc&) {
+    throwTyped(env, Error(code::kOutOfMemory, "no memory left for this call"));
+  } catch (const std::exception& error) {
+    throwTyped(env, Error(code::kInternal, error.what()));
+  }
+  return nullptr;
 }
 
-Napi::Object initialise(Napi::Env env, Napi::Object exports) {
-  exports.Set("apiVersion", Napi::Number::New(env, kApiVersion));
-  define<doctor>(env, exports, "doctor");
-  define<availableThreads>(env, exports, "availableThreads");
-  define<availableMemory>(env, exports, "availableMemory");
-  define<readModelFile>(env, exports, "readModelFile");
-  define<openModel>(env, exports, "openModel");
-  define<modelInfo>(env, exports, "modelInfo");
-  define<setVocabulary>(env, exports, "setVocabulary");
-  define<cacheStats>(env, exports, "cacheStats");
-  define<closeModel>(env, exports, "closeModel");
-  define<createSegment>(env, exports, "createSegment");
-  define<segmentInfo>(env, exports, "segmentInfo");
-  define<closeSegment>(env, exports, "closeSegment");
-  define<releaseSegment>(env, exports, "releaseSegment");
-  define<submit>(env, exports, "submit");
-  define<cancelJob>(env, exports, "cancelJob");
+struct Export {
+  const char* name;
+  napi_callback call;
+};
+
+constexpr Export kExports[] = {
+    {"doctor", guarded<doctor>},
+    {"availableThreads", guarded<availableThreads>},
+    {"availableMemory", guarded<availableMemory>},
+    {"readModelFile", guarded<readModelFile>},
+    {"openModel", guarded<openModel>},
+    {"modelInfo", guarded<modelInfo>},
+    {"setVocabulary", guarded<setVocabulary>},
+    {"cacheStats", guarded<cacheStats>},
+    {"closeModel", guarded<closeModel>},
+    {"createSegment", guarded<createSegment>},
+    {"segmentInfo", guarded<segmentInfo>},
+    {"closeSegment", guarded<closeSegment>},
+    {"releaseSegment", guarded<releaseSegment>},
+    {"submit", guarded<submit>},
+    {"cancelJob", guarded<cancelJob>},
+};
+
+// C interface only, as a worker may be terminated while it loads the addon.
+napi_value initialise(napi_env env, napi_value exports) {
+  JsWriter js(env);
+  js.set(exports, "apiVersion", js.number(kApiVersion));
+  for (const Export& one : kExports) {
+    napi_value function = nullptr;
+    if (napi_create_function(env, one.name, NAPI_AUTO_LENGTH, one.call, nullptr, &function) !=
+        napi_ok)
+      break;
+    js.set(exports, one.name, function);
+  }
   return exports;
 }
 
 }  // namespace
 }  // namespace baton
 
-static Napi::Object initialiseAddon(Napi::Env env, Napi::Object exports) {
+NAPI_MODULE_INIT() {
   return baton::initialise(env, exports);
 }
-NODE_API_MODULE(baton, initialiseAddon)

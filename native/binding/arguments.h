@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading arguments. TypeScript has validated and explained; a value of the wrong type is still an error here, never
-// undefined behaviour.
+// Reading arguments. TypeScript has validated and explained; a value of the wrong type is still an
+// error here, never undefined behaviour.
 #pragma once
 
 #include <napi.h>
@@ -34,7 +34,8 @@ inline double asNumber(const Napi::Value& value, const std::string& name) {
 
 inline int32_t asInt(const Napi::Value& value, const std::string& name) {
   const double number = asNumber(value, name);
-  if (!(std::abs(number) <= INT32_MAX) || number != std::floor(number)) throw wrongType(name, "a 32-bit integer");
+  if (!(std::abs(number) <= INT32_MAX) || number != std::floor(number))
+    throw wrongType(name, "a 32-bit integer");
   return static_cast<int32_t>(number);
 }
 
@@ -50,8 +51,10 @@ inline std::string asString(const Napi::Value& value, const std::string& name) {
 
 // Typed arrays: Array is Napi::Int32Array, Napi::Float32Array, ...
 template <class Array>
-Array asTyped(const Napi::Value& value, napi_typedarray_type type, const std::string& name, const char* expected) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) throw wrongType(name, expected);
+Array asTyped(const Napi::Value& value, napi_typedarray_type type, const std::string& name,
+              const char* expected) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+    throw wrongType(name, expected);
   return value.As<Array>();
 }
 

@@ -12,10 +12,14 @@ namespace {
 
 const char* reasonName(DoneReason reason) {
   switch (reason) {
-    case DoneReason::kAppended: return "appended";
-    case DoneReason::kClosed: return "closed";
-    case DoneReason::kStop: return "stop";
-    case DoneReason::kLength: return "length";
+    case DoneReason::kAppended:
+      return "appended";
+    case DoneReason::kClosed:
+      return "closed";
+    case DoneReason::kStop:
+      return "stop";
+    case DoneReason::kLength:
+      return "length";
   }
   return "";
 }
@@ -65,10 +69,12 @@ struct EventWriter {
 };
 
 bool isLast(const Event& event) {
-  return std::holds_alternative<DoneEvent>(event.body) || std::holds_alternative<FailedEvent>(event.body);
+  return std::holds_alternative<DoneEvent>(event.body) ||
+         std::holds_alternative<FailedEvent>(event.body);
 }
 
-// Tokens of a job that nobody has fetched yet travel together; a newer progress figure replaces an older one.
+// Tokens of a job that nobody has fetched yet travel together; a newer progress figure replaces an
+// older one.
 bool mergeInto(Event& last, Event& next) {
   if (last.job != next.job) return false;
   if (auto* tokens = std::get_if<TokensEvent>(&last.body)) {
@@ -77,7 +83,8 @@ bool mergeInto(Event& last, Event& next) {
     tokens->ids.insert(tokens->ids.end(), more->ids.begin(), more->ids.end());
     return true;
   }
-  if (std::holds_alternative<ProgressEvent>(last.body) && std::holds_alternative<ProgressEvent>(next.body)) {
+  if (std::holds_alternative<ProgressEvent>(last.body) &&
+      std::holds_alternative<ProgressEvent>(next.body)) {
     last = std::move(next);
     return true;
   }
@@ -90,9 +97,9 @@ std::shared_ptr<Channel> Channel::create(napi_env env, napi_value onEvents) {
   std::shared_ptr<Channel> channel(new Channel(env));
   auto* share = new std::shared_ptr<Channel>(channel);  // the function's; finalise() gives it up
   napi_threadsafe_function function = nullptr;
-  const napi_status status =
-      napi_create_threadsafe_function(env, onEvents, nullptr, Napi::String::New(env, "baton events"), 0, 1,
-                                      share, finalise, share, deliver, &function);
+  const napi_status status = napi_create_threadsafe_function(
+      env, onEvents, nullptr, Napi::String::New(env, "baton events"), 0, 1, share, finalise, share,
+      deliver, &function);
   if (status != napi_ok) {
     delete share;
     throw Napi::Error::New(env, "cannot create the event channel");
@@ -137,7 +144,8 @@ void Channel::deliver(napi_env env, napi_value onEvents, void* context, void*) {
   if (js.ok() && napi_get_undefined(env, &receiver) == napi_ok &&
       napi_call_function(env, receiver, onEvents, 1, &array, &result) == napi_pending_exception) {
     napi_value exception = nullptr;
-    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
+    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok)
+      napi_fatal_exception(env, exception);
   }
   channel->jobEnded(ended);
   napi_close_handle_scope(env, scope);

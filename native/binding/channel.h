@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// One event channel per engine. The engine thread queues events; JavaScript is woken only when no wake-up is pending and
-// takes everything that is there in one call.
+// One event channel per engine. The engine thread queues events; JavaScript is woken only when no
+// wake-up is pending and takes everything that is there in one call.
 //
-// Three ways to crash, and what prevents them: (1) the engine posts into a function that teardown destroyed: the pointer
-// is guarded by a mutex and an environment clean-up hook, added after the thread-safe function so that it runs before
-// the function's own teardown, clears it and ends the engine; (2) a C++ exception in a dying environment: delivery uses
-// the C interface only; (3) memory freed while a side still uses it: the channel is shared, and the finaliser that Node
+// Three ways to crash, and what prevents them: (1) the engine posts into a function that teardown
+// destroyed: the pointer is guarded by a mutex and an environment clean-up hook, added after the
+// thread-safe function so that it runs before the function's own teardown, clears it and ends the
+// engine; (2) a C++ exception in a dying environment: delivery uses the C interface only; (3)
+// memory freed while a side still uses it: the channel is shared, and the finaliser that Node
 // always runs gives up the function's share.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Handles that JavaScript holds: type-tagged externals, so that a wrong handle is a thrown error and never memory
-// corruption. Finalisers are the backstop; close and release are idempotent.
+// Handles that JavaScript holds: type-tagged externals, so that a wrong handle is a thrown error
+// and never memory corruption. Finalisers are the backstop; close and release are idempotent.
 #pragma once
 
 #include <napi.h>
@@ -12,7 +12,8 @@
 
 namespace baton {
 
-// One address of this copy of the addon: a handle made by another copy, whose structures may differ, is refused.
+// One address of this copy of the addon: a handle made by another copy, whose structures may
+// differ, is refused.
 inline uint64_t copyTag() {
   static const char anchor = 0;
   return reinterpret_cast<uintptr_t>(&anchor);
@@ -54,9 +55,11 @@ Handle& unwrapHandle(const Napi::Value& value) {
   const napi_type_tag tag = Handle::tag();
   bool tagged = false;
   void* data = nullptr;
-  if (!value.IsExternal() || napi_check_object_type_tag(value.Env(), value, &tag, &tagged) != napi_ok ||
-      !tagged || napi_get_value_external(value.Env(), value, &data) != napi_ok) {
-    throw Error(code::kOptionInvalid, std::string("expected a ") + Handle::kName + " handle of this addon");
+  if (!value.IsExternal() ||
+      napi_check_object_type_tag(value.Env(), value, &tag, &tagged) != napi_ok || !tagged ||
+      napi_get_value_external(value.Env(), value, &data) != napi_ok) {
+    throw Error(code::kOptionInvalid,
+                std::string("expected a ") + Handle::kName + " handle of this addon");
   }
   return *static_cast<Handle*>(data);
 }

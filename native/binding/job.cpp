@@ -10,13 +10,16 @@ Append parseAppend(const Napi::Object& object, const Engine& engine) {
   Append append;
   append.segment = openSegment(object.Get("segment"));
   if (object.Has("tokens")) {
-    const auto tokens = asTyped<Napi::Int32Array>(object.Get("tokens"), napi_int32_array, "tokens", "an Int32Array");
+    const auto tokens = asTyped<Napi::Int32Array>(object.Get("tokens"), napi_int32_array, "tokens",
+                                                  "an Int32Array");
     append.tokens.assign(tokens.Data(), tokens.Data() + tokens.ElementLength());
     append.count = static_cast<int>(append.tokens.size());
   } else {
-    const auto rows = asTyped<Napi::Float32Array>(object.Get("rows"), napi_float32_array, "rows", "a Float32Array");
+    const auto rows = asTyped<Napi::Float32Array>(object.Get("rows"), napi_float32_array, "rows",
+                                                  "a Float32Array");
     append.embeddings.assign(rows.Data(), rows.Data() + rows.ElementLength());
-    append.count = static_cast<int>(append.embeddings.size() / static_cast<size_t>(engine.model().config.hidden));
+    append.count = static_cast<int>(append.embeddings.size() /
+                                    static_cast<size_t>(engine.model().config.hidden));
   }
   return append;
 }
@@ -27,7 +30,8 @@ SamplerOptions parseSampler(const Napi::Object& object) {
   options.topK = asInt(object.Get("topK"), "topK");
   options.topP = static_cast<float>(asNumber(object.Get("topP"), "topP"));
   options.minP = static_cast<float>(asNumber(object.Get("minP"), "minP"));
-  options.repetitionPenalty = static_cast<float>(asNumber(object.Get("repetitionPenalty"), "repetitionPenalty"));
+  options.repetitionPenalty =
+      static_cast<float>(asNumber(object.Get("repetitionPenalty"), "repetitionPenalty"));
   const double seed = asNumber(object.Get("seed"), "seed");
   if (!(seed >= 0 && seed < 0x1p53)) throw wrongType("seed", "an integer from 0 to 2^53 - 1");
   options.seed = static_cast<uint64_t>(seed);
@@ -37,7 +41,8 @@ SamplerOptions parseSampler(const Napi::Object& object) {
 GenerateSpec parseGenerate(const Napi::Object& object) {
   GenerateSpec spec;
   spec.sampler = parseSampler(asObject(object.Get("sampler"), "sampler"));
-  const auto closers = asTyped<Napi::Int32Array>(object.Get("closers"), napi_int32_array, "closers", "an Int32Array");
+  const auto closers = asTyped<Napi::Int32Array>(object.Get("closers"), napi_int32_array, "closers",
+                                                 "an Int32Array");
   spec.closers.assign(closers.Data(), closers.Data() + closers.ElementLength());
   const Napi::Array stops = asArray(object.Get("stops"), "stops");
   for (uint32_t i = 0; i < stops.Length(); ++i) {

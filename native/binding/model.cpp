@@ -29,14 +29,16 @@ EngineOptions parseOptions(const Napi::Object& object) {
   options.kvType = parseKvType(asString(object.Get("kvType"), "kvType"));
   const std::string activations = asString(object.Get("activations"), "activations");
   if (activations != "int8" && activations != "float32") {
-    throw Error(code::kOptionInvalid, "activations is \"" + activations + "\"; it must be int8 or float32");
+    throw Error(code::kOptionInvalid,
+                "activations is \"" + activations + "\"; it must be int8 or float32");
   }
   options.int8Activations = activations == "int8";
   options.batchInvariant = asBoolean(object.Get("batchInvariant"), "batchInvariant");
   options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
   if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");
   if (!(cacheBytes >= 0 && cacheBytes < 0x1p53)) throw wrongType("cacheBytes", "a number of bytes");
-  if (options.maxBatchRows < 1 || options.maxBatchRows > 65536) throw wrongType("maxBatchRows", "from 1 to 65536");
+  if (options.maxBatchRows < 1 || options.maxBatchRows > 65536)
+    throw wrongType("maxBatchRows", "from 1 to 65536");
   options.cacheBytes = static_cast<size_t>(cacheBytes);
   return options;
 }
@@ -106,7 +108,8 @@ class CloseModel : public Task {
 Napi::Value openModel(const Napi::CallbackInfo& info) {
   const std::string path = asString(info[0], "path");
   const EngineOptions options = parseOptions(asObject(info[1], "options"));
-  const auto cancel = asTyped<Napi::Int32Array>(info[2], napi_int32_array, "cancel", "an Int32Array");
+  const auto cancel =
+      asTyped<Napi::Int32Array>(info[2], napi_int32_array, "cancel", "an Int32Array");
   if (cancel.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
   if (!info[3].IsFunction()) throw wrongType("onEvents", "a function");
   std::shared_ptr<Channel> channel = Channel::create(info.Env(), info[3]);
@@ -120,8 +123,12 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   const KvShape& kv = engine->pool()->shape();
   JsWriter js(info.Env());
   napi_value object = js.object();
-  const auto number = [&](const char* name, double value) { js.set(object, name, js.number(value)); };
-  const auto text = [&](const char* name, const std::string& value) { js.set(object, name, js.string(value)); };
+  const auto number = [&](const char* name, double value) {
+    js.set(object, name, js.number(value));
+  };
+  const auto text = [&](const char* name, const std::string& value) {
+    js.set(object, name, js.string(value));
+  };
   text("family", config.family);
   number("layers", config.layers);
   number("hidden", config.hidden);
@@ -149,13 +156,15 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
 Napi::Value setVocabulary(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const auto bytes = asTyped<Napi::Uint8Array>(info[1], napi_uint8_array, "bytes", "a Uint8Array");
-  const auto offsets = asTyped<Napi::Uint32Array>(info[2], napi_uint32_array, "offsets", "a Uint32Array");
+  const auto offsets =
+      asTyped<Napi::Uint32Array>(info[2], napi_uint32_array, "offsets", "a Uint32Array");
   auto vocabulary = std::make_shared<Vocabulary>();
   vocabulary->bytes.assign(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
   vocabulary->offsets.assign(offsets.Data(), offsets.Data() + offsets.ElementLength());
   uint32_t before = 0;
   for (const uint32_t offset : vocabulary->offsets) {
-    if (offset < before || offset > vocabulary->bytes.size()) throw wrongType("offsets", "ascending and within bytes");
+    if (offset < before || offset > vocabulary->bytes.size())
+      throw wrongType("offsets", "ascending and within bytes");
     before = offset;
   }
   engine->setVocabulary(std::move(vocabulary));
@@ -166,7 +175,9 @@ Napi::Value cacheStats(const Napi::CallbackInfo& info) {
   const Pool::Stats stats = openEngine(info[0])->pool()->stats();
   JsWriter js(info.Env());
   napi_value object = js.object();
-  const auto number = [&](const char* name, size_t value) { js.set(object, name, js.number(double(value))); };
+  const auto number = [&](const char* name, size_t value) {
+    js.set(object, name, js.number(double(value)));
+  };
   number("budgetBytes", stats.blocksTotal * stats.blockBytes);
   number("usedBytes", stats.blocksUsed * stats.blockBytes);
   number("peakBytes", stats.blocksPeak * stats.blockBytes);
@@ -182,7 +193,8 @@ Napi::Value cacheStats(const Napi::CallbackInfo& info) {
 Napi::Value closeModel(const Napi::CallbackInfo& info) {
   ModelHandle& handle = unwrapHandle<ModelHandle>(info[0]);
   auto engine = std::exchange(handle.engine, nullptr);
-  return Task::start(info.Env(), new CloseModel(std::move(engine), std::exchange(handle.channel, nullptr)));
+  return Task::start(info.Env(),
+                     new CloseModel(std::move(engine), std::exchange(handle.channel, nullptr)));
 }
 
 }  // namespace baton

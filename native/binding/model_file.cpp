@@ -27,7 +27,8 @@ struct ValueWriter {
   napi_value operator()(const GgufArray& value) const {
     napi_value array = js.array(value.count);
     uint32_t index = 0;
-    value.forEach([&](const GgufValue& element) { js.set(array, index++, std::visit(*this, element)); });
+    value.forEach(
+        [&](const GgufValue& element) { js.set(array, index++, std::visit(*this, element)); });
     return array;
   }
 };
@@ -35,7 +36,8 @@ struct ValueWriter {
 napi_value tensorObject(JsWriter& js, const GgufTensor& tensor) {
   const std::vector<int64_t> shape = tensor.rowMajorShape();
   napi_value dims = js.array(shape.size());
-  for (size_t i = 0; i < shape.size(); ++i) js.set(dims, static_cast<uint32_t>(i), js.number(double(shape[i])));
+  for (size_t i = 0; i < shape.size(); ++i)
+    js.set(dims, static_cast<uint32_t>(i), js.number(double(shape[i])));
   napi_value object = js.object();
   js.set(object, "name", js.string(tensor.name));
   js.set(object, "type", js.string(tensor.type->name));
@@ -51,19 +53,23 @@ Napi::Value readModelFile(const Napi::CallbackInfo& info) {
   JsWriter js(info.Env());
   napi_value metadata = js.object();
   for (const GgufEntry& entry : file->metadata()) {
-    const Napi::HandleScope scope(info.Env());  // vocabularies bring hundreds of thousands of values
+    const Napi::HandleScope scope(
+        info.Env());  // vocabularies bring hundreds of thousands of values
     js.set(metadata, std::string(entry.key).c_str(), std::visit(ValueWriter{js}, entry.value));
   }
   napi_value tensors = js.array(file->tensors().size());
   uint32_t index = 0;
-  for (const GgufTensor& tensor : file->tensors()) js.set(tensors, index++, tensorObject(js, tensor));
+  for (const GgufTensor& tensor : file->tensors())
+    js.set(tensors, index++, tensorObject(js, tensor));
   napi_value object = js.object();
   js.set(object, "format", js.string("gguf"));
   js.set(object, "version", js.number(file->version()));
   js.set(object, "fileBytes", js.number(double(file->size())));
   js.set(object, "metadata", metadata);
   js.set(object, "tensors", tensors);
-  if (!js.ok()) throw Error(code::kInternal, "the header of " + file->path() + " could not be handed to JavaScript");
+  if (!js.ok())
+    throw Error(code::kInternal,
+                "the header of " + file->path() + " could not be handed to JavaScript");
   return Napi::Value(info.Env(), object);
 }
 

@@ -11,7 +11,8 @@ SegmentKind parseKind(const std::string& name) {
   if (name == "prompt") return SegmentKind::kPrompt;
   if (name == "input") return SegmentKind::kInput;
   if (name == "output") return SegmentKind::kOutput;
-  throw Error(code::kOptionInvalid, "segment kind is \"" + name + "\"; it must be prompt, input or output");
+  throw Error(code::kOptionInvalid,
+              "segment kind is \"" + name + "\"; it must be prompt, input or output");
 }
 
 }  // namespace
@@ -19,7 +20,8 @@ SegmentKind parseKind(const std::string& name) {
 Napi::Value createSegment(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "spec");
-  SegmentSpec spec{parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}};
+  SegmentSpec spec{
+      parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}};
   const Napi::Array reads = asArray(object.Get("reads"), "reads");
   for (uint32_t i = 0; i < reads.Length(); ++i) {
     const Napi::Object read = asObject(reads.Get(i), "read");

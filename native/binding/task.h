@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A promise whose work is done on libuv's pool: derive, do the work in execute() and turn it into a value in result().
-// An error thrown by execute() rejects the promise. A task deletes itself.
+// A promise whose work is done on libuv's pool: derive, do the work in execute() and turn it into a
+// value in result(). An error thrown by execute() rejects the promise. A task deletes itself.
 #pragma once
 
 #include <napi.h>
@@ -23,8 +23,8 @@ class Task {
   static Napi::Value start(Napi::Env env, Task* task) {
     napi_value promise = nullptr;
     if (napi_create_promise(env, &task->deferred_, &promise) != napi_ok ||
-        napi_create_async_work(env, nullptr, Napi::String::New(env, "baton task"), run, complete, task,
-                               &task->work_) != napi_ok ||
+        napi_create_async_work(env, nullptr, Napi::String::New(env, "baton task"), run, complete,
+                               task, &task->work_) != napi_ok ||
         napi_queue_async_work(env, task->work_) != napi_ok) {
       delete task;
       throw Napi::Error::New(env, "cannot start work off the main thread");
@@ -35,8 +35,9 @@ class Task {
  protected:
   Task() = default;
 
-  virtual void execute() = 0;                      // on a pool thread
-  virtual napi_value result(napi_env env) = 0;     // on the JavaScript thread, C interface only; null if it failed
+  virtual void execute() = 0;  // on a pool thread
+  virtual napi_value result(
+      napi_env env) = 0;  // on the JavaScript thread, C interface only; null if it failed
 
  private:
   static void run(napi_env, void* data) {
@@ -52,7 +53,8 @@ class Task {
     }
   }
 
-  // Every call may fail in an environment that is being torn down; then nobody waits for the promise either.
+  // Every call may fail in an environment that is being torn down; then nobody waits for the
+  // promise either.
   static void complete(napi_env env, napi_status, void* data) {
     auto* task = static_cast<Task*>(data);
     napi_handle_scope scope = nullptr;

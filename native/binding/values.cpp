@@ -47,7 +47,8 @@ napi_value JsWriter::strings(const std::vector<std::string>& texts) {
   return value;
 }
 
-napi_value JsWriter::typedArray(napi_typedarray_type type, const void* data, size_t count, size_t elementBytes) {
+napi_value JsWriter::typedArray(napi_typedarray_type type, const void* data, size_t count,
+                                size_t elementBytes) {
   void* memory = nullptr;
   napi_value buffer = nullptr;
   check(napi_create_arraybuffer(env_, count * elementBytes, &memory, &buffer));
@@ -86,7 +87,8 @@ napi_value JsWriter::facts(const Error& error) {
   napi_value value = object();
   for (const auto& [name, fact] : error.facts()) {
     const bool isNumber = std::holds_alternative<double>(fact);
-    set(value, name.c_str(), isNumber ? number(std::get<double>(fact)) : string(std::get<std::string>(fact)));
+    set(value, name.c_str(),
+        isNumber ? number(std::get<double>(fact)) : string(std::get<std::string>(fact)));
   }
   return value;
 }

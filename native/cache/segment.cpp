@@ -9,17 +9,21 @@ namespace {
 
 void updateInt(Sha256& hash, int64_t value) {
   uint8_t bytes[8];
-  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * i));
+  for (int i = 0; i < 8; ++i)
+    bytes[i] = static_cast<uint8_t>(static_cast<uint64_t>(value) >> (8 * i));
   hash.update(bytes, 8);
 }
 
-size_t blocksFor(int rows) { return static_cast<size_t>((rows + kBlockRows - 1) / kBlockRows); }
+size_t blocksFor(int rows) {
+  return static_cast<size_t>((rows + kBlockRows - 1) / kBlockRows);
+}
 
 }  // namespace
 
 Segment::Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope)
     : pool_(std::move(pool)), spec_(std::move(spec)), scope_(std::move(scope)) {
-  for (const SegmentRead& read : spec_.reads) openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
+  for (const SegmentRead& read : spec_.reads)
+    openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
   pool_->countSegment(1);
 }
 
@@ -60,6 +64,12 @@ const int32_t* Segment::reserve(int rows) {
   return blocks_.data();
 }
 
+size_t Segment::blocksMissing(int rows) const {
+  const std::lock_guard lock(mutex_);
+  const size_t needed = blocksFor(rows);
+  return needed > blocks_.size() ? needed - blocks_.size() : 0;
+}
+
 void Segment::commitTokens(const int32_t* ids, int count) {
   const std::lock_guard lock(mutex_);
   tokens_.insert(tokens_.end(), ids, ids + count);
@@ -79,12 +89,13 @@ void Segment::commitRows(const float* rows, int count, int width) {
 
 void Segment::truncate(int rows) {
   const std::lock_guard lock(mutex_);
-  if (rows >= rows_) return;
+  if (rows > rows_) return;
   rows_ = rows;
   for (; tokens_.size() > static_cast<size_t>(rows); tokens_.pop_back()) {
     if (tokens_.back() < 0) softRows_.pop_back();
   }
-  if (chained_.size() > static_cast<size_t>(rows / kBlockRows)) chained_.resize(static_cast<size_t>(rows / kBlockRows));
+  if (chained_.size() > static_cast<size_t>(rows / kBlockRows))
+    chained_.resize(static_cast<size_t>(rows / kBlockRows));
   const size_t keep = blocksFor(rows);
   pool_->release(blocks_.data() + keep, blocks_.size() - keep);
   blocks_.resize(keep);
@@ -153,7 +164,8 @@ Digest Segment::chain(int rows) const {
   };
   while (chained_.size() < fullBlocks) {
     const int begin = static_cast<int>(chained_.size()) * kBlockRows;
-    chained_.push_back(extend(chained_.empty() ? head_ : chained_.back(), begin, begin + kBlockRows));
+    chained_.push_back(
+        extend(chained_.empty() ? head_ : chained_.back(), begin, begin + kBlockRows));
   }
   const Digest& before = fullBlocks == 0 ? head_ : chained_[fullBlocks - 1];
   const int rest = static_cast<int>(fullBlocks) * kBlockRows;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A segment: a run of rows written once, append-only, in a frame of its own; immutable when closed. It owns its blocks and
-// holds the segments that it reads for as long as it is open, because only then can a row of it still be written.
+// A segment: a run of rows written once, append-only, in a frame of its own; immutable when closed.
+// It owns its blocks and holds the segments that it reads for as long as it is open, because only
+// then can a row of it still be written.
 //
-// Identity (method.md part 2): SHA-256 chained block by block. The head covers model content, KV format, the segment's
-// start and, in view order, identity, rows and shift of everything read; each block adds its rows' token ids (or the
-// digest of a soft row). A prefix of a segment therefore has an identity too.
+// Identity (method.md part 2): SHA-256 chained block by block. The head covers model content, KV
+// format, the segment's start and, in view order, identity, rows and shift of everything read; each
+// block adds its rows' token ids (or the digest of a soft row). A prefix of a segment therefore has
+// an identity too.
 //
 // Threads: rows are appended by the engine thread; handles are closed and asked from any thread.
 #pragma once
@@ -25,7 +27,8 @@ enum class SegmentKind : uint8_t { kPrompt, kInput, kOutput };
 
 class Segment;
 
-// One read of a view: the first `rows` rows of `segment`, seen from a reader whose positions are the writer's plus `shift`.
+// One read of a view: the first `rows` rows of `segment`, seen from a reader whose positions are
+// the writer's plus `shift`.
 struct SegmentRead {
   std::shared_ptr<Segment> segment;
   int rows;
@@ -59,13 +62,17 @@ class Segment {
   // Copy of the reads, for a job that must keep them whatever happens to this handle.
   std::vector<SegmentRead> reads() const;
 
-  // Engine thread. Makes room for `rows` rows in all; Error(CACHE_BUDGET) changes nothing. Returned pointer: blocks.
+  // Engine thread. Makes room for `rows` rows in all; Error(CACHE_BUDGET) changes nothing. Returned
+  // pointer: blocks.
   const int32_t* reserve(int rows);
   const int32_t* blocks() const { return blocks_.data(); }
 
   // Engine thread. Declares rows written: `count` token ids, or digests of soft rows.
   void commitTokens(const int32_t* ids, int count);
   void commitRows(const float* rows, int count, int width);
+
+  // Blocks that `reserve(rows)` would take.
+  size_t blocksMissing(int rows) const;
 
   // Engine thread. Drops rows at and beyond `rows`, and blocks that hold none.
   void truncate(int rows);
@@ -84,7 +91,7 @@ class Segment {
   const std::shared_ptr<Pool>& pool() const { return pool_; }
 
  private:
-  bool sealHead() const;        // needs mutex_
+  bool sealHead() const;         // needs mutex_
   Digest chain(int rows) const;  // needs mutex_ and a sealed head
 
   std::shared_ptr<Pool> pool_;
@@ -92,7 +99,7 @@ class Segment {
   std::string scope_;
   mutable std::mutex mutex_;
   std::vector<int32_t> blocks_;
-  std::vector<int32_t> tokens_;    // per row: token id, or -1 - index in softRows_
+  std::vector<int32_t> tokens_;  // per row: token id, or -1 - index in softRows_
   std::vector<Digest> softRows_;
   int rows_ = 0;
   bool closed_ = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a job must satisfy before the engine thread sees it: everything that could make a kernel read or write outside its
-// memory, or a row read KV that is not there. TypeScript has explained friendlier errors before; these protect.
+// What a job must satisfy before the engine thread sees it: everything that could make a kernel
+// read or write outside its memory, or a row read KV that is not there. TypeScript has explained
+// friendlier errors before; these protect.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -10,24 +11,30 @@
 namespace baton {
 namespace {
 
-// Releasing a segment and naming its content recurse along open reads: this many fit any thread's stack.
+// Releasing a segment and naming its content recurse along open reads: this many fit any thread's
+// stack.
 constexpr int kMostOpenDepth = 1024;
 
-Error invalid(std::string message) { return Error(code::kOptionInvalid, std::move(message)); }
+Error invalid(std::string message) {
+  return Error(code::kOptionInvalid, std::move(message));
+}
 
 }  // namespace
 
 std::shared_ptr<Segment> Engine::createSegment(SegmentSpec spec) {
   const int limit = 4 * model_->config.contextLength;
   if (std::abs(spec.start) > limit) {
-    throw Error(code::kContextLimit, "segment start " + std::to_string(spec.start) + " is beyond the context of " +
-                                         std::to_string(model_->config.contextLength) + " positions");
+    throw Error(code::kContextLimit,
+                "segment start " + std::to_string(spec.start) + " is beyond the context of " +
+                    std::to_string(model_->config.contextLength) + " positions");
   }
   for (const SegmentRead& read : spec.reads) {
-    if (read.segment->pool() != pool_) throw invalid("a segment can only read segments of its own model");
+    if (read.segment->pool() != pool_)
+      throw invalid("a segment can only read segments of its own model");
     if (read.rows < 0 || std::abs(read.shift) > limit) {
-      throw invalid("a read of " + std::to_string(read.rows) + " rows with shift " + std::to_string(read.shift) +
-                    " is outside the context of " + std::to_string(model_->config.contextLength) + " positions");
+      throw invalid("a read of " + std::to_string(read.rows) + " rows with shift " +
+                    std::to_string(read.shift) + " is outside the context of " +
+                    std::to_string(model_->config.contextLength) + " positions");
     }
     if (read.segment->openDepth() >= kMostOpenDepth) {
       throw invalid("open segments read each other " + std::to_string(kMostOpenDepth) +
@@ -41,7 +48,8 @@ uint64_t Engine::submit(Job job) {
   if (job.appends.empty()) throw invalid("a job needs at least one append");
   auto state = std::make_shared<JobState>();
   for (const Append& append : job.appends) {
-    const bool opensOutput = job.generate && job.appends.size() > 1 && &append == &job.appends.back();
+    const bool opensOutput =
+        job.generate && job.appends.size() > 1 && &append == &job.appends.back();
     checkAppend(append, opensOutput ? 0 : 1);
     state->totalRows += append.count;
     state->reads.push_back(append.segment->reads());
@@ -55,7 +63,8 @@ uint64_t Engine::submit(Job job) {
   if (stopping_) throw Error(code::kClosed, "the model is closed; load it again to run a chain");
   if (state->job.generate) {
     const GenerateSpec& spec = *state->job.generate;
-    if (!spec.stops.empty() && vocabulary_ == nullptr) throw invalid("stop strings need setVocabulary() first");
+    if (!spec.stops.empty() && vocabulary_ == nullptr)
+      throw invalid("stop strings need setVocabulary() first");
     state->sampler.emplace(spec.sampler);
     state->stops.emplace(spec.stops, vocabulary_);
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
@@ -70,13 +79,16 @@ uint64_t Engine::submit(Job job) {
 }
 
 void Engine::checkAppend(const Append& append, int leastRows) const {
-  if (append.segment->pool() != pool_) throw invalid("a job can only append to segments of its own model");
+  if (append.segment->pool() != pool_)
+    throw invalid("a job can only append to segments of its own model");
   if (append.count < leastRows) throw invalid("an append needs at least one row");
   const ModelConfig& config = model_->config;
   if (append.tokens.empty()) {
-    if (append.embeddings.size() != static_cast<size_t>(append.count) * static_cast<size_t>(config.hidden)) {
-      throw invalid("soft rows hold " + std::to_string(append.embeddings.size()) + " numbers, not " +
-                    std::to_string(append.count) + " x " + std::to_string(config.hidden));
+    if (append.embeddings.size() !=
+        static_cast<size_t>(append.count) * static_cast<size_t>(config.hidden)) {
+      throw invalid("soft rows hold " + std::to_string(append.embeddings.size()) +
+                    " numbers, not " + std::to_string(append.count) + " x " +
+                    std::to_string(config.hidden));
     }
   }
   for (const int32_t token : append.tokens) {
@@ -90,10 +102,12 @@ void Engine::checkAppend(const Append& append, int leastRows) const {
 void Engine::checkGenerate(const GenerateSpec& spec) const {
   const SamplerOptions& s = spec.sampler;
   const auto refuse = [](const char* name, double value, const char* rule) {
-    return Error(code::kOptionInvalid, std::string(name) + " is " + std::to_string(value) + "; it must be " + rule,
+    return Error(code::kOptionInvalid,
+                 std::string(name) + " is " + std::to_string(value) + "; it must be " + rule,
                  {{"option", std::string(name)}, {"value", value}});
   };
-  if (!(s.temperature >= 0) || std::isinf(s.temperature)) throw refuse("temperature", s.temperature, "0 or more");
+  if (!(s.temperature >= 0) || std::isinf(s.temperature))
+    throw refuse("temperature", s.temperature, "0 or more");
   if (s.topK < 0) throw refuse("topK", s.topK, "0 (off) or more");
   if (!(s.topP > 0 && s.topP <= 1)) throw refuse("topP", s.topP, "above 0 and at most 1");
   if (!(s.minP >= 0 && s.minP <= 1)) throw refuse("minP", s.minP, "from 0 (off) to 1");
@@ -120,7 +134,8 @@ void Engine::checkReads(const JobState& job) const {
         rows += appends[j].count;
         own = true;
       }
-      if (!own && read.segment->appending()) throw invalid("a segment is read while another job still writes it");
+      if (!own && read.segment->appending())
+        throw invalid("a segment is read while another job still writes it");
       if (read.rows > rows) {
         throw invalid("a segment reads " + std::to_string(read.rows) + " rows of one that has " +
                       std::to_string(rows));
@@ -136,12 +151,14 @@ void Engine::checkPositions(JobState& job) const {
   for (size_t i = 0; i < appends.size(); ++i) {
     const Segment& segment = *appends[i].segment;
     int64_t end = int64_t{segment.start()} + segment.rows();
-    for (size_t j = 0; j <= i; ++j) end += appends[j].segment.get() == &segment ? appends[j].count : 0;
+    for (size_t j = 0; j <= i; ++j)
+      end += appends[j].segment.get() == &segment ? appends[j].count : 0;
     if (i + 1 == appends.size() && job.job.generate) end += job.job.generate->maxTokens;
     if (end > context) {
       throw Error(code::kContextLimit,
-                  "rows up to position " + std::to_string(end) + " are asked for and the model's context has " +
-                      std::to_string(context) + "; shorten the inputs or lower maxTokens",
+                  "rows up to position " + std::to_string(end) +
+                      " are asked for and the model's context has " + std::to_string(context) +
+                      "; shorten the inputs or lower maxTokens",
                   {{"needed", double(end)}, {"limit", double(context)}});
     }
     int64_t reach = std::max<int64_t>(end, std::abs(segment.start()));
@@ -160,9 +177,11 @@ void Engine::claimSegments(JobState& job) const {
     if (std::find(claimed.begin(), claimed.end(), append.segment) != claimed.end()) continue;
     if (!append.segment->beginAppend()) {
       for (const auto& segment : claimed) segment->endAppend();
-      throw invalid("a segment that is closed, or that another job still writes, cannot be appended to");
+      throw invalid(
+          "a segment that is closed, or that another job still writes, cannot be appended to");
     }
     job.claimed.push_back(append.segment);
+    job.rowsBefore.push_back(append.segment->rows());
   }
 }
 

@@ -13,8 +13,8 @@ constexpr int kFullTileRows = 16;
 
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, const Ops& ops, ThreadPool& threads, const Pool& pool,
-                     RopeTable& rope)
+Attention::Attention(const ModelConfig& config, const Ops& ops, ThreadPool& threads,
+                     const Pool& pool, RopeTable& rope)
     : config_(config),
       ops_(ops),
       threads_(threads),
@@ -28,7 +28,8 @@ Attention::Attention(const ModelConfig& config, const Ops& ops, ThreadPool& thre
   scratch_.ensure(scratchFloats_ * static_cast<size_t>(threads.workers()) * sizeof(float));
 }
 
-// ---- plan ------------------------------------------------------------------------------------------------------
+// ---- plan
+// ------------------------------------------------------------------------------------------------------
 
 void Attention::plan(const Batch& batch) {
   rotations_.clear();
@@ -45,18 +46,20 @@ void Attention::plan(const Batch& batch) {
   for (const Tile& tile : tiles_) {
     tilePieceOffset_.push_back(tilePieceOffset_.back() + tile.pieceEnd - tile.pieceBegin);
   }
-  queries_.ensure(static_cast<size_t>(queryRows_) * static_cast<size_t>(config_.heads * config_.headDim) *
-                sizeof(float));
+  queries_.ensure(static_cast<size_t>(queryRows_) *
+                  static_cast<size_t>(config_.heads * config_.headDim) * sizeof(float));
 }
 
 void Attention::planRun(const Run& run) {
   const size_t firstRotation = rotations_.size();
   const int pieceBegin = static_cast<int>(pieces_.size());
   for (const SegmentRead& read : *run.reads) {
-    addPieces(read.segment->blocks(), read.rows, false, rotationFor(run, firstRotation, read.shift));
+    addPieces(read.segment->blocks(), read.rows, false,
+              rotationFor(run, firstRotation, read.shift));
   }
   const int ownPieces = static_cast<int>(pieces_.size());
-  addPieces(run.segment->blocks(), run.firstRow + run.count, true, rotationFor(run, firstRotation, 0));
+  addPieces(run.segment->blocks(), run.firstRow + run.count, true,
+            rotationFor(run, firstRotation, 0));
 
   for (int row = 0; row < run.count; row += tileRows_) {
     const int rows = std::min(tileRows_, run.count - row);
@@ -74,8 +77,8 @@ void Attention::planRun(const Run& run) {
 
 void Attention::addPieces(const int32_t* blocks, int rows, bool own, int rotation) {
   for (int begin = 0; begin < rows; begin += kPieceRows) {
-    pieces_.push_back({blocks + begin / kBlockRows, std::min(kPieceRows, rows - begin), own ? begin : -1,
-                       rotation});
+    pieces_.push_back({blocks + begin / kBlockRows, std::min(kPieceRows, rows - begin),
+                       own ? begin : -1, rotation});
   }
 }
 
@@ -91,13 +94,15 @@ int Attention::rotationFor(const Run& run, size_t firstRotation, int shift) {
   return static_cast<int>(rotations_.size()) - 1;
 }
 
-// ---- run -------------------------------------------------------------------------------------------------------
+// ---- run
+// -------------------------------------------------------------------------------------------------------
 
 void Attention::run(int layer, const float* q, float* k, const float* v, float* out) {
   rotateAndStore(layer, q, k, v);
   const int whole = static_cast<int>(tiles_.size()) * config_.kvHeads;
   const bool fewTiles = whole < 4 * threads_.workers();
-  if (threads_.workers() > 1 && fewTiles && tilePieceOffset_.back() > static_cast<int>(tiles_.size())) {
+  if (threads_.workers() > 1 && fewTiles &&
+      tilePieceOffset_.back() > static_cast<int>(tiles_.size())) {
     runSplit(layer, out);
   } else {
     runWhole(layer, out);
@@ -143,21 +148,24 @@ void Attention::rotateAndStore(int layer, const float* q, float* k, const float*
   for (const Rotation& rotation : rotations_) {
     RopeArgs queries = rope;
     queries.x = q + static_cast<size_t>(rotation.batchRow) * static_cast<size_t>(width);
-    queries.out = queries_.as<float>() + static_cast<size_t>(rotation.queryRow) * static_cast<size_t>(width);
+    queries.out =
+        queries_.as<float>() + static_cast<size_t>(rotation.queryRow) * static_cast<size_t>(width);
     queries.positions = queryPositions_.data() + rotation.queryRow;
     threads_.forEach(rotation.count, 16,
                      [&](int begin, int end, int) { ops_.rope(queries, begin, end); });
   }
 }
 
-void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& piece, const State& state,
-                            int worker) {
+void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& piece,
+                            const State& state, int worker) {
   const size_t D = static_cast<size_t>(config_.headDim);
   const size_t width = static_cast<size_t>(config_.heads) * D;
   const KvShape& shape = pool_.shape();
-  const float* query = queries_.as<float>() +
-                       static_cast<size_t>(rotations_[static_cast<size_t>(piece.rotation)].queryRow + tile.runRow) * width +
-                       static_cast<size_t>(head * group_) * D;
+  const float* query =
+      queries_.as<float>() +
+      static_cast<size_t>(rotations_[static_cast<size_t>(piece.rotation)].queryRow + tile.runRow) *
+          width +
+      static_cast<size_t>(head * group_) * D;
   const float* q[kMaxQueries];
   int32_t visible[kMaxQueries];
   int queries = 0;
@@ -184,7 +192,8 @@ void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& 
                .o = state.o,
                .m = state.m,
                .d = state.d,
-               .scores = scratch_.as<float>() + static_cast<size_t>(worker) * scratchFloats_ + 2 * stateFloats_});
+               .scores = scratch_.as<float>() + static_cast<size_t>(worker) * scratchFloats_ +
+                         2 * stateFloats_});
 }
 
 Attention::State Attention::stateAt(float* memory) const {
@@ -205,7 +214,8 @@ void Attention::merge(const State& into, const State& from, int queries) const {
   const auto D = static_cast<size_t>(config_.headDim);
   for (int i = 0; i < queries; ++i) {
     const size_t at = static_cast<size_t>(i) * D;
-    ops_.merge({into.o + at, into.m + i, into.d + i, from.o + at, from.m[i], from.d[i], config_.headDim});
+    ops_.merge(
+        {into.o + at, into.m + i, into.d + i, from.o + at, from.m[i], from.d[i], config_.headDim});
   }
 }
 
@@ -240,13 +250,15 @@ void Attention::runWhole(int layer, float* out) {
   });
 }
 
-// Few tiles (decode): pieces are spread over workers, their states kept, and merged in the same order as above.
+// Few tiles (decode): pieces are spread over workers, their states kept, and merged in the same
+// order as above.
 void Attention::runSplit(int layer, float* out) {
   const int heads = config_.kvHeads;
   const int pieces = tilePieceOffset_.back();
   partials_.ensure(static_cast<size_t>(pieces * heads) * stateFloats_ * sizeof(float));
   const auto partial = [&](int piece, int head) {
-    return stateAt(partials_.as<float>() + static_cast<size_t>(piece * heads + head) * stateFloats_);
+    return stateAt(partials_.as<float>() +
+                   static_cast<size_t>(piece * heads + head) * stateFloats_);
   };
   threads_.forEach(pieces * heads, 1, [&](int begin, int end, int worker) {
     for (int item = begin; item < end; ++item) {

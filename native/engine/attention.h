@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over the intervals of a view. The plan is made once per batch and serves all layers: every read, and last the
-// segment itself causally, is cut into pieces of kPieceRows rows; each piece gives a partial softmax state and the states
-// merge in view order. Pieces start where the read segment starts, so the sums of a row never depend on how rows were
-// batched or chunked, nor on the number of threads: these only decide who computes which piece.
+// Attention over the intervals of a view. The plan is made once per batch and serves all layers:
+// every read, and last the segment itself causally, is cut into pieces of kPieceRows rows; each
+// piece gives a partial softmax state and the states merge in view order. Pieces start where the
+// read segment starts, so the sums of a row never depend on how rows were batched or chunked, nor
+// on the number of threads: these only decide who computes which piece.
 //
-// A shift is honoured on the query's side: K stays as written, and q is rotated to (its position - shift), once per
-// distinct shift of a run (method.md, frames).
+// A shift is honoured on the query's side: K stays as written, and q is rotated to (its position -
+// shift), once per distinct shift of a run (method.md, frames).
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ class Attention {
   // Lays out pieces, tiles and rotations of a batch.
   void plan(const Batch& batch);
 
-  // Rotates q and k, stores k and v in the pool, attends. q [R, H, D], k and v [R, G, D], out [R, H, D].
+  // Rotates q and k, stores k and v in the pool, attends. q [R, H, D], k and v [R, G, D], out [R,
+  // H, D].
   void run(int layer, const float* q, float* k, const float* v, float* out);
 
  private:
@@ -39,7 +41,8 @@ class Attention {
   struct Piece {  // at most kPieceRows rows of one interval
     const int32_t* blocks;
     int rows;      // rows read; for the segment's own pieces, rows up to the end of the run
-    int ownBegin;  // row of the own segment where the piece begins, or -1: every row is read by every query
+    int ownBegin;  // row of the own segment where the piece begins, or -1: every row is read by
+                   // every query
     int rotation;
   };
   struct Tile {  // some rows of a run: what one worker attends for one kv head
@@ -55,7 +58,8 @@ class Attention {
   void addPieces(const int32_t* blocks, int rows, bool own, int rotation);
   int rotationFor(const Run& run, size_t firstRotation, int shift);
   void rotateAndStore(int layer, const float* q, float* k, const float* v);
-  void attendPiece(int layer, int head, const Tile& tile, const Piece& piece, const State& state, int worker);
+  void attendPiece(int layer, int head, const Tile& tile, const Piece& piece, const State& state,
+                   int worker);
   void merge(const State& into, const State& from, int queries) const;
   void finish(const Tile& tile, int head, const State& state, float* out) const;
   void runWhole(int layer, float* out);
@@ -68,8 +72,8 @@ class Attention {
   ThreadPool& threads_;
   const Pool& pool_;
   RopeTable& rope_;
-  int group_;      // query heads per kv head
-  int tileRows_;   // rows of a full tile
+  int group_;     // query heads per kv head
+  int tileRows_;  // rows of a full tile
   size_t stateFloats_;
 
   std::vector<Rotation> rotations_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows of one forward. A row is a row: prefill, chunked prefill, decode and many chains at once differ only in the
-// rows that stand here. Consecutive rows of one segment form a run and share a view.
+// The rows of one forward. A row is a row: prefill, chunked prefill, decode and many chains at once
+// differ only in the rows that stand here. Consecutive rows of one segment form a run and share a
+// view.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +14,17 @@ namespace baton {
 struct Run {
   const Segment* segment;  // where K and V go; room for firstRow + count rows is reserved
   const std::vector<SegmentRead>* reads;  // its view, in view order, before itself causally
-  int firstRow;                // index in the segment of the run's first row
-  int count;                   // rows
-  int batchRow;                // index in the batch of the run's first row
-  const int32_t* tokens;       // [count], or null
-  const float* embeddings;     // [count, M] soft rows, or null
+  int firstRow;                           // index in the segment of the run's first row
+  int count;                              // rows
+  int batchRow;                           // index in the batch of the run's first row
+  const int32_t* tokens;                  // [count], or null
+  const float* embeddings;                // [count, M] soft rows, or null
 };
 
 struct Batch {
   std::vector<Run> runs;
-  int rows = 0;                  // R
-  std::vector<int> logitRows;    // batch rows whose logits are wanted, ascending
+  int rows = 0;                // R
+  std::vector<int> logitRows;  // batch rows whose logits are wanted, ascending
 
   void clear() {
     runs.clear();
@@ -37,8 +38,8 @@ struct Batch {
   }
 };
 
-// What a forward leaves behind for a later backward: the residual stream at the entry of every layer, from which a layer
-// can be recomputed. Null in inference.
+// What a forward leaves behind for a later backward: the residual stream at the entry of every
+// layer, from which a layer can be recomputed. Null in inference.
 struct Tape {
   std::vector<std::vector<float>> layerInput;  // [L] of [R, M]
 };

@@ -10,22 +10,26 @@ namespace {
 
 const char* kvTypeName(KvType type) {
   switch (type) {
-    case KvType::kF32: return "f32";
-    case KvType::kF16: return "f16";
-    case KvType::kBF16: return "bf16";
+    case KvType::kF32:
+      return "f32";
+    case KvType::kF16:
+      return "f16";
+    case KvType::kBF16:
+      return "bf16";
   }
   return "";
 }
 
 }  // namespace
 
-Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<EventSink> sink)
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
+               std::shared_ptr<EventSink> sink)
     : model_(std::move(model)),
       options_(options),
       sink_(std::move(sink)),
-      pool_(std::make_shared<Pool>(
-          KvShape{model_->config.layers, model_->config.kvHeads, model_->config.headDim, options.kvType},
-          options.cacheBytes)),
+      pool_(std::make_shared<Pool>(KvShape{model_->config.layers, model_->config.kvHeads,
+                                           model_->config.headDim, options.kvType},
+                                   options.cacheBytes)),
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
              (options.int8Activations ? "/int8" : "/float32")),
       threads_(options.threads),
@@ -33,7 +37,9 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                {options.maxBatchRows, options.int8Activations, options.batchInvariant}),
       thread_([this] { loop(); }) {}
 
-Engine::~Engine() { close(); }
+Engine::~Engine() {
+  close();
+}
 
 void Engine::setVocabulary(std::shared_ptr<const Vocabulary> vocabulary) {
   const std::lock_guard lock(mutex_);

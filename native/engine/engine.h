@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine: one thread that owns forward, cache writes and sampling. Other threads queue jobs, set cancel flags, and
-// receive events; nothing lower calls up. Every loop turn builds one batch out of all jobs in flight: first one row of
-// every job that decodes, then rows of jobs that prefill until maxRows is full (chunked prefill).
+// The engine: one thread that owns forward, cache writes and sampling. Other threads queue jobs,
+// set cancel flags, and receive events; nothing lower calls up. Every loop turn builds one batch
+// out of all jobs in flight: first one row of every job that decodes, then rows of jobs that
+// prefill until maxRows is full (chunked prefill).
+//
+// When blocks run out: a job whose appends do not fit fails before it takes any. A job that decodes
+// and gets no block waits while others go on; when all wait, the youngest fails. A failed job
+// leaves its segments as they were.
 #pragma once
 
 #include <atomic>
@@ -10,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/threads.h"
@@ -31,7 +37,8 @@ struct EngineOptions {
 
 class Engine {
  public:
-  Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<EventSink> sink);
+  Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
+         std::shared_ptr<EventSink> sink);
   ~Engine();  // close()
 
   const Model& model() const { return *model_; }
@@ -43,15 +50,17 @@ class Engine {
 
   std::shared_ptr<Segment> createSegment(SegmentSpec spec);
 
-  // Checks what protects memory and queues. Errors: OPTION_INVALID (token id, row width, sampler, a read that is not
-  // there yet, a segment closed or busy), CONTEXT_LIMIT, CLOSED. Its end is one DoneEvent or FailedEvent.
+  // Checks what protects memory and queues. Errors: OPTION_INVALID (token id, row width, sampler, a
+  // read that is not there yet, a segment closed or busy), CONTEXT_LIMIT, CLOSED. Its end is one
+  // DoneEvent or FailedEvent.
   uint64_t submit(Job job);
 
-  // The job fails with ABORTED within one layer's time, wherever it is: queued, waiting for its turn or computed.
-  // Unknown ids are ignored.
+  // The job fails with ABORTED within one layer's time, wherever it is: queued, waiting for its
+  // turn or computed. Unknown ids are ignored.
   void cancel(uint64_t job);
 
-  // Fails what is in flight with CLOSED and ends the thread. Idempotent, also from several threads at once.
+  // Fails what is in flight with CLOSED and ends the thread. Idempotent, also from several threads
+  // at once.
   void close();
 
  private:
@@ -69,7 +78,9 @@ class Engine {
   bool takeJobs();  // false: stop
   void step();
   void buildBatch();
+  void start(JobState& job);
   void addDecodeRow(JobState& job);
+  void failYoungest();
   void addPrefillRows(JobState& job);
   void addRun(JobState& job, const Append* append, int row, int count);
   bool goOn();
@@ -80,7 +91,7 @@ class Engine {
   void finish(JobState& job, DoneReason reason, int32_t pending, std::string tail);
   void fail(JobState& job, const Error& error);
   void failRunning(const Error& error);
-  void forget(JobState& job);
+  void endAppends(JobState& job);
   void dropFinished();
 
   std::shared_ptr<const Model> model_;
@@ -115,6 +126,8 @@ class Engine {
     bool sample;  // the row that the next token is drawn from
     bool handOut;
   };
+  std::vector<std::pair<JobState*, Error>>
+      starved_;  // decode, and the pool has no block for the next row
   std::vector<Planned> planned_;
   std::vector<LogitRow> logitOwners_;  // as batch_.logitRows
 

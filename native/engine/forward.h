@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One forward over ragged rows, for prefill, decode and every mixture of chains; the layer in forward.cpp reads like the
-// paper (llama: arXiv 2302.13971). All memory of a step is taken at construction for maxRows rows, or grows once.
+// One forward over ragged rows, for prefill, decode and every mixture of chains; the layer in
+// forward.cpp reads like the paper (llama: arXiv 2302.13971). All memory of a step is taken at
+// construction for maxRows rows, or grows once.
 #pragma once
 
 #include <functional>
@@ -33,15 +34,16 @@ class Forward {
   // Most logit rows of one call of logits().
   static constexpr int kLogitRows = 8;
 
-  // Runs all layers. `goOn` is asked before every layer; when it says no the result is false, K and V of the batch's
-  // rows are undefined and nothing else has changed.
+  // Runs all layers. `goOn` is asked before every layer; when it says no the result is false, K and
+  // V of the batch's rows are undefined and nothing else has changed.
   bool run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn);
 
-  // After run(): logits [count, V] of batch.logitRows[first .. first + count), count <= kLogitRows. Valid until the
-  // next call. Writable: the sampler works in place.
+  // After run(): logits [count, V] of batch.logitRows[first .. first + count), count <= kLogitRows.
+  // Valid until the next call. Writable: the sampler works in place.
   float* logits(int first, int count);
 
-  // Positions that the rotary table must hold before a batch with them may run. Not during a forward.
+  // Positions that the rotary table must hold before a batch with them may run. Not during a
+  // forward.
   void growPositions(int limit) { rope_.grow(limit); }
 
   const ForwardOptions& options() const { return options_; }
@@ -57,7 +59,7 @@ class Forward {
   void embed(const Batch& batch);
   void layer(int index);
   void rmsnorm(const float* x, const float* weight, float* y, int rows);
-  void linear(const float* x, int rows, const Projection* projections, int count);
+  void linear(const float* x, int rows, const Projection* projections, int count, bool mayQuantise);
 
   std::shared_ptr<const Model> model_;
   const Ops& ops_;
@@ -66,21 +68,21 @@ class Forward {
   RopeTable rope_;
   Attention attention_;
 
-  int rows_ = 0;  // R of the running batch
-  Buffer x_;       // [R, M] residual stream
-  Buffer normed_;  // [R, M]
-  Buffer q_;       // [R, H, D]
-  Buffer k_;       // [R, G, D]
-  Buffer v_;       // [R, G, D]
+  int rows_ = 0;     // R of the running batch
+  Buffer x_;         // [R, M] residual stream
+  Buffer normed_;    // [R, M]
+  Buffer q_;         // [R, H, D]
+  Buffer k_;         // [R, G, D]
+  Buffer v_;         // [R, G, D]
   Buffer attended_;  // [R, H, D]
-  Buffer gate_;    // [R, F]
-  Buffer up_;      // [R, F]
-  Buffer xq_;      // [R, K] int8
-  Buffer xd_;      // [R, K / 32]
-  Buffer xs_;      // [R, K / 32]
-  Buffer final_;   // [logit rows, M]
-  Buffer logits_;  // [kLogitRows, V]
-  Buffer scratch_; // per worker
+  Buffer gate_;      // [R, F]
+  Buffer up_;        // [R, F]
+  Buffer xq_;        // [R, K] int8
+  Buffer xd_;        // [R, K / 32]
+  Buffer xs_;        // [R, K / 32]
+  Buffer final_;     // [logit rows, M]
+  Buffer logits_;    // [kLogitRows, V]
+  Buffer scratch_;   // per worker
   size_t scratchBytes_;
   std::vector<int32_t> tokens_;  // [R], -1 for soft rows
 };

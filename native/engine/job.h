@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A job: rows to append to segments, in order, and then perhaps generation on the last of them. What comes out are
-// events. A JobState is a job in flight and belongs to the engine thread.
+// A job: rows to append to segments, in order, and then perhaps generation on the last of them.
+// What comes out are events. A JobState is a job in flight and belongs to the engine thread.
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,8 @@ namespace baton {
 
 struct Append {
   std::shared_ptr<Segment> segment;
-  std::vector<int32_t> tokens;     // either token ids
-  std::vector<float> embeddings;   // or soft rows [count, M]
+  std::vector<int32_t> tokens;    // either token ids
+  std::vector<float> embeddings;  // or soft rows [count, M]
   int count = 0;
 };
 
@@ -93,10 +93,11 @@ struct JobState {
   // Reads of every append, held until the job ends whatever happens to the handles.
   std::vector<std::vector<SegmentRead>> reads;
   std::vector<std::shared_ptr<Segment>> claimed;  // distinct segments with beginAppend() in force
+  std::vector<int> rowsBefore;                    // rows of each when the job was submitted
   int positionLimit = 0;                          // the rotary table must reach this far
-  size_t append = 0;      // index of the append that is being worked off
-  int appendRow = 0;      // rows of it that are done
-  int64_t totalRows = 0;  // of all appends
+  size_t append = 0;                              // index of the append that is being worked off
+  int appendRow = 0;                              // rows of it that are done
+  int64_t totalRows = 0;                          // of all appends
   int64_t doneRows = 0;
   std::vector<float> logits;  // [rows, V] collected so far, when wanted
 

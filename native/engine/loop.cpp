@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine thread. A turn: take what was queued, plan one batch, run it, write down what became a row, sample. Errors of
-// one job end that job alone; an abort is seen before every layer.
+// The engine thread. A turn: take what was queued, plan one batch, run it, write down what became a
+// row, sample. Errors of one job end that job alone; an abort is seen before every layer.
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -14,8 +14,12 @@ double millisecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-Error aborted() { return Error(code::kAborted, "the run was aborted"); }
-Error closed() { return Error(code::kClosed, "the model was closed while the run was in flight"); }
+Error aborted() {
+  return Error(code::kAborted, "the run was aborted");
+}
+Error closed() {
+  return Error(code::kClosed, "the model was closed while the run was in flight");
+}
 
 }  // namespace
 
@@ -26,9 +30,11 @@ void Engine::loop() {
     } catch (const Error& error) {
       failRunning(error);
     } catch (const std::bad_alloc&) {
-      failRunning(Error(code::kOutOfMemory, "no memory left for the step; run fewer chains at once"));
+      failRunning(
+          Error(code::kOutOfMemory, "no memory left for the step; run fewer chains at once"));
     } catch (const std::exception& error) {
-      failRunning(Error(code::kInternal, std::string("unexpected failure in the engine: ") + error.what()));
+      failRunning(
+          Error(code::kInternal, std::string("unexpected failure in the engine: ") + error.what()));
     }
     dropFinished();
   }
@@ -48,10 +54,7 @@ bool Engine::takeJobs() {
 void Engine::step() {
   for (const JobPtr& job : running_) {
     if (job->cancelled) fail(*job, aborted());
-    if (job->finished || job->started) continue;
-    job->started = true;
-    job->stats.queueMs = millisecondsSince(job->submitted);
-    forward_.growPositions(job->positionLimit);
+    if (!job->finished && !job->started) start(*job);
   }
   buildBatch();
   if (batch_.rows == 0) return;
@@ -60,18 +63,41 @@ void Engine::step() {
   handOutLogits();
 }
 
-// ---- plan ------------------------------------------------------------------------------------------------------
+// Blocks for all rows of the appends at once: what cannot fit takes nothing from others.
+void Engine::start(JobState& job) {
+  job.started = true;
+  job.stats.queueMs = millisecondsSince(job.submitted);
+  forward_.growPositions(job.positionLimit);
+  try {
+    std::vector<int> rows = job.rowsBefore;
+    size_t missing = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      for (const Append& append : job.job.appends)
+        rows[i] += append.segment == job.claimed[i] ? append.count : 0;
+      missing += job.claimed[i]->blocksMissing(rows[i]);
+    }
+    pool_->require(missing);
+    for (size_t i = 0; i < rows.size(); ++i) job.claimed[i]->reserve(rows[i]);
+  } catch (const Error& error) {
+    fail(job, error);
+  }
+}
+
+// ---- plan
+// ------------------------------------------------------------------------------------------------------
 
 void Engine::buildBatch() {
   batch_.clear();
   planned_.clear();
   logitOwners_.clear();
+  starved_.clear();
   for (const JobPtr& job : running_) {
     if (!job->finished && !job->prefilling()) addDecodeRow(*job);
   }
   for (const JobPtr& job : running_) {
     if (!job->finished && job->prefilling()) addPrefillRows(*job);
   }
+  if (batch_.rows == 0 && !starved_.empty()) failYoungest();
   // More jobs than rows: the ones left out come first next time.
   if (running_.size() > 1) std::rotate(running_.begin(), running_.begin() + 1, running_.end());
 }
@@ -82,15 +108,17 @@ void Engine::addRun(JobState& job, const Append* append, int row, int count) {
   Segment& segment = *job.job.appends[index].segment;
   // Rows of this segment that stand in the batch already (an earlier append of the same job).
   int firstRow = segment.rows();
-  for (const Planned& planned : planned_) firstRow += planned.segment == &segment ? planned.count : 0;
+  for (const Planned& planned : planned_)
+    firstRow += planned.segment == &segment ? planned.count : 0;
   segment.reserve(firstRow + count);
-  const int32_t* tokens = append == nullptr ? &job.nextToken
+  const int32_t* tokens = append == nullptr        ? &job.nextToken
                           : append->tokens.empty() ? nullptr
                                                    : append->tokens.data() + row;
-  const float* embeddings = append != nullptr && append->tokens.empty()
-                                ? append->embeddings.data() + static_cast<size_t>(row) *
-                                                                  static_cast<size_t>(model_->config.hidden)
-                                : nullptr;
+  const float* embeddings =
+      append != nullptr && append->tokens.empty()
+          ? append->embeddings.data() +
+                static_cast<size_t>(row) * static_cast<size_t>(model_->config.hidden)
+          : nullptr;
   batch_.add({&segment, &job.reads[index], firstRow, count, 0, tokens, embeddings});
   planned_.push_back({&job, &segment, append, row, count});
 }
@@ -100,11 +128,18 @@ void Engine::addDecodeRow(JobState& job) {
   try {
     addRun(job, nullptr, 0, 1);
   } catch (const Error& error) {
-    fail(job, error);
+    starved_.emplace_back(&job, error);
     return;
   }
   batch_.logitRows.push_back(batch_.rows - 1);
   logitOwners_.push_back({&job, true, false});
+}
+
+void Engine::failYoungest() {
+  const auto youngest =
+      std::max_element(starved_.begin(), starved_.end(),
+                       [](const auto& a, const auto& b) { return a.first->id < b.first->id; });
+  fail(*youngest->first, youngest->second);
 }
 
 void Engine::addPrefillRows(JobState& job) {
@@ -113,12 +148,7 @@ void Engine::addPrefillRows(JobState& job) {
     const Append& append = job.job.appends[job.append];
     const int count = std::min(append.count - job.appendRow, options_.maxBatchRows - batch_.rows);
     const int firstBatchRow = batch_.rows;
-    try {
-      addRun(job, &append, job.appendRow, count);
-    } catch (const Error& error) {
-      fail(job, error);
-      return;
-    }
+    addRun(job, &append, job.appendRow, count);
     job.appendRow += count;
     if (job.appendRow == append.count) {
       ++job.append;
@@ -138,13 +168,16 @@ void Engine::addPrefillRows(JobState& job) {
   }
 }
 
-// ---- between layers --------------------------------------------------------------------------------------------
+// ---- between layers
+// --------------------------------------------------------------------------------------------
 
-// A cancelled job is told at once; its memory is freed when the step is over, because the batch still points into it.
+// A cancelled job is told at once; its segments stay in memory until the step is over, as the batch
+// points into them.
 bool Engine::goOn() {
   if (stopping_) return false;
   if (cancels_.exchange(false)) failCancelled();
-  return std::any_of(planned_.begin(), planned_.end(), [](const Planned& one) { return !one.job->finished; });
+  return std::any_of(planned_.begin(), planned_.end(),
+                     [](const Planned& one) { return !one.job->finished; });
 }
 
 // Also the jobs that this step has no rows of, and those that came while it ran.
@@ -159,7 +192,8 @@ void Engine::failCancelled() {
   }
 }
 
-// ---- after the forward -----------------------------------------------------------------------------------------
+// ---- after the forward
+// -----------------------------------------------------------------------------------------
 
 void Engine::commit() {
   for (const Planned& planned : planned_) {
@@ -173,8 +207,9 @@ void Engine::commit() {
     const Append& append = *planned.append;
     if (append.tokens.empty()) {
       const auto width = static_cast<size_t>(model_->config.hidden);
-      planned.segment->commitRows(append.embeddings.data() + static_cast<size_t>(planned.row) * width,
-                                  planned.count, model_->config.hidden);
+      planned.segment->commitRows(
+          append.embeddings.data() + static_cast<size_t>(planned.row) * width, planned.count,
+          model_->config.hidden);
     } else {
       planned.segment->commitTokens(append.tokens.data() + planned.row, planned.count);
     }
@@ -202,7 +237,8 @@ void Engine::handOutLogits() {
     }
   }
   for (const JobPtr& job : running_) {
-    const bool appended = !job->finished && job->started && !job->prefilling() && !job->job.generate;
+    const bool appended =
+        !job->finished && job->started && !job->prefilling() && !job->job.generate;
     if (appended) finish(*job, DoneReason::kAppended, -1, {});
   }
 }
@@ -211,7 +247,8 @@ void Engine::acceptToken(JobState& job, int32_t token) {
   const GenerateSpec& spec = *job.job.generate;
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
   std::vector<int32_t> released;
-  const bool closes = std::find(spec.closers.begin(), spec.closers.end(), token) != spec.closers.end();
+  const bool closes =
+      std::find(spec.closers.begin(), spec.closers.end(), token) != spec.closers.end();
   StopMatcher::Result stop;
   if (!closes) {
     job.generated.push_back(token);
@@ -234,23 +271,32 @@ void Engine::acceptToken(JobState& job, int32_t token) {
   }
 }
 
-// ---- ends ------------------------------------------------------------------------------------------------------
+// ---- ends
+// ------------------------------------------------------------------------------------------------------
 
 void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::string tail) {
   job.finished = true;
   job.stats.totalMs = millisecondsSince(job.submitted);
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
   if (!job.logits.empty()) {
-    const int rows = static_cast<int>(job.logits.size() / static_cast<size_t>(model_->config.vocab));
+    const int rows =
+        static_cast<int>(job.logits.size() / static_cast<size_t>(model_->config.vocab));
     sink_->post({job.id, LogitsEvent{rows, std::move(job.logits)}});
   }
-  forget(job);  // before the event: whoever receives it may append to the same segment at once
+  endAppends(job);
+  job.claimed.clear();
+  job.reads.clear();
+  job.job.appends.clear();
   sink_->post({job.id, DoneEvent{reason, pending, std::move(tail), job.stats}});
 }
 
+// Segments end as they were. Blocks that this frees are taken again by the next step at the
+// earliest.
 void Engine::fail(JobState& job, const Error& error) {
   if (job.finished) return;
   job.finished = true;
+  for (size_t i = 0; i < job.claimed.size(); ++i) job.claimed[i]->truncate(job.rowsBefore[i]);
+  endAppends(job);
   sink_->post({job.id, FailedEvent{error}});
 }
 
@@ -263,17 +309,14 @@ void Engine::failRunning(const Error& error) {
   for (const JobPtr& job : running_) fail(*job, error);
 }
 
-void Engine::forget(JobState& job) {
+// Before a job's last event: whoever receives that may use the segments.
+void Engine::endAppends(JobState& job) {
   for (const auto& segment : job.claimed) segment->endAppend();
-  job.claimed.clear();
   const std::lock_guard lock(mutex_);
   jobs_.erase(job.id);
 }
 
 void Engine::dropFinished() {
-  for (const JobPtr& job : running_) {
-    if (job->finished) forget(*job);
-  }
   std::erase_if(running_, [](const JobPtr& job) { return job->finished; });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cos and sin of position times frequency, theta_i = base^(-2i / D) (arXiv 2104.09864). Angles are formed in double:
-// a shifted read relies on R(p - s) being the exact product of R(p) and R(-s) up to float rounding, at any position.
+// cos and sin of position times frequency, theta_i = base^(-2i / D) (arXiv 2104.09864). Angles are
+// formed in double: a shifted read relies on R(p - s) being the exact product of R(p) and R(-s) up
+// to float rounding, at any position.
 #pragma once
 
 #include <vector>
@@ -11,7 +12,8 @@ class RopeTable {
  public:
   RopeTable(int headDim, double base) : half_(headDim / 2), base_(base) {}
 
-  // Makes positions -limit+1 .. limit-1 available (negative ones by symmetry). Not during a forward.
+  // Makes positions -limit+1 .. limit-1 available (negative ones by symmetry). Not during a
+  // forward.
   void grow(int limit);
 
   int limit() const { return limit_; }

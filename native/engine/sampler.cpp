@@ -16,11 +16,14 @@ int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& hi
       logit = logit > 0 ? logit / options_.repetitionPenalty : logit * options_.repetitionPenalty;
     }
   }
-  if (options_.temperature == 0) return static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
+  if (options_.temperature == 0)
+    return static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
 
+  // Distances from the best: no quotient overflows, however small the temperature is.
+  const float best = *std::max_element(logits, logits + vocab);
   candidates_.resize(static_cast<size_t>(vocab));
   for (int32_t id = 0; id < vocab; ++id) {
-    candidates_[static_cast<size_t>(id)] = {logits[id] / options_.temperature, id};
+    candidates_[static_cast<size_t>(id)] = {(logits[id] - best) / options_.temperature, id};
   }
   if (options_.topK > 0) keepTopK();
   if (options_.topP < 1) keepTopP();
@@ -38,8 +41,8 @@ void Sampler::keepTopK() {
   candidates_.resize(keep);
 }
 
-// The fewest most likely tokens whose probabilities reach topP. The head is sorted in growing portions: nearly always a
-// few hundred tokens suffice of a vocabulary of fifty thousand.
+// The fewest most likely tokens whose probabilities reach topP. The head is sorted in growing
+// portions: nearly always a few hundred tokens suffice of a vocabulary of fifty thousand.
 void Sampler::keepTopP() {
   const auto above = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
@@ -55,7 +58,8 @@ void Sampler::keepTopP() {
     if (kept == sorted) {
       sorted = std::min(candidates_.size(), std::max<size_t>(256, 4 * sorted));
       std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(kept),
-                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted), candidates_.end(), above);
+                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        candidates_.end(), above);
     }
     sum += std::exp(double(candidates_[kept].logit - best));
     if (sum >= wanted) {
@@ -85,7 +89,10 @@ int32_t Sampler::draw() {
   return candidates_.back().id;
 }
 
-// [0, 1) from the top 53 bits: the same on every standard library, unlike uniform_real_distribution.
-double Sampler::uniform() { return double(random_() >> 11) * 0x1p-53; }
+// [0, 1) from the top 53 bits: the same on every standard library, unlike
+// uniform_real_distribution.
+double Sampler::uniform() {
+  return double(random_() >> 11) * 0x1p-53;
+}
 
 }  // namespace baton

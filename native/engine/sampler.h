@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From logits to a token. Order as in transformers' generate: repetition penalty (CTRL, arXiv 1909.05858), temperature,
-// top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv 2407.01082), draw. Same seed, same logits: same tokens.
+// From logits to a token. Order as in transformers' generate: repetition penalty (CTRL, arXiv
+// 1909.05858), temperature, top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv 2407.01082),
+// draw. Same seed, same logits: same tokens.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +11,11 @@
 namespace baton {
 
 struct SamplerOptions {
-  float temperature = 0;         // 0: greedy, the lowest id among equals
-  int topK = 0;                  // 0: off
-  float topP = 1;                // 1: off
-  float minP = 0;                // 0: off
-  float repetitionPenalty = 1;   // 1: off; on tokens of this output so far
+  float temperature = 0;        // 0: greedy, the lowest id among equals
+  int topK = 0;                 // 0: off
+  float topP = 1;               // 1: off
+  float minP = 0;               // 0: off
+  float repetitionPenalty = 1;  // 1: off; on tokens of this output so far
   uint64_t seed = 0;
 };
 

@@ -32,7 +32,9 @@ StopMatcher::Result StopMatcher::push(int32_t token, std::vector<int32_t>& relea
   return result;
 }
 
-void StopMatcher::flush(std::vector<int32_t>& released) { release(held_.size(), released); }
+void StopMatcher::flush(std::vector<int32_t>& released) {
+  release(held_.size(), released);
+}
 
 // Only matches that end inside the new bytes can be new.
 size_t StopMatcher::earliestMatch(size_t newBytes) const {
@@ -50,7 +52,8 @@ size_t StopMatcher::possibleStart() const {
   size_t start = text_.size();
   for (const std::string& stop : stops_) {
     for (size_t length = std::min(stop.size() - 1, text_.size()); length > 0; --length) {
-      if (std::string_view(text_).substr(text_.size() - length) == std::string_view(stop).substr(0, length)) {
+      if (std::string_view(text_).substr(text_.size() - length) ==
+          std::string_view(stop).substr(0, length)) {
         start = std::min(start, text_.size() - length);
         break;
       }

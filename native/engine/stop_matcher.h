@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stop strings across token borders. Tokens are held back while their text may still turn out to be the beginning of a
-// stop string; what is let go is final. Matching is on bytes, so a stop string may end inside a token or a character.
+// Stop strings across token borders. Tokens are held back while their text may still turn out to be
+// the beginning of a stop string; what is let go is final. Matching is on bytes, so a stop string
+// may end inside a token or a character.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class StopMatcher {
 
   struct Result {
     bool stopped = false;
-    int kept = 0;       // stopped: tokens, of all pushed, before the first that overlaps the stop string
-    std::string tail;   // stopped: bytes of that first token before the stop string
+    int kept = 0;  // stopped: tokens, of all pushed, before the first that overlaps the stop string
+    std::string tail;  // stopped: bytes of that first token before the stop string
   };
 
   // Takes the next token; appends to `released` those that are final now.
@@ -47,9 +48,9 @@ class StopMatcher {
 
   std::vector<std::string> stops_;
   std::shared_ptr<const Vocabulary> vocabulary_;
-  std::string text_;                // bytes of the held tokens
-  std::vector<int32_t> held_;       // tokens not yet released
-  std::vector<size_t> lengths_;     // bytes of each held token
+  std::string text_;             // bytes of the held tokens
+  std::vector<int32_t> held_;    // tokens not yet released
+  std::vector<size_t> lengths_;  // bytes of each held token
   int released_ = 0;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How bits become numbers: one row per weight type. A new type is one file in this folder and one line in types.cpp.
+// How bits become numbers: one row per weight type. A new type is one file in this folder and one
+// line in types.cpp.
 #pragma once
 
 #include <cstddef>

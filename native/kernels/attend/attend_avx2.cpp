@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "kernels/math_avx2.h"
+#include "kernels/unroll.h"
 #include "kernels/variants.h"
 
 namespace baton {
@@ -25,20 +26,44 @@ inline float* scoresOf(const AttendArgs& a, int query) {
   return a.scores + static_cast<size_t>(query) * kPieceRows;
 }
 
-// s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` on.
+// Few queries are bound by memory, and blocks lie apart: ask for the next K and for this V while K
+// is in work.
+constexpr int kFewQueries = 4;
+
+// s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` of
+// `count` on.
 template <KvType kv, int queries, int blocks>
-void scoreTile(const AttendArgs& a, int query, int block) {
+void scoreTile(const AttendArgs& a, int query, int block, int count) {
   const std::byte* k[blocks];
-  for (int b = 0; b < blocks; ++b) k[b] = blockAt(a, a.k, block + b);
+  const std::byte* nextK[blocks];
+  const std::byte* v[blocks];
+  BATON_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    k[b] = blockAt(a, a.k, block + b);
+    v[b] = blockAt(a, a.v, block + b);
+    nextK[b] = block + blocks + b < count ? blockAt(a, a.k, block + blocks + b) : k[b];
+  }
   __m256 sum[queries][blocks][2];
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) sum[i][b][0] = sum[i][b][1] = _mm256_setzero_ps();
   }
   const float* const* q = a.q + query;
   for (int t = 0; t < a.D; ++t) {
+    if constexpr (queries <= kFewQueries) {
+      const int at = t * kBlockRows * kvTypeBytes(kv);
+      BATON_UNROLL
+      for (int b = 0; b < blocks; ++b) {
+        _mm_prefetch(reinterpret_cast<const char*>(nextK[b] + at), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(v[b] + at), _MM_HINT_T1);
+      }
+    }
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) {
       const __m256 k0 = loadKv<kv>(k[b], t * kBlockRows);
       const __m256 k1 = loadKv<kv>(k[b], t * kBlockRows + 8);
+      BATON_UNROLL
       for (int i = 0; i < queries; ++i) {
         const __m256 qt = _mm256_broadcast_ss(q[i] + t);
         sum[i][b][0] = _mm256_fmadd_ps(qt, k0, sum[i][b][0]);
@@ -47,8 +72,10 @@ void scoreTile(const AttendArgs& a, int query, int block) {
     }
   }
   const __m256 scale = _mm256_set1_ps(a.scale);
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     float* s = scoresOf(a, query + i) + block * kBlockRows;
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) {
       _mm256_store_ps(s + b * kBlockRows, _mm256_mul_ps(sum[i][b][0], scale));
       _mm256_store_ps(s + b * kBlockRows + 8, _mm256_mul_ps(sum[i][b][1], scale));
@@ -59,8 +86,9 @@ void scoreTile(const AttendArgs& a, int query, int block) {
 template <KvType kv, int queries, int blocks>
 void scoreBlocks(const AttendArgs& a, int query, int count) {
   int block = 0;
-  for (; block + blocks <= count; block += blocks) scoreTile<kv, queries, blocks>(a, query, block);
-  for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block);
+  for (; block + blocks <= count; block += blocks)
+    scoreTile<kv, queries, blocks>(a, query, block, count);
+  for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
 }
 
 inline float largestLane(__m256 v) {
@@ -90,6 +118,7 @@ void softmax(const AttendArgs& a, int query) {
   const __m256 shift = _mm256_set1_ps(m);
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   for (int j = 0; j < end; j += kBlockRows) {
+    BATON_UNROLL
     for (int half = 0; half < 2; ++half) {
       const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(s + j + 8 * half), shift));
       _mm256_store_ps(s + j + 8 * half, e);
@@ -103,8 +132,10 @@ void softmax(const AttendArgs& a, int query) {
 template <KvType kv, int queries, int vectors>
 void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
   __m256 sum[queries][vectors];
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     const float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    BATON_UNROLL
     for (int u = 0; u < vectors; ++u) sum[i][u] = _mm256_loadu_ps(o + 8 * u);
   }
   for (int j = j0; j < j1;) {
@@ -112,17 +143,22 @@ void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
     const int last = (j / kBlockRows + 1) * kBlockRows;
     for (const int stop = last < j1 ? last : j1; j < stop; ++j) {
       __m256 row[vectors];
+      BATON_UNROLL
       for (int u = 0; u < vectors; ++u) {
         row[u] = loadKv<kv>(v, j % kBlockRows * a.D + t + 8 * u);
       }
+      BATON_UNROLL
       for (int i = 0; i < queries; ++i) {
         const __m256 e = _mm256_broadcast_ss(scoresOf(a, query + i) + j);
+        BATON_UNROLL
         for (int u = 0; u < vectors; ++u) sum[i][u] = _mm256_fmadd_ps(e, row[u], sum[i][u]);
       }
     }
   }
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    BATON_UNROLL
     for (int u = 0; u < vectors; ++u) _mm256_storeu_ps(o + 8 * u, sum[i][u]);
   }
 }
@@ -142,6 +178,7 @@ void tile(const AttendArgs& a, int query) {
   constexpr int kBlocks = queries == 1 ? 4 : queries <= 3 ? 2 : 1;
   constexpr int kVectors = queries == 1 ? 8 : queries <= 3 ? 4 : 2;
   int most = 0, common = kPieceRows;
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     const int visible = a.visible[query + i];
     most = visible > most ? visible : most;
@@ -150,8 +187,10 @@ void tile(const AttendArgs& a, int query) {
     for (int t = 0; t < a.D; t += 8) _mm256_storeu_ps(o + t, _mm256_setzero_ps());
   }
   scoreBlocks<kv, queries, kBlocks>(a, query, blocksOf(most));
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) softmax(a, query + i);
   values<kv, queries, kVectors>(a, query, 0, common);
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) values<kv, 1, 8>(a, query + i, common, a.visible[query + i]);
 }
 

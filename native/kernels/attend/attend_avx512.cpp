@@ -3,6 +3,7 @@
 // up to eight queries share each load of K and V, and never the order of a query's own sums.
 #include <immintrin.h>
 
+#include "kernels/unroll.h"
 #include "kernels/variants.h"
 
 namespace baton {
@@ -55,27 +56,54 @@ inline float* scoresOf(const AttendArgs& a, int query) {
   return a.scores + static_cast<size_t>(query) * kPieceRows;
 }
 
-// s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` on.
+// Few queries are bound by memory, and blocks lie apart: ask for the next K and for this V while K
+// is in work.
+constexpr int kFewQueries = 4;
+
+// s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` of
+// `count` on.
 template <KvType kv, int queries, int blocks>
-void scoreTile(const AttendArgs& a, int query, int block) {
+void scoreTile(const AttendArgs& a, int query, int block, int count) {
   const std::byte* k[blocks];
-  for (int b = 0; b < blocks; ++b) k[b] = blockAt(a, a.k, block + b);
+  const std::byte* nextK[blocks];
+  const std::byte* v[blocks];
+  BATON_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    k[b] = blockAt(a, a.k, block + b);
+    v[b] = blockAt(a, a.v, block + b);
+    nextK[b] = block + blocks + b < count ? blockAt(a, a.k, block + blocks + b) : k[b];
+  }
   __m512 sum[queries][blocks];
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) sum[i][b] = _mm512_setzero_ps();
   }
   const float* const* q = a.q + query;
   for (int t = 0; t < a.D; ++t) {
+    if constexpr (queries <= kFewQueries) {
+      const int at = t * kBlockRows * kvTypeBytes(kv);
+      BATON_UNROLL
+      for (int b = 0; b < blocks; ++b) {
+        _mm_prefetch(reinterpret_cast<const char*>(nextK[b] + at), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(v[b] + at), _MM_HINT_T1);
+      }
+    }
     __m512 key[blocks];
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) key[b] = loadKv<kv>(k[b], t * kBlockRows);
+    BATON_UNROLL
     for (int i = 0; i < queries; ++i) {
       const __m512 qt = _mm512_set1_ps(q[i][t]);
+      BATON_UNROLL
       for (int b = 0; b < blocks; ++b) sum[i][b] = _mm512_fmadd_ps(qt, key[b], sum[i][b]);
     }
   }
   const __m512 scale = _mm512_set1_ps(a.scale);
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     float* s = scoresOf(a, query + i) + block * kBlockRows;
+    BATON_UNROLL
     for (int b = 0; b < blocks; ++b) {
       _mm512_store_ps(s + b * kBlockRows, _mm512_mul_ps(sum[i][b], scale));
     }
@@ -85,8 +113,9 @@ void scoreTile(const AttendArgs& a, int query, int block) {
 template <KvType kv, int queries, int blocks>
 void scoreBlocks(const AttendArgs& a, int query, int count) {
   int block = 0;
-  for (; block + blocks <= count; block += blocks) scoreTile<kv, queries, blocks>(a, query, block);
-  for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block);
+  for (; block + blocks <= count; block += blocks)
+    scoreTile<kv, queries, blocks>(a, query, block, count);
+  for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
 }
 
 // Scores of one query to e^(s - m), m and d. Lanes beyond `visible` become -inf, then 0.
@@ -117,8 +146,10 @@ void softmax(const AttendArgs& a, int query) {
 template <KvType kv, int queries, int vectors>
 void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
   __m512 sum[queries][vectors];
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     const float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    BATON_UNROLL
     for (int u = 0; u < vectors; ++u) sum[i][u] = _mm512_loadu_ps(o + 16 * u);
   }
   for (int j = j0; j < j1;) {
@@ -126,17 +157,22 @@ void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
     const int last = (j / kBlockRows + 1) * kBlockRows;
     for (const int stop = last < j1 ? last : j1; j < stop; ++j) {
       __m512 row[vectors];
+      BATON_UNROLL
       for (int u = 0; u < vectors; ++u) {
         row[u] = loadKv<kv>(v, j % kBlockRows * a.D + t + 16 * u);
       }
+      BATON_UNROLL
       for (int i = 0; i < queries; ++i) {
         const __m512 e = _mm512_set1_ps(scoresOf(a, query + i)[j]);
+        BATON_UNROLL
         for (int u = 0; u < vectors; ++u) sum[i][u] = _mm512_fmadd_ps(e, row[u], sum[i][u]);
       }
     }
   }
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D) + t;
+    BATON_UNROLL
     for (int u = 0; u < vectors; ++u) _mm512_storeu_ps(o + 16 * u, sum[i][u]);
   }
 }
@@ -156,6 +192,7 @@ void tile(const AttendArgs& a, int query) {
   constexpr int kBlocks = queries <= 3 ? 4 : 2;
   constexpr int kVectors = queries <= 4 ? 4 : 2;
   int most = 0, common = kPieceRows;
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     const int visible = a.visible[query + i];
     most = visible > most ? visible : most;
@@ -164,8 +201,10 @@ void tile(const AttendArgs& a, int query) {
     for (int t = 0; t < a.D; t += 16) _mm512_storeu_ps(o + t, _mm512_setzero_ps());
   }
   scoreBlocks<kv, queries, kBlocks>(a, query, blocksOf(most));
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) softmax(a, query + i);
   values<kv, queries, kVectors>(a, query, 0, common);
+  BATON_UNROLL
   for (int i = 0; i < queries; ++i) values<kv, 1, 4>(a, query + i, common, a.visible[query + i]);
 }
 

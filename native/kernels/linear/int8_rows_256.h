@@ -5,6 +5,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/linear/parts_avx2.h"
 #include "kernels/linear/weights_avx2.h"
+#include "kernels/unroll.h"
 
 namespace baton {
 namespace {
@@ -64,7 +65,9 @@ void tile(const LinearArgs& a, int r, int n, int apart) {
   const __m128 factor = type == DType::kQ4_0 ? _mm_setr_ps(1, -8, 0, 0) : _mm_setr_ps(1, 1, 0, 0);
   __m256 sum[streams][rows];
   __m128 offset[streams][rows];  // lane 1
+  BATON_UNROLL
   for (int s = 0; s < streams; ++s) {
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       sum[s][i] = _mm256_setzero_ps();
       offset[s][i] = _mm_setzero_ps();
@@ -73,17 +76,20 @@ void tile(const LinearArgs& a, int r, int n, int apart) {
   for (int g = 0; g < groups; ++g, w += groupBytes<type>()) {
     __m256i xg[rows];
     __m128 xScale[rows];
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       xg[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i * a.K + g * kGroup));
       xScale[i] =
           _mm_unpacklo_ps(_mm_load_ss(xd + i * groups + g), _mm_load_ss(xs + i * groups + g));
       if constexpr (type == DType::kQ4_0) xScale[i] = _mm_mul_ps(xScale[i], factor);
     }
+    BATON_UNROLL
     for (int s = 0; s < streams; ++s) {
       const std::byte* at = w + static_cast<size_t>(s) * streamBytes;
       _mm_prefetch(reinterpret_cast<const char*>(at) + kAhead, _MM_HINT_T0);
       const __m256i q = loadQuants<type>(at);
       const __m128 scales = loadScales<type>(at);
+      BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m128 both = _mm_mul_ps(scales, xScale[i]);
         const __m256 dot = _mm256_cvtepi32_ps(groupDot<Dot, type>(q, xg[i]));
@@ -92,7 +98,9 @@ void tile(const LinearArgs& a, int r, int n, int apart) {
       }
     }
   }
+  BATON_UNROLL
   for (int s = 0; s < streams; ++s) {
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n + s * apart;
       float dot = sumLanes(sum[s][i]);

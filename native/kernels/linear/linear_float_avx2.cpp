@@ -4,6 +4,7 @@
 // products along k in 8 lanes, W read once.
 #include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx2.h"
+#include "kernels/unroll.h"
 
 namespace baton {
 namespace {
@@ -12,6 +13,7 @@ template <int rows>
 void panelTile(const LinearArgs& a, int r, int n, int columns, const float* panel) {
   __m256 sum[rows][2];
   const float* x[rows];
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     x[i] = a.x + static_cast<size_t>(r + i) * static_cast<size_t>(a.K);
     sum[i][0] = sum[i][1] = _mm256_setzero_ps();
@@ -19,15 +21,25 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const float* pane
   for (int k = 0; k < a.K; ++k) {
     const __m256 w0 = _mm256_load_ps(panel + k * kPanelColumns);
     const __m256 w1 = _mm256_load_ps(panel + k * kPanelColumns + 8);
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       const __m256 xk = _mm256_broadcast_ss(x[i] + k);
       sum[i][0] = _mm256_fmadd_ps(xk, w0, sum[i][0]);
       sum[i][1] = _mm256_fmadd_ps(xk, w1, sum[i][1]);
     }
   }
+  // Through memory: a loop that GCC does not unroll would keep the sums there during the loop over
+  // k as well.
+  alignas(32) float out[rows][kPanelColumns];
+  BATON_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    _mm256_store_ps(out[i], sum[i][0]);
+    _mm256_store_ps(out[i] + 8, sum[i][1]);
+  }
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
-    storeColumns(y, sum[i][0], sum[i][1], columns, a.accumulate);
+    storeColumns(y, _mm256_load_ps(out[i]), _mm256_load_ps(out[i] + 8), columns, a.accumulate);
   }
 }
 
@@ -69,13 +81,17 @@ void rowsTile(const LinearArgs& a, int r, int n0, int n1) {
     const std::byte* w =
         static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
     __m256 sum[rows][kChains];
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
+      BATON_UNROLL
       for (int p = 0; p < kChains; ++p) sum[i][p] = _mm256_setzero_ps();
     }
     int k = 0;
     for (; k + 32 <= a.K; k += 32, w += groupBytes<type>()) {
       const Group8x4 group = loadGroup<type>(w);
+      BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
+        BATON_UNROLL
         for (int p = 0; p < 4; ++p) {
           const __m256 xk = _mm256_loadu_ps(x + i * a.K + k + 8 * p);
           sum[i][p % kChains] = _mm256_fmadd_ps(group.v[p], xk, sum[i][p % kChains]);
@@ -85,8 +101,10 @@ void rowsTile(const LinearArgs& a, int r, int n0, int n1) {
     alignas(32) float tail[32];
     if (k < a.K) {
       const Group8x4 group = loadTail<type>(w, a.K - k);
+      BATON_UNROLL
       for (int p = 0; p < 4; ++p) _mm256_store_ps(tail + 8 * p, group.v[p]);
     }
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       if constexpr (kChains == 4) {
         sum[i][0] = _mm256_add_ps(sum[i][0], sum[i][2]);

@@ -3,6 +3,7 @@
 // then tiles of twelve rows of x run over it; each y is one FMA chain in ascending k.
 #include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx512.h"
+#include "kernels/unroll.h"
 
 namespace baton {
 namespace {
@@ -17,13 +18,16 @@ template <int rows>
 void panelTile(const LinearArgs& a, int r, int n, int columns, const float* panel) {
   const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.K);
   __m512 sum[rows];
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) sum[i] = _mm512_setzero_ps();
   for (int k = 0; k < a.K; ++k) {
     const __m512 w = _mm512_load_ps(panel + k * kPanelColumns);
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(x[i * a.K + k]), w, sum[i]);
     }
   }
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
     storeRow(y, sum[i], columns, a.accumulate);

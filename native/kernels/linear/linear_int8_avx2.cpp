@@ -9,6 +9,7 @@
 //   32 bits at each step. This is the signed dot product, for which the offset c is 0.
 #include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx2.h"
+#include "kernels/unroll.h"
 
 namespace baton {
 namespace {
@@ -38,12 +39,15 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
   int8_t* q = panel.q;
   for (int g = 0; g < a.K / kGroup; ++g, q += 8 * stepBytes<type>()) {
     packScales<type>(at, panel.d + g * kPanelColumns, panel.c + g * kPanelColumns);
+    BATON_UNROLL
     for (int half = 0; half < 2; ++half) {
       __m256 rows[8];
+      BATON_UNROLL
       for (int c = 0; c < 8; ++c) {
         rows[c] = _mm256_castsi256_ps(loadQuants<type>(at[half * 8 + c]));
       }
       transpose8x8(rows);
+      BATON_UNROLL
       for (int step = 0; step < 8; ++step) {
         const __m256i quants = _mm256_castps_si256(rows[step]);
         auto* out = reinterpret_cast<__m256i*>(q + step * stepBytes<type>()) + half;
@@ -72,10 +76,13 @@ inline void inOrder(__m256i& sum) {
 template <DType type, int rows>
 inline void groupDots(const int8_t* q, const int8_t* const* x, int k, __m256i (*dot)[2]) {
   const __m256i ones = _mm256_set1_epi16(1);
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) dot[i][0] = dot[i][1] = _mm256_setzero_si256();
+  BATON_UNROLL
   for (int step = 0; step < 8; ++step) {
     const auto* w = reinterpret_cast<const __m256i*>(q + step * stepBytes<type>());
     const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       const __m256i xk = broadcastQuad(x[i] + k + 4 * step);
       if constexpr (type == DType::kQ8_0) {
@@ -94,6 +101,7 @@ inline void groupDots(const int8_t* q, const int8_t* const* x, int k, __m256i (*
     }
   }
   if constexpr (type != DType::kQ8_0) {
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       dot[i][0] = _mm256_madd_epi16(dot[i][0], ones);
       dot[i][1] = _mm256_madd_epi16(dot[i][1], ones);
@@ -109,6 +117,7 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
   const float* xs[rows];
   // The float sums live in memory, the registers are for the dot products.
   alignas(32) float sum[rows][kPanelColumns];
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     const auto row = static_cast<size_t>(r + i);
     x[i] = a.xq + row * static_cast<size_t>(a.K);
@@ -121,8 +130,10 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
     asm volatile("" : : "r"(&sum[0][0]) : "memory");
     __m256i dot[rows][2];
     groupDots<type, rows>(panel.q + g * 8 * stepBytes<type>(), x, g * kGroup, dot);
+    BATON_UNROLL
     for (int h = 0; h < 2; ++h) {
       const __m256 d = _mm256_load_ps(panel.d + g * kPanelColumns + 8 * h);
+      BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(xd[i] + g));
         __m256 total = _mm256_load_ps(sum[i] + 8 * h);
@@ -135,6 +146,7 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
       }
     }
   }
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
     storeColumns(y, _mm256_load_ps(sum[i]), _mm256_load_ps(sum[i] + 8), columns, a.accumulate);

@@ -4,6 +4,7 @@
 // sum runs over groups in ascending k.
 #include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx512.h"
+#include "kernels/unroll.h"
 
 namespace baton {
 namespace {
@@ -30,6 +31,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
   for (int g = 0; g < a.K / kGroup; ++g, q += 32 * kColumns) {
     float* const d = panel.d + g * kColumns;
     float* const offset = panel.c + g * kColumns;
+    BATON_UNROLL
     for (int h = 0; h < halves; ++h) {
       const int first = h * kPanelColumns;
       packScales<type>(at + first, d + first, offset + first);
@@ -40,6 +42,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
     }
     for (int eight = 0; eight < kColumns; eight += 8) {
       __m256 rows[8];
+      BATON_UNROLL
       for (int c = 0; c < 8; ++c) {
         __m256i quants = loadQuants<type>(at[eight + c]);
         if constexpr (type == DType::kQ8_0) {
@@ -48,6 +51,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
         rows[c] = _mm256_castsi256_ps(quants);
       }
       transpose8x8(rows);
+      BATON_UNROLL
       for (int step = 0; step < 8; ++step) {
         _mm256_store_ps(reinterpret_cast<float*>(q + step * 4 * kColumns + 4 * eight), rows[step]);
       }
@@ -70,26 +74,36 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
   const float* xd = a.xd + static_cast<size_t>(r) * static_cast<size_t>(groups);
   const float* xs = a.xs + static_cast<size_t>(r) * static_cast<size_t>(groups);
   __m512 sum[rows][halves];
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
+    BATON_UNROLL
     for (int h = 0; h < halves; ++h) sum[i][h] = _mm512_setzero_ps();
   }
   for (int g = 0; g < groups; ++g) {
     __m512i dot[rows][halves];
+    BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
+      BATON_UNROLL
       for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_setzero_si512();
     }
     const uint8_t* q = panel.q + g * 32 * kColumns;
+    BATON_UNROLL
     for (int step = 0; step < 8; ++step) {
       __m512i w[halves];
+      BATON_UNROLL
       for (int h = 0; h < halves; ++h) w[h] = _mm512_load_si512(q + step * 4 * kColumns + 64 * h);
+      BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m512i xk = broadcastQuad(x + i * a.K + g * kGroup + 4 * step);
+        BATON_UNROLL
         for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_dpbusd_epi32(dot[i][h], w[h], xk);
       }
     }
+    BATON_UNROLL
     for (int h = 0; h < halves; ++h) {
       const __m512 d = _mm512_load_ps(panel.d + g * kColumns + h * kPanelColumns);
       const __m512 c = _mm512_load_ps(panel.c + g * kColumns + h * kPanelColumns);
+      BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xd[i * groups + g]));
         sum[i][h] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot[i][h]), sum[i][h]);
@@ -97,7 +111,9 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
       }
     }
   }
+  BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
+    BATON_UNROLL
     for (int h = 0; h < halves; ++h) {
       const int left = columns - h * kPanelColumns;
       const int stored = left < kPanelColumns ? left : kPanelColumns;

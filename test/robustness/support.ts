@@ -55,9 +55,9 @@ export async function eventually(done: () => boolean): Promise<boolean> {
   return done();
 }
 
-/** The pool's figures once it holds `blocks` blocks, or what it stays at. */
+/** The pool's figures once it holds `blocks` blocks (0: and no segment), or what it stays at. */
 export async function settled(stats: () => CacheStats, blocks = 0): Promise<CacheStats> {
-  await eventually(() => stats().blocksUsed === blocks);
+  await eventually(() => stats().blocksUsed === blocks && (blocks > 0 || stats().segments === 0));
   return stats();
 }
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// An engine on the small random model of the fixtures, and a sink that tests can wait on and hold
+// back.
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace baton::test {
+
+inline std::string fixturePath(const char* name) {
+  return (std::filesystem::path(__FILE__).parent_path() / "../../fixtures" / name).string();
+}
+
+inline std::shared_ptr<const Model> tinyModel() {
+  const std::atomic<int32_t> goOn{0};
+  return Model::load(fixturePath("tiny-llama/tiny-q8_0.gguf"), goOn);
+}
+
+// What a job told, by kind of event.
+struct Told {
+  std::vector<int32_t> tokens;
+  std::vector<float> logits;
+  int64_t progress = 0;
+  int ends = 0;        // done and failed events
+  int afterEnd = 0;    // events that came later than its end
+  std::string failed;  // code
+  std::vector<Error::Fact> facts;
+  DoneEvent done{};
+};
+
+class Sink : public EventSink {
+ public:
+  void post(Event event) override {
+    std::unique_lock lock(mutex_);
+    Told& told = told_[event.job];
+    if (told.ends > 0) ++told.afterEnd;
+    std::visit([&told](auto& body) { note(told, body); }, event.body);
+    ++events_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !held_; });
+  }
+
+  // The engine thread stops at its next event, until letGo().
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void letGo() {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    changed_.notify_all();
+  }
+
+  // Waits until `enough` says so of what the job told.
+  Told wait(uint64_t job, const std::function<bool(const Told&)>& enough) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return enough(told_[job]); });
+    return told_[job];
+  }
+  Told end(uint64_t job) {
+    return wait(job, [](const Told& told) { return told.ends > 0; });
+  }
+
+ private:
+  static void note(Told& told, ProgressEvent& body) { told.progress = body.done; }
+  static void note(Told& told, TokensEvent& body) {
+    told.tokens.insert(told.tokens.end(), body.ids.begin(), body.ids.end());
+  }
+  static void note(Told& told, LogitsEvent& body) { told.logits = std::move(body.data); }
+  static void note(Told& told, DoneEvent& body) {
+    ++told.ends;
+    told.done = std::move(body);
+  }
+  static void note(Told& told, FailedEvent& body) {
+    ++told.ends;
+    told.failed = body.error.code();
+    told.facts = body.error.facts();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<uint64_t, Told> told_;
+  int events_ = 0;
+  bool held_ = false;
+};
+
+struct World {
+  std::shared_ptr<Sink> sink = std::make_shared<Sink>();
+  Engine engine;
+
+  explicit World(EngineOptions options = {}) : engine(tinyModel(), filled(options), sink) {}
+  ~World() { sink->letGo(); }
+
+  static EngineOptions filled(EngineOptions options) {
+    if (options.cacheBytes == 0) options.cacheBytes = 4 << 20;
+    options.batchInvariant = true;
+    return options;
+  }
+
+  std::shared_ptr<Segment> segment(int start = 0, std::vector<SegmentRead> reads = {}) {
+    return engine.createSegment({SegmentKind::kInput, start, std::move(reads)});
+  }
+
+  static Append tokens(std::shared_ptr<Segment> segment, int count, int32_t first = 5) {
+    Append append;
+    append.segment = std::move(segment);
+    append.count = count;
+    for (int i = 0; i < count; ++i) append.tokens.push_back((first + 13 * i) % 500);
+    return append;
+  }
+
+  static GenerateSpec greedy(int maxTokens) {
+    GenerateSpec spec;
+    spec.maxTokens = maxTokens;
+    return spec;
+  }
+
+  static Job job(std::vector<Append> appends, LogitsWanted logits = LogitsWanted::kNone) {
+    Job job;
+    job.appends = std::move(appends);
+    job.logits = logits;
+    return job;
+  }
+
+  static Job generation(Append append, GenerateSpec spec) {
+    Job job;
+    job.appends.push_back(std::move(append));
+    job.generate = std::move(spec);
+    return job;
+  }
+};
+
+}  // namespace baton::test

@@ -7,7 +7,8 @@ import { runNative } from "./lib/suites.mjs";
 
 const sanitizers = "address,undefined";
 const env = {
-  ASAN_OPTIONS: "detect_leaks=1:strict_string_checks=1:check_initialization_order=1:allocator_may_return_null=1",
+  ASAN_OPTIONS:
+    "detect_leaks=1:strict_string_checks=1:check_initialization_order=1:allocator_may_return_null=1",
   UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
 };
 

@@ -3,6 +3,7 @@
 
 export { Chain, defineChain } from "./chain/chain.js";
 export type { ExplainedRead, ExplainedSegment, Explanation, Position } from "./chain/explain.js";
+export type { PictureKind } from "./chain/pictures/index.js";
 export type {
   ChainEvent,
   ChainOptions,

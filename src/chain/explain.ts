@@ -2,9 +2,12 @@
 // What a chain will do, before it does it: its segments, what each reads, where it stands and with which shift. A
 // position is linear in the lengths of segments, so an unknown length stays in the table as |name|.
 
+import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { LengthOf } from "./frame.js";
 import { placeSegment } from "./frame.js";
+import type { PictureKind } from "./pictures/index.js";
+import { pictureKinds, pictures } from "./pictures/index.js";
 import type { Plan, PlannedSegment, SegmentId } from "./plan.js";
 import { segmentLabel } from "./plan.js";
 import type { Step } from "./steps/index.js";
@@ -47,7 +50,9 @@ export interface ExplainedSegment {
 export interface Explanation {
   layout: Layout;
   segments: ExplainedSegment[];
-  /** The table, for people. */
+  /** A text: "table"; "svg", the mask with rows to scale; "mermaid", a flowchart. */
+  draw(picture: PictureKind): string;
+  /** The table. */
   toString(): string;
 }
 
@@ -90,7 +95,14 @@ export async function explainChain(
       ...explainOpener(model, segment, stepOf.get(segment.name), atZero),
     });
   }
-  return { layout, segments, toString: () => table(layout, segments) };
+  const draw = (picture: PictureKind) => {
+    if (Object.hasOwn(pictures, picture)) return pictures[picture]({ layout, segments });
+    const known = pictureKinds.join(", ");
+    throw new OptionInvalidError(`There is no picture "${picture}". Ask for one of ${known}.`, {
+      facts: { option: "picture", value: String(picture), available: pictureKinds },
+    });
+  };
+  return { layout, segments, draw, toString: () => draw("table") };
 }
 
 function explainReads(
@@ -149,32 +161,4 @@ function positionText(constant: number, terms: Readonly<Record<string, number>>)
   return parts
     .map(({ sign, size }, place) => (place === 0 ? `${sign === "-" ? "-" : ""}${size}` : ` ${sign} ${size}`))
     .join("");
-}
-
-/** The end of a text says what the first token follows. */
-function shortened(text: string): string {
-  if (text === "") return "";
-  return text.length > 28 ? `...${JSON.stringify(text.slice(-24)).slice(1)}` : JSON.stringify(text);
-}
-
-function table(layout: Layout, segments: readonly ExplainedSegment[]): string {
-  const header = ["segment", "kind", "of", "rows", "from", "opener", "reads (position, shift)"];
-  const lines = segments.map((one) => [
-    one.segment,
-    one.kind,
-    one.stage ?? "shared",
-    one.rows === null ? "?" : String(one.rows),
-    one.start.text,
-    one.openerText === undefined ? "" : shortened(one.openerText) || "none",
-    one.reads.map((read) => `${read.segment} (${read.at.text}, ${read.shift.text})`).join("  ") || "nothing",
-  ]);
-  const all = [header, ...lines];
-  const widths = header.map((_, column) => Math.max(...all.map((line) => (line[column] ?? "").length)));
-  const text = all.map((line) =>
-    line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
-  return [`layout: ${layout}`, ...text].join("\n");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `baton run` and `baton inspect` on the small model: what is streamed, what is JSON, what is refused.
+// `baton run`, `baton explain` and `baton inspect` on the small model: what is streamed, what is JSON, what is refused.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -59,12 +59,19 @@ describe("run", () => {
     expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
   });
 
-  test("--explain shows the segments instead of running", async () => {
-    const text = await baton(["run", "chain.mjs", ...inputs, "--explain"]);
+  test("a missing input is a failure that names it", async () => {
+    const { code, stderr } = await baton(["run", "chain.mjs", "-i", "question=How long?"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^baton: Input "passages" is missing\..*\[CHAIN_INVALID\]$/m);
+  });
+});
+
+describe("explain", () => {
+  test("prints the table, or JSON, without running; inputs may be missing", async () => {
+    const text = await baton(["explain", "chain.mjs", ...inputs]);
+    expect(text.code).toBe(0);
     expect(text.stdout).toMatch(/^layout: contiguous\nsegment +kind/);
-    const { layout, segments } = JSON.parse(
-      (await baton(["run", "chain.mjs", "--explain", "--json"])).stdout,
-    );
+    const { layout, segments } = JSON.parse((await baton(["explain", "chain.mjs", "--json"])).stdout);
     expect(layout).toBe("contiguous");
     expect(segments.map((one: { segment: string }) => one.segment)).toEqual([
       "question",
@@ -75,10 +82,18 @@ describe("run", () => {
     ]);
   });
 
-  test("a missing input is a failure that names it", async () => {
-    const { code, stderr } = await baton(["run", "chain.mjs", "-i", "question=How long?"]);
+  test("prints a picture, or writes it to a file", async () => {
+    expect((await baton(["explain", "chain.mjs", "--as", "mermaid"])).stdout).toMatch(/^flowchart LR\n/);
+    const written = await baton(["explain", "chain.mjs", ...inputs, "--as", "svg", "-o", "mask.svg"]);
+    expect(written).toMatchObject({ code: 0, stdout: "" });
+    expect(readFileSync(join(directory, "mask.svg"), "utf8")).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  });
+
+  test("another picture is a wrong call; a place that cannot be written a failure that names it", async () => {
+    expect((await baton(["explain", "chain.mjs", "--as", "png"])).code).toBe(2);
+    const { code, stderr } = await baton(["explain", "chain.mjs", "-o", "missing/mask.svg"]);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^baton: Input "passages" is missing\..*\[CHAIN_INVALID\]$/m);
+    expect(stderr).toMatch(/missing\/mask\.svg.*\[IO\]/);
   });
 });
 

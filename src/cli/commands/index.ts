@@ -4,12 +4,14 @@
 import { buildCommand } from "./build.js";
 import type { CliCommand } from "./command.js";
 import { doctorCommand } from "./doctor.js";
+import { explainCommand } from "./explain.js";
 import { inspectCommand } from "./inspect.js";
 import { pullCommand } from "./pull.js";
 import { runCommand } from "./run.js";
 
 export const commands: readonly CliCommand[] = [
   runCommand,
+  explainCommand,
   pullCommand,
   inspectCommand,
   doctorCommand,

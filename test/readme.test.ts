@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The README's first screen is true: its program runs as it stands there, on the real model, and its two pictures are
+// what explain() draws of the program's chain. BATON_UPDATE_README=1 draws them anew.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import * as baton from "../src/index.js";
+
+const pathOf = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+const readme = readFileSync(pathOf("README.md"), "utf8");
+
+function blockOf(language: string): string {
+  const found = new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\n\`\`\``).exec(readme);
+  if (found === null) throw new Error(`README.md has no block in ${language}`);
+  return found[1] as string;
+}
+
+interface Program {
+  chain: baton.Chain<string, string, string, string>;
+  inputs: Record<string, string>;
+  /** All that it wrote. */
+  written: string;
+}
+
+let program: Program;
+let close = async () => {};
+
+/** Runs the program with the package handed in; its model stays open for the pictures. */
+async function runProgram(): Promise<Program> {
+  const importLine = 'import { defineChain, loadModel } from "baton-lm";\n';
+  const source = blockOf("ts");
+  expect(source).toContain(importLine);
+  const body = source.replace(importLine, "");
+  const main = new Function(
+    "defineChain, loadModel, console",
+    `return (async () => { ${body}\n return { chain, inputs: { question, passages } }; })();`,
+  );
+  const loadModel = async (name: string) => {
+    const model = await baton.loadModel(name);
+    close = model.close.bind(model);
+    return Object.assign(model, { close: async () => {} });
+  };
+  let written = "";
+  const keep = (text: unknown) => {
+    written += String(text);
+    return true;
+  };
+  const write = vi.spyOn(process.stdout, "write").mockImplementation(keep);
+  try {
+    return { ...(await main(baton.defineChain, loadModel, { log: keep })), written };
+  } finally {
+    write.mockRestore();
+  }
+}
+
+beforeAll(async () => {
+  program = await runProgram();
+}, 300_000);
+
+afterAll(() => close());
+
+test("the program of the first screen runs, writes both outputs and counts what it reused", () => {
+  const [outputs, reused, computed] =
+    /^([\s\S]*)\n(\d+) rows reused, (\d+) computed$/.exec(program.written)?.slice(1) ?? [];
+  expect(outputs?.length).toBeGreaterThan(20);
+  expect(Number(reused)).toBeGreaterThan(Number(computed));
+});
+
+test("its pictures are those of its chain", async () => {
+  const explanation = await program.chain.explain(program.inputs);
+  const [svg, mermaid] = [explanation.draw("svg"), explanation.draw("mermaid")];
+  if (process.env.BATON_UPDATE_README === "1") {
+    writeFileSync(pathOf("docs/mask.svg"), svg);
+    writeFileSync(
+      pathOf("README.md"),
+      readme.replace(/```mermaid\n[^`]*```/, `\`\`\`mermaid\n${mermaid}\n\`\`\``),
+    );
+    return;
+  }
+  expect(blockOf("mermaid")).toBe(mermaid);
+  expect(readFileSync(pathOf("docs/mask.svg"), "utf8")).toBe(svg);
+});

@@ -2,6 +2,8 @@
 // The public names of the package.
 
 export { Chain, defineChain } from "./chain/chain.js";
+export type { ChainDocument, DocumentOptions } from "./chain/document/index.js";
+export { chainFromDocument, chainSchema, parseChainDocument } from "./chain/document/index.js";
 export type { ExplainedRead, ExplainedSegment, Explanation, Position } from "./chain/explain.js";
 export type { PictureKind } from "./chain/pictures/index.js";
 export type {

@@ -16,6 +16,7 @@ export const glibcCeiling = [2, 34];
 const baseContents = [
   "dist",
   "native",
+  "schema",
   "CMakeLists.txt",
   "scripts/build-native.mjs",
   "scripts/lib/run.mjs",

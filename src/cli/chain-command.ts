@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the commands on a chain module share: their inputs, and a model that is closed when they end.
+// What the commands on a chain share: their inputs, and a model that is closed when they end.
 
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -7,12 +7,13 @@ import type { Command } from "commander";
 import { IoError } from "../errors.js";
 import type { Chain } from "../index.js";
 import { loadModel } from "../model/model.js";
-import { importChainModule, readInputs } from "./chain-module.js";
+import { openChain, readInputs } from "./chain-module.js";
 import type { Context } from "./commands/command.js";
 import { createProgress } from "./terminal.js";
 
 export interface ChainCommandOptions {
   input: string[];
+  functions?: string;
   json?: boolean;
 }
 
@@ -21,8 +22,9 @@ export function chainCommand(program: Command, name: string): Command {
   const inputs = "an input; name=@file reads a file, name=@- standard input";
   return program
     .command(name)
-    .argument("<chain>", "module whose default export is { model, chain(model) }")
-    .option("-i, --input <name=text>", inputs, collect, []);
+    .argument("<chain>", "module whose default export is { model, chain(model) }, or a document (.json)")
+    .option("-i, --input <name=text>", inputs, collect, [])
+    .option("--functions <file>", "module that exports the functions which a document names");
 }
 
 function inputReader({ directory, stdin }: Context): (path: string) => Promise<string> {
@@ -48,16 +50,16 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
   };
 }
 
-/** Loads the module's model, builds its chain, and closes the model when `use` has ended. */
+/** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,
-  { input, json }: ChainCommandOptions,
+  { input, functions, json }: ChainCommandOptions,
   context: Context,
   use: (chain: Chain<string, string, string, string>, inputs: Record<string, string>) => Promise<void>,
 ): Promise<void> {
   const { terminal, signal, directory } = context;
   const inputs = await readInputs(input, inputReader(context));
-  const module = await importChainModule(file, directory);
+  const module = await openChain(file, directory, functions);
   const progress = createProgress(terminal);
   const onProgress = json === true ? {} : { onProgress: progress.report };
   const model = await loadModel(module.model, { ...module.options, ...onProgress, signal }).finally(

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The module that `baton run` is given. Its default export: `model`, what loadModel takes as a name; `options`, what
-// loadModel takes beside it, if any; `chain(model, baton)`, which returns the chain. `baton` holds this package's
-// public names, for modules that stand outside any project.
+// The chain that a command is given: a module or a document.
+//
+// A module's default export has `model`, what loadModel takes as a name; `options`, what loadModel takes beside it, if
+// any; `chain(model, baton)`, which returns the chain. `baton` holds this package's public names, for modules that
+// stand outside any project. A document is JSON; the functions that it names are exports of another module.
 
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { dirname, extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { ChainInvalidError } from "../errors.js";
 import * as baton from "../index.js";
 import { UsageError } from "./exit-codes.js";
 
@@ -17,10 +21,25 @@ export interface ChainModule {
   chain(model: baton.Model): AnyChain | Promise<AnyChain>;
 }
 
-/** Throws UsageError for a missing file or an export of another shape. */
-export async function importChainModule(file: string, directory: string): Promise<ChainModule> {
+function existing(file: string, directory: string, what: string): string {
   const path = resolve(directory, file);
-  if (!existsSync(path)) throw new UsageError(`There is no file ${path}. Give the path of a chain module.`);
+  if (existsSync(path)) return path;
+  throw new UsageError(`There is no file ${path}. Give the path of ${what}.`);
+}
+
+/** `functions`: path of the module that a document's functions are exports of. Throws UsageError, CHAIN_INVALID. */
+export async function openChain(
+  file: string,
+  directory: string,
+  functions: string | undefined,
+): Promise<ChainModule> {
+  const path = existing(file, directory, "a chain module or document");
+  if (extname(path) === ".json") return readDocument(path, directory, functions);
+  if (functions === undefined) return importModule(path);
+  throw new UsageError("--functions belongs to a chain document (.json); a module brings its own.");
+}
+
+async function importModule(path: string): Promise<ChainModule> {
   const { default: found } = (await import(pathToFileURL(path).href)) as { default?: unknown };
   const { model, options, chain } = (typeof found === "object" && found !== null ? found : {}) as Record<
     string,
@@ -35,6 +54,32 @@ export async function importChainModule(file: string, directory: string): Promis
     model,
     options: (options ?? {}) as baton.LoadOptions,
     chain: (loaded) => chain(loaded, baton) as AnyChain | Promise<AnyChain>,
+  };
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ChainInvalidError(`${path} is not JSON: ${(cause as Error).message}. Mend it there.`, {
+      facts: { path },
+      cause,
+    });
+  }
+}
+
+async function readDocument(
+  path: string,
+  directory: string,
+  functionsFile: string | undefined,
+): Promise<ChainModule> {
+  const document = baton.parseChainDocument(parseJson(await readFile(path, "utf8"), path));
+  const module = functionsFile && existing(functionsFile, directory, "a module that exports functions");
+  const functions = module ? ((await import(pathToFileURL(module).href)) as Record<string, unknown>) : {};
+  return {
+    model: document.model,
+    options: document.options ?? {},
+    chain: (loaded) => baton.chainFromDocument(loaded, document, { directory: dirname(path), functions }),
   };
 }
 

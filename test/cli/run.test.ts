@@ -24,6 +24,25 @@ beforeAll(() => {
         .stage("answer", { maxTokens: 6, closers: ["<|endoftext|>"] }),
     };\n`,
   );
+  const steps = [
+    { input: "question" },
+    { input: "passages", from: "retrieve" },
+    {
+      stage: "compress",
+      prompt: { text: "Shorten." },
+      own: ["passages"],
+      maxTokens: 6,
+      closers: ["<|endoftext|>"],
+    },
+    { stage: "answer", maxTokens: 6, closers: ["<|endoftext|>"] },
+  ];
+  const options = { threads: 1, cacheBytes: 8 << 20, batchInvariant: true };
+  writeFileSync(join(directory, "chain.json"), JSON.stringify({ model: tinyPath, options, steps }));
+  writeFileSync(
+    join(directory, "functions.mjs"),
+    `export const retrieve = () => "The harbour of Marsk freezes for eleven weeks a year.";\n`,
+  );
+  writeFileSync(join(directory, "broken.json"), '{ "model": ');
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -57,6 +76,25 @@ describe("run", () => {
       "Once.",
     );
     expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
+  });
+
+  test("a document with its functions gives what the module gives", async () => {
+    const args = ["-i", "question=How long?", "--json"];
+    const ours = await baton(["run", "chain.json", "--functions", "functions.mjs", ...args]);
+    const wanted = JSON.parse((await baton(["run", "chain.mjs", ...inputs, "--json"])).stdout);
+    expect(ours).toMatchObject({ code: 0, stderr: "" });
+    for (const stage of ["compress", "answer"]) {
+      expect(JSON.parse(ours.stdout)[stage].tokens).toEqual(wanted[stage].tokens);
+    }
+  });
+
+  test("a document that is no JSON, one without its functions, and functions for a module are refused", async () => {
+    const broken = await baton(["run", "broken.json"]);
+    expect(broken).toMatchObject({ code: 1, stderr: expect.stringMatching(/broken\.json is not JSON: /) });
+    const without = await baton(["run", "chain.json", "-i", "question=How long?"]);
+    expect(without).toMatchObject({ code: 1, stderr: expect.stringMatching(/"retrieve".*--functions/) });
+    expect((await baton(["run", "chain.mjs", "--functions", "functions.mjs"])).code).toBe(2);
+    expect((await baton(["run", "chain.json", "--functions", "none.mjs"])).code).toBe(2);
   });
 
   test("a missing input is a failure that names it", async () => {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a kind of step is in a document: the schema of its object, and how it goes into a builder.
+
+/** A JSON Schema (draft 7). */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** The builder's methods, names and options not known before run time. */
+export interface DocumentBuilder {
+  input(name: string, options: object): DocumentBuilder;
+  stage(name: string, options: object): DocumentBuilder;
+}
+
+/** A function that the document names in `from`. */
+export type DocumentFunction = (results: never, context: never) => string | Promise<string>;
+
+export interface DocumentContext {
+  /** Relative paths of prompts start here. */
+  directory: string;
+  functions: Readonly<Record<string, unknown>>;
+  /** Place of the node for messages, e.g. "steps[2]". */
+  where: string;
+}
+
+export interface DocumentStep<Node> {
+  /** The property that names the step; no other kind has it. */
+  key: string;
+  /** Schema of the step's object. */
+  schema: JsonSchema;
+  /** `node` fits the schema. */
+  add(builder: DocumentBuilder, node: Node, context: DocumentContext): DocumentBuilder;
+}

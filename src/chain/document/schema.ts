@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The JSON Schema of a chain document, put together from the schemas of the steps. What the package publishes as
+// chain.schema.json is this.
+
+import type { JsonSchema } from "./contract.js";
+import { documentSteps } from "./steps/index.js";
+
+const definitions = {
+  name: {
+    type: "string",
+    pattern: "^[\\p{L}_$][\\p{L}\\p{N}_$-]*$",
+    description: 'A letter, then letters, digits, "_", "$" or "-".',
+  },
+  names: { type: "array", items: { $ref: "#/definitions/name" } },
+  texts: { type: "array", items: { type: "string", minLength: 1 } },
+} as const;
+
+/** Schema of one kind of step, complete in itself. */
+export function stepSchema(schema: JsonSchema): JsonSchema {
+  return { ...schema, definitions: { ...definitions, step: { type: "object" } } };
+}
+
+/** Schema of the document around its steps, complete in itself. */
+export const frameSchema = {
+  type: "object",
+  required: ["model", "steps"],
+  additionalProperties: false,
+  properties: {
+    $schema: { type: "string" },
+    model: { type: "string", minLength: 1, description: "A name that `baton pull` knows, or a file." },
+    options: {
+      type: "object",
+      description: "How the model is loaded.",
+      additionalProperties: false,
+      properties: {
+        device: { enum: ["auto", "cpu"] },
+        threads: { type: "integer", minimum: 1 },
+        cacheBytes: { type: "integer", minimum: 1 },
+        kvType: { enum: ["f32", "f16", "bf16"] },
+        activations: { enum: ["int8", "float32"] },
+        batchInvariant: { type: "boolean" },
+        maxBatchRows: { type: "integer", minimum: 1 },
+      },
+    },
+    layout: { enum: ["contiguous", "concatenated"] },
+    steps: { type: "array", minItems: 1, items: { type: "object" } },
+  },
+} as const;
+
+/** The whole, for editors and other programs. */
+export const chainSchema: JsonSchema = {
+  $schema: "http://json-schema.org/draft-07/schema#",
+  title: "Baton chain",
+  description: "A chain of prompt-tuned stages over one language model and one KV cache.",
+  ...frameSchema,
+  properties: {
+    ...frameSchema.properties,
+    steps: { type: "array", minItems: 1, items: { $ref: "#/definitions/step" } },
+  },
+  definitions: { ...definitions, step: { oneOf: documentSteps.map((one) => one.schema) } },
+};

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kinds of step that a document may hold. A new kind is one file and one line here.
+
+import type { DocumentStep } from "../contract.js";
+import { inputStep } from "./input.js";
+import { stageStep } from "./stage.js";
+
+export const documentSteps: readonly DocumentStep<never>[] = [inputStep, stageStep];

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// { "stage": NAME, ... }: as `.stage`; a prompt is a folder beside the document, or a text.
+
+import { resolve } from "node:path";
+import type { DocumentStep } from "../contract.js";
+
+interface StageNode {
+  stage: string;
+  prompt?: string | { text: string; virtualTokens?: number };
+  [option: string]: unknown;
+}
+
+const number = (description: string) => ({ type: "number", description });
+const integer = (description: string) => ({ type: "integer", description });
+
+export const stageStep: DocumentStep<StageNode> = {
+  key: "stage",
+  schema: {
+    type: "object",
+    description: "A specialist: reads what it names and writes one output.",
+    required: ["stage"],
+    additionalProperties: false,
+    properties: {
+      stage: { $ref: "#/definitions/name" },
+      prompt: {
+        description: "A PEFT PROMPT_TUNING folder, relative to the document, or a text.",
+        anyOf: [
+          { type: "string", minLength: 1 },
+          {
+            type: "object",
+            required: ["text"],
+            additionalProperties: false,
+            properties: { text: { type: "string" }, virtualTokens: { type: "integer", minimum: 1 } },
+          },
+        ],
+      },
+      own: { $ref: "#/definitions/names" },
+      reads: { $ref: "#/definitions/names" },
+      opener: { type: "string", description: "Text that begins the output, unscored." },
+      lead: { type: "string", description: "Stripped from the start of the generated text." },
+      closers: { $ref: "#/definitions/texts" },
+      stop: { anyOf: [{ type: "string" }, { $ref: "#/definitions/texts" }] },
+      maxTokens: integer("Most tokens generated."),
+      temperature: number("0 is greedy."),
+      topK: integer("Keep the k likeliest tokens; 0 keeps all."),
+      topP: number("Keep the smallest set of tokens with this probability."),
+      minP: number("Keep tokens at least this fraction as likely as the likeliest."),
+      repetitionPenalty: number("Divides the logits of tokens already in this output."),
+      seed: integer("Of this stage's random numbers."),
+    },
+  },
+  add(builder, { stage, prompt, ...options }, { directory }) {
+    if (prompt === undefined) return builder.stage(stage, options);
+    const source = typeof prompt === "string" ? resolve(directory, prompt) : prompt;
+    return builder.stage(stage, { ...options, prompt: source });
+  },
+};

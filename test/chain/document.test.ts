@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// A chain as a document: the same results as the same chain in code, and every mistake named with its place.
+
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Ajv } from "ajv";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Model } from "../../src/index.js";
+import { chainFromDocument, chainSchema, defineChain, parseChainDocument } from "../../src/index.js";
+import { loadTiny, passages, question } from "./tiny-model.js";
+
+let model: Model;
+beforeAll(async () => {
+  model = await loadTiny();
+});
+afterAll(() => model.close());
+
+const closers = ["<|endoftext|>"];
+const shout = ({ compress }: { compress: { text: string } }) => `${compress.text.length} letters`;
+
+const document = {
+  $schema: "https://example.org/chain.schema.json",
+  model: "tiny",
+  options: { threads: 1 },
+  layout: "contiguous",
+  steps: [
+    { input: "question", format: "Question: {question}\n" },
+    { input: "passages", alone: true },
+    { stage: "compress", prompt: { text: "Shorten." }, own: ["passages"], maxTokens: 8, closers },
+    { input: "length", from: "shout", reads: ["question"] },
+    {
+      stage: "answer",
+      reads: ["question", "length", "compress"],
+      temperature: 0.8,
+      seed: 3,
+      maxTokens: 8,
+      closers,
+    },
+  ],
+};
+
+function inCode() {
+  return defineChain(model)
+    .input("question", { format: "Question: {question}\n" })
+    .input("passages", { alone: true })
+    .stage("compress", { prompt: { text: "Shorten." }, own: ["passages"], maxTokens: 8, closers })
+    .input("length", { from: shout, reads: ["question"] })
+    .stage("answer", {
+      reads: ["question", "length", "compress"],
+      temperature: 0.8,
+      seed: 3,
+      maxTokens: 8,
+      closers,
+    });
+}
+
+const inputs = { question, passages };
+const functions = { shout };
+
+describe("a document", () => {
+  test("gives what the same chain in code gives: segments, texts and tokens", async () => {
+    const fromDocument = chainFromDocument(model, JSON.parse(JSON.stringify(document)), { functions });
+    expect(fromDocument.inputs).toEqual(inCode().inputs);
+    expect(String(await fromDocument.explain(inputs))).toBe(String(await inCode().explain(inputs)));
+    const [ours, wanted] = [await fromDocument.run(inputs).result, await inCode().run(inputs).result];
+    for (const stage of ["compress", "answer"] as const) {
+      expect(ours[stage]?.tokens).toEqual(wanted[stage].tokens);
+      expect(ours[stage]?.text).toBe(wanted[stage].text);
+    }
+  });
+
+  test("keeps its model and load options for whoever loads it", () => {
+    expect(parseChainDocument(document)).toMatchObject({ model: "tiny", options: { threads: 1 } });
+  });
+
+  test("finds a prompt's folder beside it", () => {
+    const chain = chainFromDocument(
+      model,
+      { model: "tiny", steps: [{ stage: "a", prompt: "prompts/none" }] },
+      { directory: "/somewhere" },
+    );
+    return expect(chain.run({}).result).rejects.toMatchObject({
+      message: expect.stringContaining("/somewhere/prompts/none"),
+    });
+  });
+});
+
+type Change = (copy: typeof document) => unknown;
+
+/** What is wrong, the place that the message must name, and what else it must say. */
+const mistakes: [string, Change, string, RegExp][] = [
+  ["no object", () => [], "The document", /must be object/],
+  ["no model", ({ model: _, ...rest }) => rest, "The document", /required property 'model'/],
+  ["no steps", (d) => ({ ...d, steps: [] }), "steps", /fewer than 1/],
+  ["an unknown field", (d) => ({ ...d, stages: [] }), "The document", /unknown field "stages".*steps/],
+  ["an unknown layout", (d) => ({ ...d, layout: "dense" }), "layout", /"contiguous" or "concatenated"/],
+  [
+    "an unknown load option",
+    (d) => ({ ...d, options: { gpu: 1 } }),
+    "options",
+    /unknown field "gpu".*threads/,
+  ],
+  ["a step that is a text", (d) => ({ ...d, steps: ["a"] }), "steps[0]", /must be object/],
+];
+
+/** The same for the fields of one step, put in place of the last. */
+const wrongSteps: [string, object, string, RegExp][] = [
+  ["of no kind", { name: "a" }, "steps[4]", /one of the fields "input", "stage".*none of them/],
+  ["of two kinds", { stage: "a", input: "a" }, "steps[4]", /it has "input" and "stage"/],
+  ["with an unknown field", { stage: "a", maxToken: 3 }, "steps[4]", /unknown field "maxToken".*maxTokens/],
+  ["with a number as text", { stage: "a", maxTokens: "3" }, "steps[4].maxTokens", /"3".*must be integer/],
+  ["with a name that is none", { stage: "a b" }, "steps[4].stage", /"a b".*A letter/],
+  ["with a list that is none", { stage: "a", reads: "question" }, "steps[4].reads", /must be array/],
+  ["with a wrong name in a list", { stage: "a", reads: ["question", 7] }, "steps[4].reads[1]", /7.*string/],
+  [
+    "with a prompt of another shape",
+    { stage: "a", prompt: { rows: [] } },
+    "steps[4].prompt",
+    /required property .text./,
+  ],
+];
+
+describe("a mistake in a document is CHAIN_INVALID with its place", () => {
+  const isValid = new Ajv({ strict: false }).compile(chainSchema);
+
+  test("the published schema takes what is right", () => {
+    expect(isValid(document)).toBe(true);
+  });
+
+  const all = [
+    ...mistakes,
+    ...wrongSteps.map(([what, step, place, says]): [string, Change, string, RegExp] => [
+      `a step ${what}`,
+      (d) => ({ ...d, steps: [...d.steps.slice(0, 4), step] }),
+      place,
+      says,
+    ]),
+  ];
+  for (const [what, change, place, says] of all) {
+    test(what, () => {
+      const wrong = change(structuredClone(document));
+      const build = () => chainFromDocument(model, wrong, { functions });
+      expect(build).toThrowError(expect.objectContaining({ code: "CHAIN_INVALID" }));
+      expect(build).toThrowError(says);
+      try {
+        build();
+      } catch (error) {
+        expect((error as { facts: { path: string } }).facts.path).toBe(place);
+      }
+      expect(isValid(wrong), "the published schema refuses it too").toBe(false);
+    });
+  }
+
+  test("a function that was not given, with those that were", () => {
+    expect(() =>
+      chainFromDocument(model, document, { functions: { other: () => "", count: 3 } }),
+    ).toThrowError(/steps\[3\]\.from names the function "shout".*\(other\)/);
+    expect(() => chainFromDocument(model, document)).toThrowError(/\(none\)/);
+    const inherited = structuredClone(document);
+    (inherited.steps[3] as { from: string }).from = "toString";
+    expect(() => chainFromDocument(model, inherited, { functions })).toThrowError(/"toString"/);
+  });
+
+  test("what the builder refuses: a later name, a value out of range", () => {
+    const steps = [{ input: "question" }, { stage: "a", reads: ["b"] }, { stage: "b" }];
+    expect(() => chainFromDocument(model, { model: "tiny", steps })).toThrowError(/cannot read "b"/);
+    const hot = [{ input: "question" }, { stage: "a", temperature: -1 }];
+    expect(() => chainFromDocument(model, { model: "tiny", steps: hot })).toThrowError(/temperature/);
+  });
+});
+
+test("the published file is the schema of the code", () => {
+  const path = fileURLToPath(new URL("../../schema/chain.schema.json", import.meta.url));
+  expect(JSON.parse(readFileSync(path, "utf8"))).toEqual(chainSchema);
+});

@@ -4,9 +4,16 @@
 export { Chain, defineChain } from "./chain/chain.js";
 export type { ChainDocument, DocumentOptions } from "./chain/document/index.js";
 export { chainFromDocument, chainSchema, parseChainDocument } from "./chain/document/index.js";
-export type { ExplainedRead, ExplainedSegment, Explanation, Position } from "./chain/explain.js";
+export type {
+  ExplainedGroup,
+  ExplainedRead,
+  ExplainedSegment,
+  Explanation,
+  Position,
+} from "./chain/explain.js";
 export type { PictureKind } from "./chain/pictures/index.js";
 export type {
+  CallContext,
   ChainEvent,
   ChainOptions,
   ChainRun,
@@ -16,6 +23,10 @@ export type {
   GivenInput,
   InputResult,
   Layout,
+  RoundContext,
+  RoundsOptions,
+  RoundsResult,
+  RoundsSoFar,
   RunOptions,
   SamplingOptions,
   StageOptions,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The builder. Every call returns a new chain and checks the whole definition; types carry names as flat unions, so
-// that `reads` and `own` accept only what was declared before and nobody else owns.
+// that `reads` and `own` accept only what was declared before and nobody else owns. The body of a group is built by a
+// function that gets a builder which knows the names around it and returns it with the group's steps.
 
-import { ClosedError, OptionInvalidError } from "../errors.js";
+import { ChainInvalidError, ClosedError, OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
+import type { Around, Fresh, GroupResult, InRounds, ResultsOf, TopLevel } from "./chain-types.js";
 import type { Explanation } from "./explain.js";
 import { explainChain } from "./explain.js";
 import { checkLayout, checkName } from "./options.js";
-import type { Plan } from "./plan.js";
 import { planChain } from "./plan.js";
 import { startRun } from "./run.js";
 import type { Step } from "./steps/index.js";
@@ -18,47 +19,43 @@ import type {
   ChainRun,
   ComputedInput,
   GivenInput,
-  InputResult,
   Layout,
+  RoundContext,
+  RoundsOptions,
+  RoundsResult,
   RunOptions,
   StageOptions,
   StageResult,
 } from "./types.js";
 
-/** Rejects a literal name that is declared already; names known only at run time are checked then. */
-type Fresh<Name extends string, Taken extends string> = string extends Taken
-  ? unknown
-  : Name extends Taken
-    ? never
-    : unknown;
-
-/** What a `from` function gets: everything declared before it. */
-type ResultsOf<Inputs extends string, Stages extends string> = Record<Inputs, InputResult> &
-  Record<Stages, StageResult>;
-
 interface Definition {
   model: Model;
   layout: Layout;
   steps: readonly Step[];
+  /** The group whose steps these are; absent for a chain. */
+  group?: { name: string };
 }
 
 /**
- * `Shared`: inputs that may still be read or owned. `Stages`: outputs. `Given`: inputs that `run` takes.
- * `Inputs`: all inputs, owned ones included.
+ * `Shared`: inputs that may still be read or owned. `Stages`: stages. `Given`: inputs that `run` takes. `Inputs`: all
+ * inputs, owned ones included. `Groups`: results of groups by name. `Nested`: names of the stages in groups, as events
+ * say them. `Outer`: what stands around the steps, for the body of a group.
  */
 export class Chain<
   Shared extends string = never,
   Stages extends string = never,
   Given extends string = never,
   Inputs extends string = never,
+  Groups = unknown,
+  Nested extends string = never,
+  Outer extends Around = TopLevel,
 > {
   readonly #definition: Definition;
-  readonly #plan: Plan;
 
   /** Use `defineChain`. */
   constructor(definition: Definition) {
     this.#definition = definition;
-    this.#plan = planChain(definition.steps);
+    if (definition.group === undefined) planChain(definition.steps); // throws what contradicts the rules
   }
 
   get model(): Model {
@@ -74,38 +71,113 @@ export class Chain<
     return { ...this.#definition, steps: [...this.#definition.steps, step] };
   }
 
+  /** The steps that `body` adds to a builder. Throws CHAIN_INVALID when it returns something else. */
+  #bodyOf(name: string, body: (inside: never) => unknown): readonly Step[] {
+    const group = { name };
+    const built: unknown = body(new Chain({ ...this.#definition, steps: [], group }) as never);
+    if (built instanceof Chain && #definition in built && built.#definition.group === group) {
+      return built.#definition.steps;
+    }
+    throw new ChainInvalidError(
+      `The function for the steps of "${name}" does not return the builder that it was given, with steps added.`,
+      { facts: { step: name } },
+    );
+  }
+
   /** Declares an input. With `from` the program computes it after every stage declared before has ended. */
   input<const Name extends string>(
-    name: Name & Fresh<Name, Inputs | Stages>,
-    options: ComputedInput<Shared, ResultsOf<Inputs, Stages>>,
-  ): Chain<Shared | Name, Stages, Given, Inputs | Name>;
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    options: ComputedInput<Shared, ResultsOf<Inputs, Stages, Groups, Outer>, Outer["context"]>,
+  ): Chain<Shared | Name, Stages, Given, Inputs | Name, Groups, Nested, Outer>;
   input<const Name extends string>(
-    name: Name & Fresh<Name, Inputs | Stages>,
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
     options?: GivenInput<Shared>,
-  ): Chain<Shared | Name, Stages, Given | Name, Inputs | Name>;
+  ): Chain<Shared | Name, Stages, Given | Name, Inputs | Name, Groups, Nested, Outer>;
   input(name: string, options: unknown = {}): unknown {
     return new Chain(this.#with(stepKinds.input(checkName(name), options as AnyInputOptions)));
   }
 
   /** Declares a stage. Throws CHAIN_INVALID or OPTION_INVALID naming stage, value and what is available. */
   stage<const Name extends string, const Own extends Shared = never>(
-    name: Name & Fresh<Name, Inputs | Stages>,
-    options: StageOptions<Exclude<Shared, Own> | Stages, Own> = {},
-  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs> {
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    options: StageOptions<
+      Exclude<Shared, Own> | Stages | Extract<keyof Groups, string> | Outer["outputs"],
+      Own
+    > = {},
+  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups, Nested, Outer> {
     return new Chain(this.#with(stepKinds.stage(checkName(name), options)));
   }
 
+  /**
+   * Declares steps that run over and over, up to `max` times or until a condition holds. Every output reads what was
+   * shared before it, in order of turns: earlier rounds and this one. Later steps read all rounds, by default or under
+   * `name`; inside, `name` stands for the rounds before.
+   */
+  rounds<
+    const Name extends string,
+    S extends string,
+    St extends string,
+    I extends string,
+    B,
+    N extends string,
+  >(
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    body: (
+      round: Chain<
+        Shared,
+        never,
+        never,
+        never,
+        unknown,
+        never,
+        InRounds<Name, Inputs, Stages, Groups, Outer>
+      >,
+    ) => Chain<S, St, never, I, B, N, InRounds<Name, Inputs, Stages, Groups, Outer>>,
+    options: RoundsOptions<
+      ResultsOf<Inputs, Stages, Groups, Outer> &
+        GroupResult<I, St, B> &
+        Record<Name, Pick<RoundsResult<GroupResult<I, St, B>>, "rounds">>,
+      Outer["context"] & RoundContext
+    >,
+  ): Chain<
+    Extract<Shared, S>,
+    Stages,
+    Given,
+    Inputs,
+    Groups & Record<Name, RoundsResult<GroupResult<I, St, B>>>,
+    Nested | `${Name}[${number}].${St | N}`,
+    Outer
+  > {
+    const steps = this.#bodyOf(checkName(name), body);
+    return new Chain(this.#with(stepKinds.rounds(name, { ...(options as object), body: steps } as never)));
+  }
+
   /** The chain's segments with frames, views and shifts; with numbers for every input whose value is given. */
-  explain(inputs: Partial<Record<Inputs, string>> = {}): Promise<Explanation> {
-    return explainChain(this.#definition, this.#plan, inputs);
+  async explain(inputs: Partial<Record<Inputs, string>> = {}): Promise<Explanation> {
+    return explainChain(this.#whole(), inputs);
   }
 
   /**
    * Starts a run: iterate it for events, await `result`. All failures arrive there. Runs of one model share its
    * engine: start as many as the KV budget holds.
    */
-  run(inputs: Readonly<Record<Given, string>>, options: RunOptions = {}): ChainRun<Stages> {
-    return startRun<Stages>({ ...this.#definition, plan: this.#plan, inputs }, options);
+  run(
+    inputs: Readonly<Record<Given, string>>,
+    options: RunOptions = {},
+  ): ChainRun<Stages | Nested, Record<Stages, StageResult> & Groups> {
+    return startRun<Stages | Nested, Record<Stages, StageResult> & Groups>(
+      { ...this.#whole(), inputs },
+      options,
+    );
+  }
+
+  #whole(): Definition {
+    const { group } = this.#definition;
+    if (group === undefined) return this.#definition;
+    throw new ChainInvalidError(
+      `These are the steps inside of "${group.name}", not a chain. Run the chain that has them.`,
+      { facts: { step: group.name } },
+    );
   }
 }
 

@@ -14,24 +14,25 @@ export interface PromptUse {
   model: Model;
   plan: Plan;
   layout: Layout;
+  /** Site of the stage. In a group its first instance is what counts. */
   stage: string;
   settings: StageSettings;
-  /** Resolved prompts by stage, for the outputs that are read. */
+  /** Resolved prompts by the stage's site, for the outputs that are read. */
   prompts: ReadonlyMap<string, ResolvedPrompt>;
 }
 
 /** The contract under which the stage's prompt is about to be used. */
 export function contractOfUse({ model, plan, layout, stage, settings, prompts }: PromptUse): PromptContract {
   const { tokenizer, info } = model;
-  const output = plan.segments.find((one) => one.kind === "output" && one.name === stage);
+  const output = plan.segments.find((one) => one.kind === "output" && one.site === stage);
   const visible = (output?.reads ?? [])
-    .map((id) => plan.segments[id] as PlannedSegment)
+    .map((id) => plan.byId.get(id) as PlannedSegment)
     .filter((one) => one.kind !== "prompt");
-  const describe = ({ kind, name }: PlannedSegment): ContractSegment =>
+  const describe = ({ kind, site }: PlannedSegment): ContractSegment =>
     kind === "output"
-      ? { kind, prompt: prompts.get(name)?.hash ?? null }
-      : { kind: "input", alone: plan.inputs.get(name)?.alone ?? false };
-  const isOwn = (one: PlannedSegment) => one.kind === "input" && one.stage === stage;
+      ? { kind, prompt: prompts.get(site)?.hash ?? null }
+      : { kind: "input", alone: plan.inputs.get(site)?.alone ?? false };
+  const isOwn = (one: PlannedSegment) => one.kind === "input" && one.stage === output?.stage;
   const reads = visible.filter((one) => !isOwn(one));
   const own = visible.filter(isOwn);
   const atZero = visible.length === 0 && layout === "contiguous";
@@ -39,7 +40,7 @@ export function contractOfUse({ model, plan, layout, stage, settings, prompts }:
     version: 1,
     base: { contentHash: info.contentHash, weightType: info.weightType },
     layout: layout === "contiguous" ? "frames" : "concatenated",
-    format: [...reads, ...own].map((one) => plan.inputs.get(one.name)?.format ?? null),
+    format: [...reads, ...own].map((one) => plan.inputs.get(one.site)?.format ?? null),
     opener: [...openerTokens(tokenizer, stage, settings.opener, own.length > 0, atZero)],
     lead: settings.lead,
     closers: [...closerIds(tokenizer, stage, settings.closers)],

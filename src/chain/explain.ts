@@ -6,10 +6,11 @@ import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { LengthOf } from "./frame.js";
 import { placeSegment } from "./frame.js";
+import { sitesOf } from "./names.js";
 import type { PictureKind } from "./pictures/index.js";
 import { pictureKinds, pictures } from "./pictures/index.js";
 import type { Plan, PlannedSegment, SegmentId } from "./plan.js";
-import { segmentLabel } from "./plan.js";
+import { planChain } from "./plan.js";
 import type { Step } from "./steps/index.js";
 import { inputTokens, openerTokens } from "./tokens.js";
 import type { Layout } from "./types.js";
@@ -47,8 +48,17 @@ export interface ExplainedSegment {
   openerText?: string;
 }
 
+export interface ExplainedGroup {
+  group: string;
+  /** How often its steps run. At most `shown` instances are among the segments. */
+  runs: string;
+  shown: number;
+}
+
 export interface Explanation {
   layout: Layout;
+  /** Groups whose steps may run more or less often than once. */
+  groups: ExplainedGroup[];
   segments: ExplainedSegment[];
   /** A text: "table"; "svg", the mask with rows to scale; "mermaid", a flowchart. */
   draw(picture: PictureKind): string;
@@ -64,45 +74,52 @@ interface Definition {
 
 type Lengths = Map<SegmentId, number>;
 
+/** Rounds and branches that are listed of one group. */
+const shownInstances = 8;
+
 export async function explainChain(
   { model, layout, steps }: Definition,
-  plan: Plan,
   inputs: Readonly<Record<string, string | undefined>>,
 ): Promise<Explanation> {
+  const plan = planChain(steps, new Map(), shownInstances);
   const known: Lengths = new Map();
-  for (const step of steps) {
+  const stepOf = new Map<string, Step>();
+  const groups: ExplainedGroup[] = [];
+  for (const { step, site } of sitesOf(steps)) {
+    stepOf.set(site, step);
+    if (step.note !== undefined) groups.push({ group: site, runs: step.note, shown: shownInstances });
     const prompt = await step.loadPrompt?.(model);
-    const id = plan.promptOf.get(step.name);
+    const id = plan.promptOf.get(site);
     if (prompt && id !== undefined) known.set(id, prompt.count);
   }
-  const stepOf = new Map(steps.map((step) => [step.name, step]));
   const segments: ExplainedSegment[] = [];
   for (const segment of plan.segments) {
     const start = linear(plan, known, (lengthOf) => placeSegment(plan, layout, segment.id, lengthOf).start);
     const atZero = start.constant === 0 && Object.keys(start.terms).length === 0;
-    const value = inputs[segment.name];
-    const description = plan.inputs.get(segment.name);
+    const value = inputs[segment.value ?? ""];
+    const description = plan.inputs.get(segment.site);
     if (segment.kind === "input" && description !== undefined && value !== undefined) {
-      known.set(segment.id, inputTokens(model.tokenizer, segment.name, description, value, atZero).length);
+      const tokens = inputTokens(model.tokenizer, description.name, description, value, atZero);
+      known.set(segment.id, tokens.length);
     }
     segments.push({
-      segment: segmentLabel(segment),
+      segment: segment.id,
       kind: segment.kind,
       stage: segment.stage,
       start,
       rows: known.get(segment.id) ?? null,
       reads: explainReads(plan, layout, segment, known),
-      ...explainOpener(model, segment, stepOf.get(segment.name), atZero),
+      ...explainOpener(model, segment, stepOf.get(segment.site), atZero),
     });
   }
   const draw = (picture: PictureKind) => {
-    if (Object.hasOwn(pictures, picture)) return pictures[picture]({ layout, segments });
+    if (Object.hasOwn(pictures, picture)) return pictures[picture]({ layout, groups, segments });
     const known = pictureKinds.join(", ");
     throw new OptionInvalidError(`There is no picture "${picture}". Ask for one of ${known}.`, {
       facts: { option: "picture", value: String(picture), available: pictureKinds },
     });
   };
-  return { layout, segments, draw, toString: () => draw("table") };
+  return { layout, groups, segments, draw, toString: () => draw("table") };
 }
 
 function explainReads(
@@ -117,7 +134,7 @@ function explainReads(
       return found ?? { at: 0, shift: 0 };
     };
     return {
-      segment: segmentLabel(plan.segments[one] as PlannedSegment),
+      segment: one,
       at: linear(plan, known, (lengthOf) => read(lengthOf).at),
       shift: linear(plan, known, (lengthOf) => read(lengthOf).shift),
     };
@@ -145,7 +162,7 @@ function linear(plan: Plan, known: Lengths, of: (lengthOf: LengthOf) => number):
   for (const segment of plan.segments) {
     if (known.has(segment.id)) continue;
     const factor = at(segment.id) - constant;
-    if (factor !== 0) terms[segmentLabel(segment)] = factor;
+    if (factor !== 0) terms[segment.id] = factor;
   }
   return { constant, terms, text: positionText(constant, terms) };
 }

@@ -38,8 +38,8 @@ interface LayoutRules {
 }
 
 function segmentAt(plan: Plan, id: SegmentId): PlannedSegment {
-  const found = plan.segments[id];
-  if (found === undefined) throw new InternalError(`Segment ${id} is not in the plan.`, { facts: { id } });
+  const found = plan.byId.get(id);
+  if (found === undefined) throw new InternalError(`Segment "${id}" is not in the plan.`, { facts: { id } });
   return found;
 }
 
@@ -74,9 +74,11 @@ const contiguous: LayoutRules = {
 
 /** Prompts first in order of their stages, then inputs and outputs in order. */
 function absoluteStart(plan: Plan, id: SegmentId, lengthOf: LengthOf): number {
-  const isPrompt = segmentAt(plan, id).kind === "prompt";
-  const before = plan.segments.filter((one) =>
-    one.kind === "prompt" ? !isPrompt || one.id < id : !isPrompt && one.id < id,
+  const own = segmentAt(plan, id);
+  const isPrompt = own.kind === "prompt";
+  const place = plan.segments.indexOf(own);
+  const before = plan.segments.filter((one, at) =>
+    one.kind === "prompt" ? !isPrompt || at < place : !isPrompt && at < place,
   );
   return before.reduce((sum, one) => sum + lengthOf(one.id), 0);
 }

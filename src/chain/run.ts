@@ -6,15 +6,15 @@ import { setMaxListeners } from "node:events";
 import { ChainInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { EventChannel } from "./events.js";
-import type { Plan } from "./plan.js";
+import { sitesOf } from "./names.js";
 import { RunState } from "./run-state.js";
+import { Scope } from "./scope.js";
 import type { Step } from "./steps/index.js";
-import type { ChainEvent, ChainRun, Layout, RunOptions, StageResult } from "./types.js";
+import type { ChainEvent, ChainRun, Layout, RunOptions } from "./types.js";
 
 export interface RunPlan {
   model: Model;
   steps: readonly Step[];
-  plan: Plan;
   layout: Layout;
   inputs: Readonly<Record<string, unknown>>;
 }
@@ -42,16 +42,18 @@ function checkInputs(steps: readonly Step[], inputs: unknown): asserts inputs is
   }
 }
 
-async function execute(state: RunState, steps: readonly Step[]): Promise<Record<string, StageResult>> {
+async function execute(
+  state: RunState,
+  steps: readonly Step[],
+  inputs: Readonly<Record<string, string>>,
+): Promise<Record<string, unknown>> {
   try {
     state.signal.throwIfAborted();
-    for (const step of steps) await step.prepare?.(state);
+    for (const { step, site } of sitesOf(steps)) await step.prepare?.(state, site);
     state.startPrompts();
-    for (const step of steps) {
-      state.signal.throwIfAborted();
-      await step.execute(state);
-    }
-    return state.stageResults();
+    const scope = Scope.root(state, inputs);
+    await scope.execute(steps);
+    return scope.outputs();
   } catch (error) {
     throw state.signal.aborted ? state.signal.reason : error;
   } finally {
@@ -60,8 +62,11 @@ async function execute(state: RunState, steps: readonly Step[]): Promise<Record<
 }
 
 /** Starts the run at once. All failures, bad inputs included, arrive through `result` and the iteration. */
-export function startRun<Stage extends string>(start: RunPlan, options: RunOptions): ChainRun<Stage> {
-  const { model, steps, plan, layout, inputs } = start;
+export function startRun<Stage extends string, Results>(
+  start: RunPlan,
+  options: RunOptions,
+): ChainRun<Stage, Results> {
+  const { model, steps, layout, inputs } = start;
   const controller = new AbortController();
   const onAbort = () => controller.abort(options.signal?.reason);
   if (options.signal?.aborted) onAbort();
@@ -75,10 +80,10 @@ export function startRun<Stage extends string>(start: RunPlan, options: RunOptio
     try {
       checkInputs(steps, inputs);
       const emit = (event: ChainEvent) => channel.push(event as ChainEvent<Stage>);
-      const state = new RunState({ model, plan, layout, inputs, signal: controller.signal, emit });
-      const result = await execute(state, steps);
+      const state = new RunState({ model, steps, layout, signal: controller.signal, emit });
+      const result = await execute(state, steps, inputs);
       channel.end();
-      return result as Record<Stage, StageResult>;
+      return result as Results;
     } catch (error) {
       controller.abort(error); // a `from` function that still runs hears of it
       channel.fail(error);

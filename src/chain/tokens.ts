@@ -64,7 +64,7 @@ function withBos(tokenizer: Tokenizer, ids: readonly number[] | Int32Array, atZe
 export function inputTokens(
   tokenizer: Tokenizer,
   name: string,
-  { format }: InputDescription,
+  { format }: Omit<InputDescription, "name">,
   value: string,
   atZero: boolean,
 ): Int32Array {

@@ -14,10 +14,19 @@ export interface ChainOptions {
   layout?: Layout;
 }
 
-/** What a `from` function learns about the run it serves. */
-export interface FromContext {
+/** What the program's own code between stages learns about the run it serves. */
+export interface CallContext {
   /** Aborted when the run is; pass it on to whatever the function waits for. */
   signal: AbortSignal;
+}
+
+/** What a `from` function learns about the run it serves. */
+export type FromContext = CallContext;
+
+/** Inside of rounds. */
+export interface RoundContext {
+  /** Counted from 0. */
+  round: number;
 }
 
 export interface InputResult {
@@ -40,8 +49,9 @@ export interface GivenInput<Reads extends string> extends InputFields<Reads> {
 }
 
 /** An input whose value the program computes once every stage declared before it has ended. */
-export interface ComputedInput<Reads extends string, Results> extends InputFields<Reads> {
-  from: (results: Results, context: FromContext) => string | Promise<string>;
+export interface ComputedInput<Reads extends string, Results, Context = FromContext>
+  extends InputFields<Reads> {
+  from: (results: Results, context: Context) => string | Promise<string>;
 }
 
 export interface SamplingOptions {
@@ -105,6 +115,27 @@ export interface StageResult {
   usage: StageUsage;
 }
 
+/** What became of `rounds`. */
+export interface RoundsResult<Round> {
+  /** Inputs and results of the steps of every round that ran, by name. */
+  rounds: readonly Round[];
+  /** `until`: its condition held after the last round; `max`: it never did. */
+  stopped: "until" | "max";
+}
+
+/** What the steps of a round see of the rounds before, under the name of the rounds: not typed by their own names. */
+export interface RoundsSoFar {
+  readonly rounds: readonly Readonly<Record<string, InputResult>>[];
+}
+
+export interface RoundsOptions<Results, Context> {
+  /** Most rounds, at least 1. */
+  max: number;
+  /** Asked after every round, the last one too; true ends the rounds. */
+  until?: (results: Results, context: Context) => boolean | Promise<boolean>;
+}
+
+/** Events name a stage with the groups around it: `debate[1].reason`. */
 export type ChainEvent<Stage extends string = string> =
   | { type: "stage-start"; stage: Stage }
   /** Rows of prefill done for the stage: own inputs, opener, and shared inputs it is first to need. */
@@ -123,7 +154,8 @@ export interface RunOptions {
 }
 
 /** A run in progress: iterate it for events, await `result` for the outcome. Breaking out of the loop cancels. */
-export interface ChainRun<Stage extends string> extends AsyncIterable<ChainEvent<Stage>> {
-  readonly result: Promise<Record<Stage, StageResult>>;
+export interface ChainRun<Stage extends string, Results = Record<Stage, StageResult>>
+  extends AsyncIterable<ChainEvent<Stage>> {
+  readonly result: Promise<Results>;
   [Symbol.asyncIterator](): AsyncIterator<ChainEvent<Stage>, undefined>;
 }

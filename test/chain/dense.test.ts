@@ -82,9 +82,9 @@ async function engineLogits(
   contents: ReadonlyMap<string, Content>,
 ): Promise<Float32Array> {
   const plan = planOf(chain.steps);
-  const nameOf = (id: number) => oracleName(plan, id);
-  const lengthOf = (id: number) => chain.lengths.get(nameOf(id)) as number;
-  const segments = new Map<number, Segment>();
+  const nameOf = (id: string) => oracleName(plan, id);
+  const lengthOf = (id: string) => chain.lengths.get(nameOf(id)) as number;
+  const segments = new Map<string, Segment>();
   const appends: Append[] = [];
   for (const name of oracleSegments(chain.steps)) {
     const { id, kind } = plan.segments.find(

@@ -3,8 +3,9 @@
 
 import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { BatonError, Model } from "../../src/index.js";
+import type { Model } from "../../src/index.js";
 import { CacheBudgetError, defineChain, loadModel } from "../../src/index.js";
+import { failure } from "./failure.js";
 import { loadTiny, passages, question, settled, tinyPath } from "./tiny-model.js";
 
 let model: Model;
@@ -12,15 +13,6 @@ beforeAll(async () => {
   model = await loadTiny();
 });
 afterAll(() => model.close());
-
-async function failure(promise: Promise<unknown>): Promise<BatonError> {
-  return promise.then(
-    () => {
-      throw new Error("nothing failed");
-    },
-    (error) => error as BatonError,
-  );
-}
 
 const long = (on = model) =>
   defineChain(on)

@@ -24,7 +24,7 @@ interface ReferenceChain {
 /** Distances as the engine would form them: query at position - shift against keys at the writer's positions. */
 function distancesOf({ steps, lengths, layout }: RandomChain): Map<string, number> {
   const plan = planOf(steps);
-  const lengthOf = (id: number) => lengths.get(oracleName(plan, id)) as number;
+  const lengthOf = (id: string) => lengths.get(oracleName(plan, id)) as number;
   const distances = new Map<string, number>();
   for (const segment of plan.segments) {
     const { start, reads } = placeSegment(plan, layout, segment.id, lengthOf);
@@ -67,7 +67,7 @@ describe("frames", () => {
       fc.property(randomChain, (chain) => {
         expect(sorted(distancesOf(chain))).toEqual(sorted(referenceOf(chain)));
         const plan = planOf(chain.steps);
-        const lengthOf = (id: number) => chain.lengths.get(oracleName(plan, id)) as number;
+        const lengthOf = (id: string) => chain.lengths.get(oracleName(plan, id)) as number;
         stages += plan.segments.filter((one) => one.kind === "output").length;
         owned += plan.segments.filter((one) => one.kind === "input" && one.stage !== null).length;
         for (const { id } of plan.segments) {
@@ -88,7 +88,7 @@ describe("frames", () => {
     fc.assert(
       fc.property(randomChain, ({ steps, lengths }) => {
         const plan = planOf(steps);
-        const lengthOf = (id: number) => lengths.get(oracleName(plan, id)) as number;
+        const lengthOf = (id: string) => lengths.get(oracleName(plan, id)) as number;
         for (const { id, kind } of plan.segments) {
           const { start, reads } = placeSegment(plan, "contiguous", id, lengthOf);
           if (kind === "prompt") {
@@ -97,7 +97,7 @@ describe("frames", () => {
           }
           let next = 0;
           for (const read of reads) {
-            if (plan.segments[read.id]?.kind === "prompt") {
+            if (plan.byId.get(read.id)?.kind === "prompt") {
               expect(read.at).toBe(-lengthOf(read.id));
               expect(read.shift).toBe(0);
             } else {
@@ -127,9 +127,9 @@ describe("frames", () => {
       ["a", 3],
       ["b", 4],
     ]);
-    const lengthOf = (id: number) => lengths.get(oracleName(plan, id)) as number;
+    const lengthOf = (id: string) => lengths.get(oracleName(plan, id)) as number;
     const place = (name: string) => {
-      const { start, reads } = placeSegment(plan, "contiguous", plan.idOf.get(name) as number, lengthOf);
+      const { start, reads } = placeSegment(plan, "contiguous", name, lengthOf);
       return {
         start,
         reads: reads.map(({ id, at, shift }) => [oracleName(plan, id), at, shift]),
@@ -170,13 +170,13 @@ describe("frames", () => {
       { step: "stage", name: "O_A", promptRows: 8, own: ["I_A"], reads: null },
       { step: "stage", name: "O_B", promptRows: 6, own: [], reads: null },
     ]);
-    const nameOf = (id: number) => {
-      const { kind, name } = plan.segments[id] as PlannedSegment;
+    const nameOf = (id: string) => {
+      const { kind, name } = plan.byId.get(id) as PlannedSegment;
       return kind === "prompt" ? name.replace("O_", "P_") : name;
     };
-    const lengthOf = (id: number) => rows.get(nameOf(id)) as number;
+    const lengthOf = (id: string) => rows.get(nameOf(id)) as number;
     for (const { name, start, reads } of layouts[layout]) {
-      const id = plan.segments.findIndex((one) => nameOf(one.id) === name);
+      const { id } = plan.segments.find((one) => nameOf(one.id) === name) as PlannedSegment;
       const placed = placeSegment(plan, layout, id, lengthOf);
       expect({
         name,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every kind of step must do, over the table of kinds: a new kind is tested by being listed.
+// What every kind of step must do, over the table of kinds: a new kind is tested by being listed here.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { planChain } from "../../src/chain/plan.js";
 import { RunState } from "../../src/chain/run-state.js";
+import { Scope } from "../../src/chain/scope.js";
+import type { Step } from "../../src/chain/steps/index.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
 import type { Model } from "../../src/index.js";
 import { loadTiny, question, settled } from "./tiny-model.js";
@@ -14,15 +16,28 @@ beforeAll(async () => {
 });
 afterAll(() => model.close());
 
-describe.each(Object.entries(stepKinds))("step kind %s", (_, create) => {
+const inside = () => [stepKinds.stage("inner", { maxTokens: 2 })];
+
+/** The least that each kind is made of, and more options. */
+const samples: Record<keyof typeof stepKinds, (name: string, more?: object) => Step> = {
+  input: (name, more) => stepKinds.input(name, { ...more }),
+  stage: (name, more) => stepKinds.stage(name, { maxTokens: 2, ...more }),
+  rounds: (name, more) => stepKinds.rounds(name, { max: 2, body: inside(), ...more }),
+};
+
+test("every kind is here", () => {
+  expect(Object.keys(samples).sort()).toEqual(Object.keys(stepKinds).sort());
+});
+
+describe.each(Object.entries(samples))("step kind %s", (_, create) => {
   test("keeps its name and claims nothing unless told", () => {
-    const step = create("mine", {});
+    const step = create("mine");
     expect(step.name).toBe("mine");
     expect(step.claims).toEqual([]);
   });
 
   test("refuses an unknown option", () => {
-    expect(() => create("mine", { nonsense: 1 } as never)).toThrow(
+    expect(() => create("mine", { nonsense: 1 })).toThrow(
       expect.objectContaining({
         code: "OPTION_INVALID",
         facts: expect.objectContaining({ option: "nonsense" }),
@@ -31,29 +46,31 @@ describe.each(Object.entries(stepKinds))("step kind %s", (_, create) => {
   });
 
   test("plans segments under its name that read earlier ones only", () => {
-    const plan = planChain([stepKinds.input("before", {}), create("mine", {}), stepKinds.stage("after", {})]);
-    const id = plan.idOf.get("mine") as number;
-    for (const segment of plan.segments) {
-      for (const read of segment.reads) expect(read).toBeLessThan(segment.id);
+    const plan = planChain([stepKinds.input("before", {}), create("mine"), stepKinds.stage("after", {})]);
+    const seen = new Set<string>();
+    for (const { id, reads } of plan.segments) {
+      for (const read of reads) expect(seen).toContain(read);
+      seen.add(id);
     }
-    expect(plan.segments[plan.idOf.get("after") as number]?.reads).toContain(id);
+    const mine = plan.segments.filter((one) => /^mine\b/.test(one.name)).map((one) => one.id);
+    expect(mine.length).toBeGreaterThan(0);
+    expect(plan.byId.get("after")?.reads).toEqual(expect.arrayContaining(mine));
   });
 
   test("leaves a result under its name when it has executed, and frees what it held", async () => {
-    const step = create("mine", {});
-    const emitted: string[] = [];
+    const step = create("mine");
     const run = new RunState({
       model,
-      plan: planChain([step]),
+      steps: [step],
       layout: "contiguous",
-      inputs: { mine: question },
       signal: new AbortController().signal,
-      emit: (event) => emitted.push(event.type),
+      emit: () => {},
     });
-    await step.prepare?.(run);
+    const scope = Scope.root(run, { mine: question });
+    await step.prepare?.(run, step.name);
     run.startPrompts();
-    await step.execute(run);
-    expect(run.results()).toHaveProperty("mine.text");
+    await step.execute(scope);
+    expect(scope.results()).toHaveProperty("mine");
     await run.releaseAll();
     await settled(model);
     expect(model.stats().segments).toBe(0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pictures of a chain. A new one is one file and one line here; each is a text made of an explanation alone.
 
-import type { ExplainedSegment } from "../explain.js";
+import type { ExplainedGroup, ExplainedSegment } from "../explain.js";
 import type { Layout } from "../types.js";
 import { drawMermaid } from "./mermaid.js";
 import { drawSvg } from "./svg.js";
@@ -9,6 +9,7 @@ import { drawTable } from "./table.js";
 
 export interface Scene {
   layout: Layout;
+  groups: readonly ExplainedGroup[];
   segments: readonly ExplainedSegment[];
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A chain as a table: one line per segment in order of the plan.
+// A chain as a table: one line per group that says how often it runs, one per segment in order of the plan.
 
 import type { Scene } from "./index.js";
 
@@ -9,7 +9,7 @@ function shortened(text: string): string {
   return text.length > 28 ? `...${JSON.stringify(text.slice(-24)).slice(1)}` : JSON.stringify(text);
 }
 
-export function drawTable({ layout, segments }: Scene): string {
+export function drawTable({ layout, groups, segments }: Scene): string {
   const header = ["segment", "kind", "of", "rows", "from", "opener", "reads (position, shift)"];
   const lines = segments.map((one) => [
     one.segment,
@@ -28,5 +28,6 @@ export function drawTable({ layout, segments }: Scene): string {
       .join("  ")
       .trimEnd(),
   );
-  return [`layout: ${layout}`, ...text].join("\n");
+  const notes = groups.map(({ group, runs }) => `${group}: ${runs}`);
+  return [`layout: ${layout}`, ...notes, ...text].join("\n");
 }

@@ -2,25 +2,17 @@
 // An input: text that the program gives or computes. Its rows are computed when the first stage that reads it runs,
 // in the same job; an input that nothing reads is never computed.
 
-import { ChainInvalidError, OptionInvalidError, StepFailedError } from "../../errors.js";
-import type { OwnSite, Planner } from "../plan.js";
-import type { RunState } from "../run-state.js";
-import type { ComputedInput, FromContext, GivenInput } from "../types.js";
+import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
+import type { ComputedInput, GivenInput } from "../types.js";
 import type { Step } from "./step.js";
 
-type From = (results: never, context: FromContext) => string | Promise<string>;
-export type AnyInputOptions = GivenInput<string> | ComputedInput<string, never>;
+type From = (results: never, context: never) => string | Promise<string>;
+export type AnyInputOptions = GivenInput<string> | ComputedInput<string, never, never>;
 
 export function createInputStep(name: string, options: AnyInputOptions): Step {
   const { format, alone = false, reads } = checked(name, options);
   const from = options.from as From | undefined;
   const narrowed = alone ? [] : reads;
-
-  function planOwn(planner: Planner, site: OwnSite) {
-    const visible = planner.resolve(name, narrowed, [...site.reads, ...site.earlier]);
-    const prompt = alone ? [] : site.prompt;
-    return planner.add({ kind: "input", name, stage: site.stage, reads: [...prompt, ...visible] });
-  }
 
   return {
     name,
@@ -28,17 +20,20 @@ export function createInputStep(name: string, options: AnyInputOptions): Step {
     claimable: true,
     given: from === undefined,
     plan(planner) {
-      planner.describe(name, { format: format ?? null, alone });
+      planner.describe(name, { name, format: format ?? null, alone });
       if (planner.ownerOf(name) !== null) {
-        planner.leaveToOwner(name, (site) => planOwn(planner, site));
+        planner.leaveToOwner(name, { alone, reads: narrowed });
         return;
       }
-      const visible = planner.resolve(name, narrowed, planner.shared(["input"]));
-      planner.add({ kind: "input", name, stage: null, reads: visible });
+      planner.share("input", name, null, planner.resolve(name, narrowed, planner.shared(["input"])));
     },
-    async execute(run) {
-      const text = from === undefined ? run.givenText(name) : await compute(run, name, from);
-      run.setInput(name, text);
+    async execute(scope) {
+      const what = "The `from` function of input";
+      const text =
+        from === undefined
+          ? scope.givenText(name)
+          : await scope.call(scope.nameOf(name), what, from, { eager: true }); // whoever waits, waits for the program
+      scope.setInput(name, text);
     },
   };
 }
@@ -82,22 +77,4 @@ function checked(name: string, options: AnyInputOptions): AnyInputOptions {
   }
   if (from !== undefined && typeof from !== "function") throw invalid(name, "from", from, "a function");
   return options;
-}
-
-/** Runs the program's own code; rows that earlier stages still owe are computed meanwhile. */
-async function compute(run: RunState, name: string, from: From): Promise<string> {
-  const call = async () => {
-    try {
-      return await from(run.results() as never, { signal: run.signal });
-    } catch (cause) {
-      if (run.signal.aborted) throw run.signal.reason;
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new StepFailedError(
-        `The \`from\` function of input "${name}" failed: ${reason}. Mend it, or return a text that says so.`,
-        { facts: { step: name }, cause },
-      );
-    }
-  };
-  const [text] = await Promise.all([run.race(call()), run.flush()]);
-  return text;
 }

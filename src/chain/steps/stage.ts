@@ -2,7 +2,6 @@
 // A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
 // part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
 
-import { promptCacheOf } from "../../cache/prompt-cache.js";
 import type { Segment } from "../../cache/segment.js";
 import type { Model } from "../../model/model.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
@@ -14,10 +13,10 @@ import type { StageSettings } from "../options.js";
 import { checkStageOptions } from "../options.js";
 import { OutputText } from "../output-text.js";
 import type { SegmentId } from "../plan.js";
-import { segmentLabel } from "../plan.js";
 import type { RunState } from "../run-state.js";
+import type { Scope } from "../scope.js";
 import { closerIds, openerTokens } from "../tokens.js";
-import type { FinishReason, StageOptions, StageUsage } from "../types.js";
+import type { FinishReason, StageOptions, StageResult, StageUsage } from "../types.js";
 import type { Step } from "./step.js";
 
 const encoder = new TextEncoder();
@@ -33,20 +32,20 @@ export function createStageStep(name: string, options: StageOptions<string, stri
     settings,
     loadPrompt: load,
     plan(planner) {
-      const prompt =
-        settings.prompt === null ? [] : [planner.add({ kind: "prompt", name, stage: name, reads: [] })];
+      const stage = planner.nameOf(name);
+      const prompt = settings.prompt === null ? [] : [planner.prompt(name)];
       const reads = planner.resolve(name, settings.reads, planner.shared(["input", "output"]));
-      const own = planner.takeOwn(settings.own, { stage: name, prompt, reads });
-      planner.add({ kind: "output", name, stage: name, reads: [...prompt, ...reads, ...own] });
+      const own = planner.takeOwn(settings.own, { stage, prompt, reads });
+      planner.share("output", name, stage, [...prompt, ...reads, ...own]);
     },
-    async prepare(run) {
+    async prepare(run, site) {
       closerIds(run.model.tokenizer, name, settings.closers);
-      const prompt = await run.race(load(run.model));
+      const prompt = await run.lane.race(load(run.model));
       if (prompt === null) return;
-      run.setPrompt(name, prompt);
-      warnOfDifferences(run, name, settings, prompt);
+      run.setPrompt(site, prompt);
+      warnOfDifferences(run, site, settings, prompt);
     },
-    execute: (run) => runStage(run, name, settings),
+    execute: (scope) => runStage(scope, name, settings),
   };
 }
 
@@ -77,39 +76,36 @@ function warnOfDifferences(
   const differences = contractDifferences(prompt, { model, plan, layout, stage, settings, prompts });
   if (differences.length === 0) return;
   const message = differenceMessage(stage, prompt.label, differences);
-  run.emit({ type: "warning", stage, message });
+  const first = plan.segments.find((one) => one.kind === "output" && one.site === stage);
+  run.emit({ type: "warning", stage: first?.name ?? stage, message });
   if (!warned.has(prompt)) process.emitWarning(message, { type: "BatonWarning", code: "PROMPT_CONTRACT" });
   warned.add(prompt);
 }
 
-async function runStage(run: RunState, name: string, settings: StageSettings): Promise<void> {
+async function runStage(scope: Scope, step: string, settings: StageSettings): Promise<void> {
   const began = performance.now();
-  run.emit({ type: "stage-start", stage: name });
-  const { id, reads } = run.segmentOf(name);
-  const promptRows = await run.holdPrompt(name);
-  const reused = reads.filter((one) => run.isWritten(one));
-  for (const one of reads) run.ensureInput(one);
-  const opener = openerTokens(
-    run.model.tokenizer,
-    name,
-    settings.opener,
-    settings.own.length > 0,
-    run.startOf(id) === 0,
-  );
-  const left = run.contextLeft(id, opener.length, 1);
-  const rowsReused = announceReuse(run, name, reused) - promptRows;
-  const maxTokens = Math.min(settings.maxTokens, left);
+  const { run, lane } = scope;
+  const { id, name, site, reads } = scope.segmentOf(step);
   const { model } = run;
-  promptCacheOf(model).makeRoom(run.bytesFor(opener.length + maxTokens));
+  run.emit({ type: "stage-start", stage: name });
+  const promptRows = await run.holdPrompt(site);
+  const reused = reads.filter((one) => run.isWritten(one));
+  for (const one of reads) lane.ensureInput(one);
+  const hasOwn = settings.own.length > 0;
+  const opener = openerTokens(model.tokenizer, name, settings.opener, hasOwn, run.startOf(id) === 0);
+  const left = run.contextLeft(id, opener.length, 1);
+  const rowsReused = announceReuse(scope, name, reused) - promptRows;
+  const maxTokens = Math.min(settings.maxTokens, left);
   const segment = run.open(id);
   const text = new OutputText(model.tokenBytes, settings.lead, (delta) => {
     run.emit({ type: "text-delta", stage: name, text: delta });
   });
   const tokens: number[] = [];
   const submitted = performance.now();
-  const outcome = await run.job(
+  const outcome = await lane.job(
     segment.appendTokens(opener),
-    generateSpec(model, name, settings, maxTokens),
+    generateSpec(scope, name, settings, maxTokens),
+    opener.length + maxTokens,
     {
       onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
       onTokens: (ids) => {
@@ -119,7 +115,7 @@ async function runStage(run: RunState, name: string, settings: StageSettings): P
     },
   );
   text.end(outcome.tail);
-  settleOutput(run, id, segment, outcome.pending);
+  settleOutput(scope, id, segment, outcome.pending);
   const usage: StageUsage = {
     ...speed(outcome, submitted - began),
     rowsComputed: outcome.stats.rowsComputed + promptRows,
@@ -128,36 +124,43 @@ async function runStage(run: RunState, name: string, settings: StageSettings): P
   };
   run.releaseUnread();
   const reason = outcome.reason as FinishReason;
-  run.setResult(name, { text: text.text, tokens, reason, usage });
+  scope.set(step, { text: text.text, tokens, reason, usage } satisfies StageResult);
   run.emit({ type: "stage-end", stage: name, text: text.text, reason, usage });
 }
 
 /** One event per segment whose KV was there; returns their rows. */
-function announceReuse(run: RunState, stage: string, reused: readonly SegmentId[]): number {
+function announceReuse({ run, lane }: Scope, stage: string, reused: readonly SegmentId[]): number {
   let sum = 0;
-  for (const id of reused) {
-    const rows = run.computedRows(id);
+  for (const segment of reused) {
+    const rows = lane.computedRows(segment);
     sum += rows;
-    if (rows > 0) run.emit({ type: "cache-hit", stage, segment: segmentLabel(run.segment(id)), rows });
+    if (rows > 0) run.emit({ type: "cache-hit", stage, segment, rows });
   }
   return sum;
 }
 
-function generateSpec(model: Model, name: string, settings: StageSettings, maxTokens: number): GenerateSpec {
+function generateSpec(
+  { run, seed }: Scope,
+  name: string,
+  settings: StageSettings,
+  maxTokens: number,
+): GenerateSpec {
+  const { sampler, closers, stop } = settings;
   return {
-    sampler: settings.sampler,
-    closers: closerIds(model.tokenizer, name, settings.closers),
-    stops: settings.stop.map((text) => encoder.encode(text)),
+    sampler: { ...sampler, seed: (sampler.seed + seed) % 2 ** 32 },
+    closers: closerIds(run.model.tokenizer, name, closers),
+    stops: stop.map((text) => encoder.encode(text)),
     maxTokens,
   };
 }
 
 /** The last token becomes a row only if a later step reads the output: it is owed to the next job. */
-function settleOutput(run: RunState, id: SegmentId, segment: Segment, pending: number): void {
+function settleOutput({ run, lane }: Scope, id: SegmentId, segment: Segment, pending: number): void {
   const owed = pending >= 0 ? 1 : 0;
   run.setLength(id, segment.info().rows + owed);
-  if (owed === 1 && run.isStillRead(id)) run.enqueue(id, segment.appendTokens(Int32Array.of(pending)));
+  if (owed === 1 && run.isStillRead(id)) lane.enqueue(id, segment.appendTokens(Int32Array.of(pending)));
   else segment.close();
+  run.end(id);
 }
 
 /** `waited`: milliseconds between hand-over and the job's submission. */

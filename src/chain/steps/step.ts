@@ -4,8 +4,9 @@
 import type { Model } from "../../model/model.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
 import type { StageSettings } from "../options.js";
-import type { Planner } from "../plan.js";
+import type { Planner } from "../planner.js";
 import type { RunState } from "../run-state.js";
+import type { Scope } from "../scope.js";
 
 export interface Step {
   readonly name: string;
@@ -17,12 +18,18 @@ export interface Step {
   readonly given: boolean;
   /** How it generates; absent for a step that does not. */
   readonly settings?: StageSettings;
+  /** Groups: the steps inside. */
+  readonly body?: readonly Step[];
+  /** Groups: the steps inside see nothing declared around the group. */
+  readonly closed?: boolean;
+  /** Groups: how often the steps inside run, for people. */
+  readonly note?: string;
   /** Its soft prompt, loaded once per model; null without one. */
   loadPrompt?(model: Model): Promise<ResolvedPrompt | null>;
   /** Adds the step's segments, or leaves them to its owner. Throws CHAIN_INVALID. */
   plan(planner: Planner): void;
   /** Before the first step of a run executes: everything that can fail without computing a row. */
-  prepare?(run: RunState): Promise<void>;
+  prepare?(run: RunState, site: string): Promise<void>;
   /** Does the step's part of a run; returns when later steps may use its result. */
-  execute(run: RunState): Promise<void>;
+  execute(scope: Scope): Promise<void>;
 }

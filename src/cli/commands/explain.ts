@@ -39,11 +39,11 @@ export const explainCommand: CliCommand = {
       .action((file: string, options: Options) =>
         withChain(file, options, context, async (chain, inputs) => {
           const explanation = await chain.explain(inputs);
-          const { layout, segments } = explanation;
+          const { layout, groups, segments } = explanation;
           const { as, output, json } = options;
           const text = `${explanation.draw(as).trimEnd()}\n`;
           if (output !== undefined) await writeOutput(resolve(context.directory, output), text);
-          if (json === true) writeJson(context.terminal, { layout, segments });
+          if (json === true) writeJson(context.terminal, { layout, groups, segments });
           else if (output === undefined) context.terminal.stdout.write(text);
         }),
       );

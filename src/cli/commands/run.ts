@@ -1,26 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 // baton run: one run of a chain module. Outputs stream to standard output; figures go to standard error.
 
-import type { Chain, ChainRun, StageResult } from "../../index.js";
+import type { Chain, ChainRun, StageUsage } from "../../index.js";
 import type { ChainCommandOptions } from "../chain-command.js";
 import { chainCommand, withChain } from "../chain-command.js";
 import type { Terminal } from "../terminal.js";
 import { formatBytes, formatTable, writeJson } from "../terminal.js";
 import type { CliCommand, Context } from "./command.js";
 
-/** Every stage under its name, its text as it comes. */
-async function stream(run: ChainRun<string>, { stdout, stderr }: Terminal): Promise<void> {
+/** Every stage under its name, its text as it comes; stages at once by turns. Returns what each has cost. */
+async function stream(run: ChainRun<string>, { stdout, stderr }: Terminal): Promise<Map<string, StageUsage>> {
+  const usages = new Map<string, StageUsage>();
+  let speaking: string | null = null;
+  const turnTo = (stage: string) => {
+    if (speaking === stage) return;
+    if (speaking !== null) stdout.write("\n");
+    stdout.write(`[${stage}]\n`);
+    speaking = stage;
+  };
   for await (const event of run) {
-    if (event.type === "stage-start") stdout.write(`[${event.stage}]\n`);
-    else if (event.type === "text-delta") stdout.write(event.text);
-    else if (event.type === "stage-end") stdout.write("\n");
-    else if (event.type === "warning") stderr.write(`warning: ${event.message}\n`);
+    if (event.type === "text-delta") {
+      turnTo(event.stage);
+      stdout.write(event.text);
+    } else if (event.type === "stage-end") {
+      turnTo(event.stage); // it may have written nothing
+      stdout.write("\n");
+      speaking = null;
+      usages.set(event.stage, event.usage);
+    } else if (event.type === "warning") stderr.write(`warning: ${event.message}\n`);
   }
+  await run.result;
+  return usages;
 }
 
-function usageTable(results: Readonly<Record<string, StageResult>>): string {
+function usageTable(usages: ReadonlyMap<string, StageUsage>): string {
   const header = ["stage", "computed", "reused", "first token", "tokens", "tokens/s", "KV"];
-  const rows = Object.entries(results).map(([stage, { usage }]) => [
+  const rows = [...usages].map(([stage, usage]) => [
     stage,
     `${usage.rowsComputed} rows`,
     `${usage.rowsReused} rows`,
@@ -43,8 +58,7 @@ async function runChain(
     writeJson(terminal, await run.result);
     return;
   }
-  await stream(run, terminal);
-  terminal.stderr.write(`${usageTable(await run.result)}\n`);
+  terminal.stderr.write(`${usageTable(await stream(run, terminal))}\n`);
 }
 
 export const runCommand: CliCommand = {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the types of a chain are put together. Unions of names, one intersection for the results of groups, no recursion:
+// what the compiler does for a step is in proportion to the names declared before it.
+
+import type { CallContext, InputResult, RoundContext, RoundsSoFar, StageResult } from "./types.js";
+
+/** Rejects a literal name that is declared already; names known only at run time are checked then. */
+export type Fresh<Name extends string, Taken> = string extends Taken
+  ? unknown
+  : Name extends Taken
+    ? never
+    : unknown;
+
+/** What stands around the steps of a group. */
+export interface Around {
+  /** Names of stages and groups that may be read. */
+  outputs: string;
+  /** Results by name that callbacks get. */
+  results: unknown;
+  context: CallContext;
+}
+
+/** Around the steps of a chain there is nothing. */
+export interface TopLevel extends Around {
+  outputs: never;
+  results: unknown;
+  context: CallContext;
+}
+
+/** What callbacks get: everything declared before. */
+export type ResultsOf<Inputs extends string, Stages extends string, Groups, Outer extends Around> = Record<
+  Inputs,
+  InputResult
+> &
+  Record<Stages, StageResult> &
+  Groups &
+  Outer["results"];
+
+/** What one instance of a group leaves: its inputs and the results of its stages and groups. */
+export type GroupResult<Inputs extends string, Stages extends string, Groups> = Record<Inputs, InputResult> &
+  Record<Stages, StageResult> &
+  Groups;
+
+/** Names of the outputs that a step inside of a group may read of what stands around the group. */
+type OutputsAround<Stages extends string, Groups, Outer extends Around> =
+  | Stages
+  | Extract<keyof Groups, string>
+  | Outer["outputs"];
+
+/** Around the steps of rounds: `Name` stands for the rounds so far. */
+export interface InRounds<
+  Name extends string,
+  Inputs extends string,
+  Stages extends string,
+  Groups,
+  Outer extends Around,
+> extends Around {
+  outputs: OutputsAround<Stages, Groups, Outer> | Name;
+  results: ResultsOf<Inputs, Stages, Groups, Outer> & Record<Name, RoundsSoFar>;
+  context: Outer["context"] & RoundContext;
+}

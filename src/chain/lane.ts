@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line of execution: steps after each other, one job at a time. Rows are appended lazily: an input when the first
+// stage that reads it runs, in that stage's job; the last token of an output in the next job, or at once when the
+// program's own code comes first. Branches of a fan-out have a lane each, so that what one owes never waits for
+// another; the chain's own steps share one.
+
+import { promptCacheOf } from "../cache/prompt-cache.js";
+import type { JobListeners, JobOutcome } from "../native/engine-client.js";
+import type { Append, GenerateSpec } from "../native/types.js";
+import type { SegmentId } from "./plan.js";
+import type { RunState } from "./run-state.js";
+
+/** An append that waits for the next job; its segment takes no more rows after it. */
+interface Queued {
+  id: SegmentId;
+  append: Append;
+}
+
+export class Lane {
+  readonly #run: RunState;
+  readonly #signal: AbortSignal;
+  readonly #running = new Set<Promise<unknown>>();
+  #queued: Queued[] = [];
+  #claimed = 0;
+
+  constructor(run: RunState, signal: AbortSignal) {
+    this.#run = run;
+    this.#signal = signal;
+  }
+
+  /** Aborted when the run is, or when what this lane works for has failed elsewhere. */
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  /** Bytes of KV that its running jobs may take. */
+  get claimedBytes(): number {
+    return this.#claimed;
+  }
+
+  /** Queues the rows of an input, and of the inputs that it reads, unless they are there. */
+  ensureInput(id: SegmentId): void {
+    if (this.#run.isWritten(id)) return;
+    const { kind, reads } = this.#run.segment(id);
+    if (kind !== "input") return;
+    for (const one of reads) this.ensureInput(one);
+    const tokens = this.#run.tokensOf(id);
+    this.#run.setLength(id, tokens.length);
+    this.#run.contextLeft(id, tokens.length, 0);
+    this.enqueue(id, this.#run.open(id).appendTokens(tokens));
+  }
+
+  enqueue(id: SegmentId, append: Append): void {
+    this.#queued.push({ id, append });
+  }
+
+  /** Rows of `id` whose KV is there: without those that wait for the next job. */
+  computedRows(id: SegmentId): number {
+    const owed = this.#queued.filter((one) => one.id === id);
+    return owed.reduce((rows, one) => rows - (one.append.tokens?.length ?? 0), this.#run.lengthOf(id));
+  }
+
+  /** Takes over what another lane owes. */
+  adopt(other: Lane): void {
+    this.#queued.push(...other.#queued);
+    other.#queued = [];
+  }
+
+  /** Forgets owed rows of segments that nobody is going to read. */
+  dropUnread(read: ReadonlySet<SegmentId>): void {
+    this.#queued = this.#queued.filter(({ id }) => read.has(id));
+  }
+
+  /**
+   * Runs what is queued, then `last` with generation, as one job; queued segments are closed when it ends. `rows`:
+   * most rows that `last` and its generation write.
+   */
+  async job(
+    last: Append | null,
+    generate: GenerateSpec | null,
+    rows: number,
+    listeners: JobListeners,
+  ): Promise<JobOutcome> {
+    const { model } = this.#run;
+    const queued = this.#queued;
+    const bytes = this.#bytesFor(rows);
+    this.#queued = [];
+    this.#claimed += bytes;
+    const appends = queued.map((one) => one.append);
+    if (last !== null) appends.push(last);
+    const job = { appends, logits: "none" as const, ...(generate === null ? {} : { generate }) };
+    promptCacheOf(model).makeRoom(this.#run.claimedBytes);
+    const running = model.engine.run(job, { ...listeners, signal: this.#signal });
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+      this.#claimed -= bytes;
+      for (const { id } of queued) this.#run.close(id);
+    }
+  }
+
+  /** Computes what is queued now; nothing queued: nothing happens. */
+  async flush(): Promise<void> {
+    if (this.#queued.length > 0) await this.job(null, null, 0, {});
+  }
+
+  /** Bytes of KV that the next job takes at most, with `rows` rows of its last segment. */
+  #bytesFor(rows: number): number {
+    const { blockRows, blockBytes } = this.#run.model.info;
+    const all = [rows, ...this.#queued.map((one) => one.append.tokens?.length ?? 0)];
+    return all.reduce((sum, one) => sum + Math.ceil(one / blockRows), 0) * blockBytes;
+  }
+
+  /** The promise's value, or the signal's reason as soon as it is aborted. */
+  async race<T>(work: Promise<T>): Promise<T> {
+    const signal = this.#signal;
+    let onAbort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      onAbort = () => reject(signal.reason);
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort, { once: true });
+    });
+    work.catch(() => {}); // the loser of the race may still fail
+    try {
+      return await Promise.race([work, aborted]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Settles when no job of this lane runs any more; what was queued is forgotten. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    this.#queued = [];
+  }
+}

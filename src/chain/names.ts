@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names of a definition: each is declared once in its group and in no group around it, and an input belongs to one
+// stage at most. Groups beside each other may use the same names: nothing outside sees them.
+
+import { ChainInvalidError } from "../errors.js";
+import type { Step } from "./steps/step.js";
+
+/** Throws CHAIN_INVALID for a name that is declared twice. `outer`: names declared before, around these steps. */
+export function checkNames(steps: readonly Step[], outer: ReadonlySet<string>): void {
+  const names = new Set(outer);
+  for (const step of steps) {
+    if (names.has(step.name)) {
+      throw new ChainInvalidError(
+        `"${step.name}" is declared twice. Give each input, stage and group a name of its own.`,
+        { facts: { name: step.name } },
+      );
+    }
+    names.add(step.name);
+    if (step.body !== undefined) checkNames(step.body, step.closed === true ? new Set() : names);
+  }
+}
+
+/** Every step with its site: its name behind those of the groups it is in. */
+export function* sitesOf(
+  steps: readonly Step[],
+  prefix = "",
+): Generator<{ step: Step; site: string }, void, undefined> {
+  for (const step of steps) {
+    const site = prefix + step.name;
+    yield { step, site };
+    if (step.body !== undefined) yield* sitesOf(step.body, `${site}.`);
+  }
+}
+
+/** Site of an input -> site of the stage that owns it. Claims are checked here, before anything is planned. */
+export function ownersOf(steps: readonly Step[]): Map<string, string> {
+  const owners = new Map<string, string>();
+  claim(steps, "", new Map(), owners);
+  return owners;
+}
+
+/** `around`: inputs that may be claimed, declared before in the groups around: name -> site. */
+function claim(
+  steps: readonly Step[],
+  prefix: string,
+  around: ReadonlyMap<string, string>,
+  owners: Map<string, string>,
+): void {
+  const declared = new Map(around);
+  for (const step of steps) {
+    const site = prefix + step.name;
+    for (const name of step.claims) {
+      const input = declared.get(name);
+      const available = [...declared].filter(([, one]) => !owners.has(one)).map(([one]) => one);
+      const fail = (why: string) =>
+        new ChainInvalidError(
+          `Stage "${step.name}" cannot own "${name}": ${why}. ` +
+            `It may own ${available.map((one) => `"${one}"`).join(", ") || "nothing"}.`,
+          { facts: { step: step.name, name, available } },
+        );
+      if (input === undefined) throw fail("no input of that name is declared before");
+      const owner = owners.get(input);
+      if (owner === site) throw fail("it is named twice");
+      if (owner !== undefined) throw fail(`it is already private to stage "${owner}"`);
+      owners.set(input, site);
+    }
+    if (step.claimable) declared.set(step.name, site);
+    if (step.body !== undefined) {
+      claim(step.body, `${site}.`, step.closed === true ? new Map() : declared, owners);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What groups have in common: checks of their options and of the steps inside.
+
+import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
+import type { Step } from "./step.js";
+
+/** Throws OPTION_INVALID for an option that the group does not have. */
+export function checkGroupOptions(
+  kind: string,
+  name: string,
+  options: object,
+  known: readonly string[],
+): void {
+  const unknown = Object.keys(options).find((option) => !known.includes(option));
+  if (unknown === undefined) return;
+  throw new OptionInvalidError(
+    `${kind} "${name}" has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.`,
+    { facts: { step: name, option: unknown, available: [...known] } },
+  );
+}
+
+export function invalidOption(
+  kind: string,
+  name: string,
+  option: string,
+  value: unknown,
+  expected: string,
+): OptionInvalidError {
+  return new OptionInvalidError(
+    `${kind} "${name}" has \`${option}\` ${String(value)}, which must be ${expected}.`,
+    {
+      facts: { step: name, option, value: String(value) },
+    },
+  );
+}
+
+/** Throws CHAIN_INVALID for a group without steps. */
+export function checkBody(kind: string, name: string, body: readonly Step[]): void {
+  if (body.length > 0) return;
+  throw new ChainInvalidError(`${kind} "${name}" has no steps inside. Give it a stage at least.`, {
+    facts: { step: name },
+  });
+}
+
+/** Throws CHAIN_INVALID for an input inside that has no value. */
+export function checkNothingGiven(kind: string, name: string, body: readonly Step[]): void {
+  const given = body.find((step) => step.given);
+  if (given === undefined) return;
+  throw new ChainInvalidError(
+    `Input "${given.name}" inside of ${kind} "${name}" has no value. ` +
+      "Give it a `from` function, or declare it before the group.",
+    { facts: { step: name, name: given.name } },
+  );
+}

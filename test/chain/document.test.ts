@@ -69,6 +69,38 @@ describe("a document", () => {
     }
   });
 
+  test("with rounds gives what the same rounds in code give, however `until` ends them", async () => {
+    for (const matches of ["[a-z]", "no such text"]) {
+      const stage = { maxTokens: 6, closers };
+      const steps = [
+        { input: "question" },
+        {
+          rounds: "talk",
+          max: 3,
+          until: { stage: "reason", matches },
+          steps: [
+            { stage: "recall", ...stage },
+            { stage: "reason", ...stage },
+          ],
+        },
+        { stage: "answer", ...stage },
+      ];
+      const wanted = await defineChain(model)
+        .input("question")
+        .rounds("talk", (round) => round.stage("recall", stage).stage("reason", stage), {
+          max: 3,
+          until: ({ reason }) => new RegExp(matches, "u").test(reason.text),
+        })
+        .stage("answer", stage)
+        .run({ question }).result;
+      const ours = await chainFromDocument(model, { model: "tiny", steps }).run({ question }).result;
+      const texts = (value: unknown) =>
+        JSON.stringify(value, (key, one) => (key === "usage" ? undefined : one));
+      expect(texts(ours)).toBe(texts(wanted));
+      expect(wanted.talk.stopped).toBe(matches === "[a-z]" ? "until" : "max");
+    }
+  });
+
   test("keeps its model and load options for whoever loads it", () => {
     expect(parseChainDocument(document)).toMatchObject({ model: "tiny", options: { threads: 1 } });
   });
@@ -159,6 +191,39 @@ describe("a mistake in a document is CHAIN_INVALID with its place", () => {
     const inherited = structuredClone(document);
     (inherited.steps[3] as { from: string }).from = "toString";
     expect(() => chainFromDocument(model, inherited, { functions })).toThrowError(/"toString"/);
+  });
+
+  const rounds = (fields: object) => ({
+    model: "tiny",
+    steps: [
+      { input: "question" },
+      { stage: "a" },
+      { rounds: "r", max: 2, steps: [{ stage: "b" }], ...fields },
+      { stage: "c" },
+    ],
+  });
+
+  test("a condition on a stage that has not written by then, or with no expression", () => {
+    for (const stage of ["a", "b"]) chainFromDocument(model, rounds({ until: { stage, matches: "x" } }));
+    for (const stage of ["c", "question", "none"]) {
+      expect(() => chainFromDocument(model, rounds({ until: { stage, matches: "x" } }))).toThrowError(
+        new RegExp(`steps\\[2\\]\\.until\\.stage is "${stage}".*\\(a, b\\)`),
+      );
+    }
+    expect(() => chainFromDocument(model, rounds({ until: { stage: "b", matches: "(" } }))).toThrowError(
+      /steps\[2\]\.until\.matches is no regular expression/,
+    );
+  });
+
+  test("steps inside of a block are named by their place; a block that holds itself is refused", () => {
+    expect(() => chainFromDocument(model, rounds({ steps: [{ stage: "b" }, { stage: 7 }] }))).toThrowError(
+      /steps\[2\]\.steps\[1\]\.stage is 7/,
+    );
+    const block: { rounds: string; max: number; steps: object[] } = { rounds: "r", max: 1, steps: [] };
+    block.steps.push(block);
+    expect(() => chainFromDocument(model, { model: "tiny", steps: [block] })).toThrowError(
+      /inside of 17 blocks.*hold itself/,
+    );
   });
 
   test("what the builder refuses: a later name, a value out of range", () => {

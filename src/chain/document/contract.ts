@@ -8,7 +8,11 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 export interface DocumentBuilder {
   input(name: string, options: object): DocumentBuilder;
   stage(name: string, options: object): DocumentBuilder;
+  rounds(name: string, body: DocumentBody, options: object): DocumentBuilder;
 }
+
+/** Adds the steps inside of a block. */
+export type DocumentBody = (builder: DocumentBuilder) => DocumentBuilder;
 
 /** A function that the document names in `from`. */
 export type DocumentFunction = (results: never, context: never) => string | Promise<string>;
@@ -19,6 +23,12 @@ export interface DocumentContext {
   functions: Readonly<Record<string, unknown>>;
   /** Place of the node for messages, e.g. "steps[2]". */
   where: string;
+  /** Names of the stages that are declared before the node, in its list and around it. */
+  before: readonly string[];
+  /** Names of the stages among these steps. */
+  stagesOf(nodes: readonly object[]): readonly string[];
+  /** The steps that stand in the node's `steps`. */
+  body(nodes: readonly object[]): DocumentBody;
 }
 
 export interface DocumentStep<Node> {

@@ -8,7 +8,7 @@ import type { LoadOptions } from "../../model/options.js";
 import type { Chain } from "../chain.js";
 import { defineChain } from "../chain.js";
 import type { Layout } from "../types.js";
-import type { DocumentBuilder, DocumentContext } from "./contract.js";
+import type { DocumentBuilder, DocumentContext, JsonSchema } from "./contract.js";
 import { frameSchema, stepSchema } from "./schema.js";
 import { documentSteps } from "./steps/index.js";
 import { validate } from "./validate.js";
@@ -38,8 +38,24 @@ export function parseChainDocument(value: unknown): ChainDocument {
   return value as ChainDocument;
 }
 
-function addStep(builder: DocumentBuilder, node: object, context: DocumentContext): DocumentBuilder {
-  const { where } = context;
+/** Blocks in blocks: more than this is a mistake, or an object that holds itself. */
+const mostDepth = 16;
+
+interface Surroundings extends Pick<DocumentContext, "directory" | "functions" | "before"> {
+  /** Blocks around. */
+  depth: number;
+}
+
+function stagesOf(nodes: readonly object[]): string[] {
+  return nodes.flatMap((node) => ("stage" in node && typeof node.stage === "string" ? [node.stage] : []));
+}
+
+function addStep(
+  builder: DocumentBuilder,
+  node: object,
+  where: string,
+  around: Surroundings,
+): DocumentBuilder {
   const kinds = documentSteps.filter(({ key }) => Object.hasOwn(node, key));
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1) {
@@ -50,8 +66,33 @@ function addStep(builder: DocumentBuilder, node: object, context: DocumentContex
       { facts: { path: where, available: documentSteps.map(({ key }) => key) } },
     );
   }
-  validate(schemas.get(kind) as object as Readonly<Record<string, unknown>>, node, where);
-  return kind.add(builder, node as never, context);
+  validate(schemas.get(kind) as JsonSchema, node, where);
+  const body = (nodes: readonly object[]) => (inside: DocumentBuilder) =>
+    addSteps(inside, nodes, `${where}.steps`, { ...around, depth: around.depth + 1 });
+  return kind.add(builder, node as never, { ...around, where, stagesOf, body });
+}
+
+function addSteps(
+  builder: DocumentBuilder,
+  nodes: readonly object[],
+  where: string,
+  around: Surroundings,
+): DocumentBuilder {
+  const { depth, before } = around;
+  if (depth > mostDepth) {
+    throw new ChainInvalidError(
+      `${where} is inside of ${depth} blocks. At most ${mostDepth} may stand in each other; does one hold itself?`,
+      { facts: { path: where, value: depth, limit: mostDepth } },
+    );
+  }
+  return nodes.reduce<DocumentBuilder>(
+    (built, node, at) =>
+      addStep(built, node, `${where}[${at}]`, {
+        ...around,
+        before: [...before, ...stagesOf(nodes.slice(0, at))],
+      }),
+    builder,
+  );
 }
 
 /**
@@ -64,9 +105,7 @@ export function chainFromDocument(
   { directory = process.cwd(), functions = {} }: DocumentOptions = {},
 ): Chain<string, string, string, string> {
   const { layout, steps } = parseChainDocument(document);
-  let builder = defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
-  for (const [at, node] of steps.entries()) {
-    builder = addStep(builder, node, { directory, functions, where: `steps[${at}]` });
-  }
-  return builder as unknown as Chain<string, string, string, string>;
+  const empty = defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
+  const chain = addSteps(empty, steps, "steps", { directory, functions, before: [], depth: 0 });
+  return chain as unknown as Chain<string, string, string, string>;
 }

@@ -15,9 +15,11 @@ const definitions = {
   texts: { type: "array", items: { type: "string", minLength: 1 } },
 } as const;
 
-/** Schema of one kind of step, complete in itself. */
+const stepsOf = (items: JsonSchema) => ({ type: "array", minItems: 1, items });
+
+/** Schema of one kind of step, complete in itself; steps inside are only objects here. */
 export function stepSchema(schema: JsonSchema): JsonSchema {
-  return { ...schema, definitions: { ...definitions, step: { type: "object" } } };
+  return { ...schema, definitions: { ...definitions, steps: stepsOf({ type: "object" }) } };
 }
 
 /** Schema of the document around its steps, complete in itself. */
@@ -43,7 +45,7 @@ export const frameSchema = {
       },
     },
     layout: { enum: ["contiguous", "concatenated"] },
-    steps: { type: "array", minItems: 1, items: { type: "object" } },
+    steps: stepsOf({ type: "object" }),
   },
 } as const;
 
@@ -55,7 +57,11 @@ export const chainSchema: JsonSchema = {
   ...frameSchema,
   properties: {
     ...frameSchema.properties,
-    steps: { type: "array", minItems: 1, items: { $ref: "#/definitions/step" } },
+    steps: { $ref: "#/definitions/steps" },
   },
-  definitions: { ...definitions, step: { oneOf: documentSteps.map((one) => one.schema) } },
+  definitions: {
+    ...definitions,
+    step: { oneOf: documentSteps.map((one) => one.schema) },
+    steps: stepsOf({ $ref: "#/definitions/step" }),
+  },
 };

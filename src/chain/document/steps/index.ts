@@ -3,6 +3,7 @@
 
 import type { DocumentStep } from "../contract.js";
 import { inputStep } from "./input.js";
+import { roundsStep } from "./rounds.js";
 import { stageStep } from "./stage.js";
 
-export const documentSteps: readonly DocumentStep<never>[] = [inputStep, stageStep];
+export const documentSteps: readonly DocumentStep<never>[] = [inputStep, stageStep, roundsStep];

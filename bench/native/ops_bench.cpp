@@ -4,7 +4,7 @@
 // line per case: median of the repeats and what it means in GOP/s or GB/s. Random weights: speed
 // does not depend on values.
 //
-//   baton_ops_bench [--threads N] [--type F32|F16|BF16|Q8_0|Q4_0|Q4_1] [--repeat N] [FILTER]
+//   baton_ops_bench [--threads N] [--type NAME] [--repeat N] [FILTER]
 #include <time.h>
 
 #include <algorithm>
@@ -40,19 +40,17 @@ struct Matrix {
   int N, K;
 };
 
+// K or, where the type has longer blocks, the next larger number that is whole ones. The same few
+// blocks over and over: speed does not depend on values.
 Matrix randomMatrix(const QuantType& type, int N, int K, std::mt19937& random) {
-  Matrix m{std::vector<std::byte>(quantRowBytes(type, int64_t{N} * K)), &type, N, K};
-  for (std::byte& byte : m.bytes) byte = static_cast<std::byte>(random());
-  const uint16_t scale = halfOfFloat(0.001f);
-  const auto step = static_cast<size_t>(type.blockBytes);
-  for (size_t at = 0; at < m.bytes.size(); at += step) {
-    if (type.blockElements > 1) {
-      std::memcpy(&m.bytes[at], &scale, 2);
-      if (type.dtype == DType::kQ4_1) std::memcpy(&m.bytes[at + 2], &scale, 2);
-    } else {
-      const float value = 0.01f;
-      type.quantize(&value, &m.bytes[at], 1);
-    }
+  const int depth = (K + type.blockElements - 1) / type.blockElements * type.blockElements;
+  Matrix m{std::vector<std::byte>(quantRowBytes(type, int64_t{N} * depth)), &type, N, depth};
+  std::vector<float> values(256 * 16);
+  for (float& value : values) value = static_cast<float>(random() % 2001) * 1e-5f - 0.01f;
+  std::vector<std::byte> pattern(quantRowBytes(type, static_cast<int64_t>(values.size())));
+  type.quantize(values.data(), pattern.data(), values.size());
+  for (size_t at = 0; at < m.bytes.size(); at += pattern.size()) {
+    std::memcpy(&m.bytes[at], pattern.data(), std::min(pattern.size(), m.bytes.size() - at));
   }
   return m;
 }
@@ -106,7 +104,7 @@ class Bench {
   void linears(const Ops& ops, int R, bool int8, bool invariant) {
     const std::string name = std::string("linears ") + (int8 ? "int8" : "float32") +
                              " R=" + std::to_string(R) + (invariant ? " invariant" : "");
-    if (!wanted(name) || (int8 && layers_[0].type->blockElements == 1)) return;
+    if (!wanted(name) || (int8 && layers_[0].type->unpack == nullptr)) return;
     prepare(R, kF);
     const double seconds = median(options_.repeat, options_.threads, [&] {
       for (const Matrix& w : layers_) multiply(ops, w, R, int8, invariant);

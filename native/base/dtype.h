@@ -9,7 +9,19 @@
 namespace baton {
 
 // Weight types; the values index quant/types.
-enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+};
 
 // Number format of stored K and V.
 enum class KvType : uint8_t { kF32, kF16, kBF16 };

@@ -16,6 +16,12 @@ namespace {
 
 constexpr int kRows = 5, kCols = 40, kDepth = 96, kHeadDim = 32;
 
+// kDepth, or the next larger one that is whole blocks of the type.
+int depthFor(DType type) {
+  const int block = quantType(type).blockElements;
+  return (kDepth + block - 1) / block * block;
+}
+
 // Numbers in [-1, 1) that do not depend on the library (Knuth's MMIX generator).
 std::vector<float> numbers(size_t n, uint64_t seed) {
   std::vector<float> out(n);
@@ -53,17 +59,18 @@ Quantised quantised(const Ops& ops, const std::vector<float>& x, int rows) {
 }
 
 std::vector<float> linear(const Ops& ops, DType type, bool int8, bool invariant) {
-  const std::vector<float> w = numbers(size_t{kCols} * kDepth, 1);
-  const std::vector<float> x = numbers(size_t{kRows} * kDepth, 2);
+  const int depth = depthFor(type);
+  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
+  const std::vector<float> x = numbers(static_cast<size_t>(kRows * depth), 2);
   const Quantised xq = quantised(kScalarOps, x, kRows);
-  std::vector<std::byte> packed(quantRowBytes(quantType(type), kCols * kDepth));
+  std::vector<std::byte> packed(quantRowBytes(quantType(type), kCols * depth));
   quantType(type).quantize(w.data(), packed.data(), w.size());
   std::vector<float> y(size_t{kRows} * kCols);
-  Buffer scratch(linearScratchBytes(kDepth));
+  Buffer scratch(linearScratchBytes(depth));
   const LinearArgs args{packed.data(),
                         type,
                         kCols,
-                        kDepth,
+                        depth,
                         int8 ? nullptr : x.data(),
                         int8 ? xq.q.data() : nullptr,
                         xq.d.data(),
@@ -150,12 +157,13 @@ std::vector<float> swiglu(const Ops& ops) {
 }
 
 std::vector<float> embed(const Ops& ops, DType type) {
-  const std::vector<float> w = numbers(size_t{kCols} * kDepth, 14);
-  std::vector<std::byte> table(quantRowBytes(quantType(type), kCols * kDepth));
+  const int depth = depthFor(type);
+  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 14);
+  std::vector<std::byte> table(quantRowBytes(quantType(type), kCols * depth));
   quantType(type).quantize(w.data(), table.data(), w.size());
   const int32_t tokens[] = {7, 0, -1, 39, 7};
-  std::vector<float> out(size_t{kRows} * kDepth, 0.5f);
-  ops.embed({table.data(), type, kDepth, tokens, out.data()}, 0, kRows);
+  std::vector<float> out(static_cast<size_t>(kRows * depth), 0.5f);
+  ops.embed({table.data(), type, depth, tokens, out.data()}, 0, kRows);
   return out;
 }
 
@@ -189,7 +197,7 @@ std::vector<KernelCheck> selfTest(const Ops& ops) {
       const std::string form = invariant ? " tile" : " vector";
       check("linear float32 " + name + form, 1e-5,
             [&](const Ops& o) { return linear(o, type.dtype, false, invariant); });
-      if (type.blockElements == 1) continue;
+      if (type.unpack == nullptr) continue;
       check("linear int8 " + name + form, 1e-5,
             [&](const Ops& o) { return linear(o, type.dtype, true, invariant); });
     }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "quant/types.h"
 
 namespace baton {
 namespace {
@@ -17,7 +18,7 @@ size_t floats(int rows, int cols) {
 }
 
 bool isQuantised(DType type) {
-  return type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
+  return quantType(type).unpack != nullptr;
 }
 
 }  // namespace

@@ -30,9 +30,10 @@ void narrow(const float* src, void* dst, size_t n) {
 
 }  // namespace
 
-const QuantType kQuantF32{DType::kF32, "F32", 0, 1, 4, copyFloats, copyFloatsBack};
-const QuantType kQuantF16{DType::kF16, "F16", 1, 1, 2, widen<floatOfHalf>, narrow<halfOfFloat>};
-const QuantType kQuantBF16{DType::kBF16,         "BF16", 30, 1, 2, widen<floatOfBfloat>,
-                           narrow<bfloatOfFloat>};
+const QuantType kQuantF32{DType::kF32, "F32", 0, 1, 4, copyFloats, copyFloatsBack, nullptr};
+const QuantType kQuantF16{DType::kF16,         "F16",  1, 1, 2, widen<floatOfHalf>,
+                          narrow<halfOfFloat>, nullptr};
+const QuantType kQuantBF16{DType::kBF16,          "BF16", 30, 1, 2, widen<floatOfBfloat>,
+                           narrow<bfloatOfFloat>, nullptr};
 
 }  // namespace baton

@@ -12,5 +12,10 @@ extern const QuantType kQuantBF16;
 extern const QuantType kQuantQ8_0;
 extern const QuantType kQuantQ4_0;
 extern const QuantType kQuantQ4_1;
+extern const QuantType kQuantQ5_0;
+extern const QuantType kQuantQ5_1;
+extern const QuantType kQuantQ4_K;
+extern const QuantType kQuantQ5_K;
+extern const QuantType kQuantQ6_K;
 
 }  // namespace baton

@@ -7,8 +7,9 @@ namespace baton {
 
 std::span<const QuantType> quantTypes() {
   // In the order of DType, which is the index.
-  static const QuantType types[] = {kQuantF32,  kQuantF16,  kQuantBF16,
-                                    kQuantQ8_0, kQuantQ4_0, kQuantQ4_1};
+  static const QuantType types[] = {kQuantF32,  kQuantF16,  kQuantBF16, kQuantQ8_0,
+                                    kQuantQ4_0, kQuantQ4_1, kQuantQ5_0, kQuantQ5_1,
+                                    kQuantQ4_K, kQuantQ5_K, kQuantQ6_K};
   return types;
 }
 

@@ -42,7 +42,7 @@ export type MetadataValue = string | number | bigint | boolean | MetadataValue[]
 
 export interface TensorInfo {
   name: string;
-  /** GGUF type name: F32, F16, BF16, Q8_0, Q4_0, Q4_1. */
+  /** GGUF type name: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K. */
   type: string;
   /** Row-major shape, slowest dimension first: a weight is [out, in]. */
   shape: number[];

@@ -5,6 +5,8 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model } from "../../src/index.js";
+import { EngineClient } from "../../src/native/engine-client.js";
+import type { NativeModelOptions } from "../../src/native/types.js";
 import {
   fixturePath,
   klDivergence,
@@ -15,6 +17,7 @@ import {
 } from "../helpers/fixtures.js";
 import type { Content, ListedSegment } from "./support.js";
 import {
+  exact,
   greedy,
   logitsOfText,
   openSmol,
@@ -39,6 +42,29 @@ describe("tiny llama, every weight type", () => {
       expect(relativeL2(ours, arrays.matrix(logits))).toBeLessThanOrEqual(bound);
     });
   }
+});
+
+describe("a layer of every quantised type that K-quantised files mix", () => {
+  const arrays = loadArrays("tiny-mixed");
+  const path = fixturePath("tiny-mixed/tiny-mixed.gguf");
+  const logits = async (options: Partial<NativeModelOptions>) => {
+    const engine = await EngineClient.open(path, "tiny-mixed", { ...exact, ...options });
+    const ours = await logitsOfText(engine, arrays.ints("tokens"));
+    await engine.close();
+    return relativeL2(ours, arrays.matrix("logits"));
+  };
+
+  test("exact arithmetic: logits of 40 rows", async () => {
+    for (const batchInvariant of [true, false]) {
+      expect(await logits({ batchInvariant })).toBeLessThanOrEqual(bound);
+    }
+  });
+
+  test("int8 activations stay near", async () => {
+    for (const batchInvariant of [true, false]) {
+      expect(await logits({ batchInvariant, activations: "int8" })).toBeLessThanOrEqual(0.05);
+    }
+  });
 });
 
 /** Largest relative L2 distance over the rows of `logits` [rows, vocab] at the columns that the fixture keeps. */

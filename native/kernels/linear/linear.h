@@ -2,10 +2,14 @@
 // y[R, N] (+)= x[R, K] W[N, K]^T, with W in its file format.
 //
 // Two arithmetics. float32: weights are dequantised exactly and products are float32 FMAs. int8 (xq
-// given; Q8_0, Q4_0, Q4_1 only): activations come quantised per group of 32; a weight group is read
-// as unsigned q with scale d and offset c (w = d q + c: Q4_1 c = m, Q4_0 c = -8 d, Q8_0 q = s + 128
-// and c = -128 d), so
-//   y = sum over groups of  d * xd * dot_u8s8(q, xq) + c * xs,   xs = xd * sum(xq).
+// given; types with QuantType::unpack only): activations come quantised per group of 32; a weight
+// group is read as integers q with a scale d for each section of 16 and one offset c
+// (w = d q + c), so
+//   y = sum over groups of  xd * (sum over sections of d * dot(q, xq)) + c * xs,
+//   xs = xd * sum(xq).
+// The dot products of a section are exact. Where both sections have one scale (all types but Q6_K)
+// kernels take them as one. How q is read is the kernel's choice where several are exact: Q8_0 is
+// signed with c = 0, or s + 128 with c = -128 d.
 // Reduction order: groups of 32 in ascending k. With `invariant` the bits of a row of y depend on
 // nothing but that row of x and W, so R = 1 and R = 512 agree; without it a kernel may take another
 // order for few rows (GEMV).

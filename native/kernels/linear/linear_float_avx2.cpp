@@ -75,20 +75,23 @@ void panels(const LinearArgs& a, int n0, int n1, float* panel) {
 template <DType type, int rows>
 void rowsTile(const LinearArgs& a, int r, int n0, int n1) {
   constexpr int kChains = rows <= 2 ? 4 : 2;
-  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.K) / 32;
+  const size_t stride = rowBytes(type, a.K);
   const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.K);
   for (int n = n0; n < n1; ++n) {
-    const std::byte* w =
-        static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
+    const std::byte* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * stride;
     __m256 sum[rows][kChains];
     BATON_UNROLL
     for (int i = 0; i < rows; ++i) {
       BATON_UNROLL
       for (int p = 0; p < kChains; ++p) sum[i][p] = _mm256_setzero_ps();
     }
-    int k = 0;
-    for (; k + 32 <= a.K; k += 32, w += groupBytes<type>()) {
-      const Group8x4 group = loadGroup<type>(w);
+    int k = 0, g = 0;  // g: group of its block
+    for (; k + 32 <= a.K; k += 32) {
+      const Group8x4 group = loadGroup<type>(w, g);
+      if (++g == blockGroups(type)) {
+        g = 0;
+        w += blockBytes(type);
+      }
       BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         BATON_UNROLL
@@ -141,49 +144,11 @@ void rows(const LinearArgs& a, int n0, int n1) {
 
 void linearFloatPanelsAvx2(const LinearArgs& a, int n0, int n1, void* scratch) {
   auto* panel = static_cast<float*>(scratch);
-  switch (a.type) {
-    case DType::kF32:
-      panels<DType::kF32>(a, n0, n1, panel);
-      break;
-    case DType::kF16:
-      panels<DType::kF16>(a, n0, n1, panel);
-      break;
-    case DType::kBF16:
-      panels<DType::kBF16>(a, n0, n1, panel);
-      break;
-    case DType::kQ8_0:
-      panels<DType::kQ8_0>(a, n0, n1, panel);
-      break;
-    case DType::kQ4_0:
-      panels<DType::kQ4_0>(a, n0, n1, panel);
-      break;
-    case DType::kQ4_1:
-      panels<DType::kQ4_1>(a, n0, n1, panel);
-      break;
-  }
+  withType(a.type, [&](auto type) { panels<decltype(type)::value>(a, n0, n1, panel); });
 }
 
 void linearFloatRowsAvx2(const LinearArgs& a, int n0, int n1) {
-  switch (a.type) {
-    case DType::kF32:
-      rows<DType::kF32>(a, n0, n1);
-      break;
-    case DType::kF16:
-      rows<DType::kF16>(a, n0, n1);
-      break;
-    case DType::kBF16:
-      rows<DType::kBF16>(a, n0, n1);
-      break;
-    case DType::kQ8_0:
-      rows<DType::kQ8_0>(a, n0, n1);
-      break;
-    case DType::kQ4_0:
-      rows<DType::kQ4_0>(a, n0, n1);
-      break;
-    case DType::kQ4_1:
-      rows<DType::kQ4_1>(a, n0, n1);
-      break;
-  }
+  withType(a.type, [&](auto type) { rows<decltype(type)::value>(a, n0, n1); });
 }
 
 }  // namespace baton

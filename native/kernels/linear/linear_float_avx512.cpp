@@ -62,26 +62,7 @@ void panels(const LinearArgs& a, int n0, int n1, float* panel) {
 
 void linearFloatPanelsAvx512(const LinearArgs& a, int n0, int n1, void* scratch) {
   auto* panel = static_cast<float*>(scratch);
-  switch (a.type) {
-    case DType::kF32:
-      panels<DType::kF32>(a, n0, n1, panel);
-      break;
-    case DType::kF16:
-      panels<DType::kF16>(a, n0, n1, panel);
-      break;
-    case DType::kBF16:
-      panels<DType::kBF16>(a, n0, n1, panel);
-      break;
-    case DType::kQ8_0:
-      panels<DType::kQ8_0>(a, n0, n1, panel);
-      break;
-    case DType::kQ4_0:
-      panels<DType::kQ4_0>(a, n0, n1, panel);
-      break;
-    case DType::kQ4_1:
-      panels<DType::kQ4_1>(a, n0, n1, panel);
-      break;
-  }
+  withType(a.type, [&](auto type) { panels<decltype(type)::value>(a, n0, n1, panel); });
 }
 
 }  // namespace baton

@@ -20,12 +20,12 @@ struct Panel {
 template <DType type, int halves>
 void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
   constexpr int kColumns = halves * kPanelColumns;
-  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.K / kGroup);
-  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * rowBytes;
+  const size_t stride = rowBytes(type, a.K);
+  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * stride;
   const std::byte* at[kColumns];
   for (int c = 0; c < kColumns; ++c) {
     // Columns past the end repeat the last one; their result is not stored.
-    at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * rowBytes;
+    at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * stride;
   }
   uint8_t* q = panel.q;
   for (int g = 0; g < a.K / kGroup; ++g, q += 32 * kColumns) {
@@ -44,7 +44,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
       __m256 rows[8];
       BATON_UNROLL
       for (int c = 0; c < 8; ++c) {
-        __m256i quants = loadQuants<type>(at[eight + c]);
+        __m256i quants = loadQuants<type>(at[eight + c], 0);
         if constexpr (type == DType::kQ8_0) {
           quants = _mm256_xor_si256(quants, _mm256_set1_epi8(static_cast<char>(0x80)));
         }
@@ -56,7 +56,7 @@ void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
         _mm256_store_ps(reinterpret_cast<float*>(q + step * 4 * kColumns + 4 * eight), rows[step]);
       }
     }
-    for (int c = 0; c < kColumns; ++c) at[c] += groupBytes<type>();
+    for (int c = 0; c < kColumns; ++c) at[c] += blockBytes(type);
   }
 }
 
@@ -183,7 +183,7 @@ void linearInt8PanelsAvx512(const LinearArgs& a, int n0, int n1, void* scratch) 
       panels<DType::kQ4_1>(a, n0, n1, scratch);
       break;
     default:
-      break;  // other types have no int8 form: linear.h
+      break;  // linear_avx512.cpp gives the others to AVX2
   }
 }
 

@@ -14,7 +14,12 @@ struct DotMaddubs {  // 16-bit pairs, which fit, then 32 bits
 }  // namespace
 
 void linearInt8RowsAvx2(const LinearArgs& a, int n0, int n1) {
-  int8Rows<DotMaddubs>(a, n0, n1);
+  if (blockGroups(a.type) > 1) {
+    linearInt8BlocksAvx2(a, n0, n1);
+  } else {
+    int8Rows<DotMaddubs, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1>(
+        a, n0, n1);
+  }
 }
 
 }  // namespace baton

@@ -15,7 +15,7 @@ struct DotVnni {
 }  // namespace
 
 void linearInt8RowsAvx512(const LinearArgs& a, int n0, int n1) {
-  int8Rows<DotVnni>(a, n0, n1);
+  int8Rows<DotVnni, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1>(a, n0, n1);
 }
 
 }  // namespace baton

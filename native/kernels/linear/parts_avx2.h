@@ -13,5 +13,7 @@ void linearInt8PanelsAvx2(const LinearArgs& args, int n0, int n1, void* scratch)
 // Straight from the file layout, a few rows at a time; for few rows.
 void linearFloatRowsAvx2(const LinearArgs& args, int n0, int n1);
 void linearInt8RowsAvx2(const LinearArgs& args, int n0, int n1);
+// The same for types with super-blocks; the one above calls it.
+void linearInt8BlocksAvx2(const LinearArgs& args, int n0, int n1);
 
 }  // namespace baton

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading weights of every file format with AVX2: 32 consecutive elements of a row as float32,
-// dequantised exactly. All static: included by instruction-set files only.
+// Reading weights of every file format with AVX2, 32 consecutive elements (a group) at a time: as
+// float32, dequantised exactly, or as integers (quants_avx2.h). All static: included by
+// instruction-set files only.
 #pragma once
 
 #include <immintrin.h>
@@ -9,7 +10,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
-#include "quant/blocks.h"
+#include "kernels/linear/quants_avx2.h"
 
 namespace baton {
 
@@ -17,75 +18,36 @@ struct Group8x4 {
   __m256 v[4];  // elements 0-7, 8-15, 16-23, 24-31
 };
 
-// Bytes of 32 elements.
-template <DType type>
-static constexpr size_t groupBytes() {
-  switch (type) {
-    case DType::kF32:
-      return 128;
-    case DType::kF16:
-    case DType::kBF16:
-      return 64;
-    case DType::kQ8_0:
-      return 34;
-    case DType::kQ4_0:
-      return 18;
-    case DType::kQ4_1:
-      return 20;
-  }
-  return 0;
-}
-
-static inline float scaleOf(uint16_t half) {
-  return _cvtsh_ss(half);
-}
-
-static inline __m128i nibbles(const uint8_t* q, bool high) {
-  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
-  return _mm_and_si128(high ? _mm_srli_epi16(bytes, 4) : bytes, _mm_set1_epi8(15));
-}
-
 static inline void widenBytes(__m128i bytes, __m256* out) {
   out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
   out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
 }
 
+// Group g of a block.
 template <DType type>
-static inline Group8x4 loadGroup(const std::byte* at) {
+static inline Group8x4 loadGroup(const std::byte* block, int g) {
   Group8x4 out;
   if constexpr (type == DType::kF32) {
-    const auto* p = reinterpret_cast<const float*>(at);
+    const auto* p = reinterpret_cast<const float*>(block);
     for (int i = 0; i < 4; ++i) out.v[i] = _mm256_loadu_ps(p + 8 * i);
   } else if constexpr (type == DType::kF16 || type == DType::kBF16) {
     for (int i = 0; i < 4; ++i) {
-      const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at) + i);
+      const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block) + i);
       out.v[i] = type == DType::kF16
                      ? _mm256_cvtph_ps(half)
                      : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
     }
-  } else if constexpr (type == DType::kQ8_0) {
-    const auto* block = reinterpret_cast<const BlockQ8_0*>(at);
-    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
-    const auto* q = reinterpret_cast<const __m128i*>(block->q);
-    widenBytes(_mm_loadu_si128(q), out.v);
-    widenBytes(_mm_loadu_si128(q + 1), out.v + 2);
-    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_mul_ps(out.v[i], d);
-  } else if constexpr (type == DType::kQ4_0) {
-    const auto* block = reinterpret_cast<const BlockQ4_0*>(at);
-    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
-    const __m128i eight = _mm_set1_epi8(8);
-    widenBytes(_mm_sub_epi8(nibbles(block->q, false), eight), out.v);
-    widenBytes(_mm_sub_epi8(nibbles(block->q, true), eight), out.v + 2);
-    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_mul_ps(out.v[i], d);
   } else {
-    const auto* block = reinterpret_cast<const BlockQ4_1*>(at);
-    const __m256 d = _mm256_set1_ps(scaleOf(block->d));
-    const __m256 m = _mm256_set1_ps(scaleOf(block->m));
-    widenBytes(nibbles(block->q, false), out.v);
-    widenBytes(nibbles(block->q, true), out.v + 2);
-    // d * q is exact in float32 (15 significant bits), so the fused form rounds as the separate one
-    // does.
-    for (int i = 0; i < 4; ++i) out.v[i] = _mm256_fmadd_ps(out.v[i], d, m);
+    const __m256i q = loadQuants<type>(block, g);
+    widenBytes(_mm256_castsi256_si128(q), out.v);
+    widenBytes(_mm256_extracti128_si256(q, 1), out.v + 2);
+    const GroupScales scales = loadGroupScales<type>(block, g);
+    for (int i = 0; i < 4; ++i) {
+      const __m256 d = _mm256_set1_ps(scales.d[i / 2]);
+      // d * q is exact in float32 (quant/blockwise.h), so the fused form rounds as the separate one
+      // does.
+      out.v[i] = _mm256_fmadd_ps(out.v[i], d, _mm256_set1_ps(scales.c));
+    }
   }
   return out;
 }
@@ -95,8 +57,12 @@ static inline Group8x4 loadGroup(const std::byte* at) {
 template <DType type>
 static inline Group8x4 loadTail(const std::byte* at, int count) {
   alignas(32) std::byte padded[128] = {};
-  std::memcpy(padded, at, static_cast<size_t>(count) * (groupBytes<type>() / 32));
-  return loadGroup<type>(padded);
+  if constexpr (!isInteger(type)) {
+    std::memcpy(padded, at, static_cast<size_t>(count) * (blockBytes(type) / 32));
+    return loadGroup<type>(padded, 0);
+  } else {
+    return {};
+  }
 }
 
 static inline float sumLanes(__m256 v) {

@@ -17,16 +17,20 @@ inline __m256i tailMask(int count) {  // the first `count` of eight lanes
 
 template <DType type>
 void embed(const EmbedArgs& a, int r0, int r1) {
-  const size_t rowBytes = groupBytes<type>() * static_cast<size_t>(a.M) / 32;
+  const size_t stride = rowBytes(type, a.M);
   for (int r = r0; r < r1; ++r) {
     if (a.tokens[r] < 0) continue;
     const auto* w =
-        static_cast<const std::byte*>(a.table) + static_cast<size_t>(a.tokens[r]) * rowBytes;
+        static_cast<const std::byte*>(a.table) + static_cast<size_t>(a.tokens[r]) * stride;
     float* out = a.out + static_cast<size_t>(r) * static_cast<size_t>(a.M);
-    int i = 0;
-    for (; i + 32 <= a.M; i += 32, w += groupBytes<type>()) {
-      const Group8x4 group = loadGroup<type>(w);
+    int i = 0, g = 0;  // g: group of its block
+    for (; i + 32 <= a.M; i += 32) {
+      const Group8x4 group = loadGroup<type>(w, g);
       for (int p = 0; p < 4; ++p) _mm256_storeu_ps(out + i + 8 * p, group.v[p]);
+      if (++g == blockGroups(type)) {
+        g = 0;
+        w += blockBytes(type);
+      }
     }
     if (i < a.M) {
       alignas(32) float tail[32];
@@ -152,26 +156,7 @@ inline __m256 swigluEight(__m256 gate, __m256 up) {
 }  // namespace
 
 void embedAvx2(const EmbedArgs& a, int r0, int r1) {
-  switch (a.type) {
-    case DType::kF32:
-      embed<DType::kF32>(a, r0, r1);
-      break;
-    case DType::kF16:
-      embed<DType::kF16>(a, r0, r1);
-      break;
-    case DType::kBF16:
-      embed<DType::kBF16>(a, r0, r1);
-      break;
-    case DType::kQ8_0:
-      embed<DType::kQ8_0>(a, r0, r1);
-      break;
-    case DType::kQ4_0:
-      embed<DType::kQ4_0>(a, r0, r1);
-      break;
-    case DType::kQ4_1:
-      embed<DType::kQ4_1>(a, r0, r1);
-      break;
-  }
+  withType(a.type, [&](auto type) { embed<decltype(type)::value>(a, r0, r1); });
 }
 
 void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {

@@ -1,42 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // References of rows.h.
 #include <cmath>
-#include <cstring>
 
 #include "base/half.h"
 #include "kernels/variants.h"
-#include "quant/blocks.h"
+#include "quant/types.h"
 
 namespace baton {
 namespace {
-
-// Element k of row n of a weight matrix [N, K].
-float weightAt(const void* data, DType type, size_t i) {
-  const size_t j = i % 32;
-  switch (type) {
-    case DType::kF32:
-      return static_cast<const float*>(data)[i];
-    case DType::kF16:
-      return floatOfHalf(static_cast<const uint16_t*>(data)[i]);
-    case DType::kBF16:
-      return floatOfBfloat(static_cast<const uint16_t*>(data)[i]);
-    case DType::kQ8_0: {
-      const BlockQ8_0& b = static_cast<const BlockQ8_0*>(data)[i / 32];
-      return floatOfHalf(b.d) * static_cast<float>(b.q[j]);
-    }
-    case DType::kQ4_0: {
-      const BlockQ4_0& b = static_cast<const BlockQ4_0*>(data)[i / 32];
-      const int q = j < 16 ? b.q[j] & 15 : b.q[j - 16] >> 4;
-      return floatOfHalf(b.d) * static_cast<float>(q - 8);
-    }
-    case DType::kQ4_1: {
-      const BlockQ4_1& b = static_cast<const BlockQ4_1*>(data)[i / 32];
-      const int q = j < 16 ? b.q[j] & 15 : b.q[j - 16] >> 4;
-      return floatOfHalf(b.d) * static_cast<float>(q) + floatOfHalf(b.m);
-    }
-  }
-  return 0;
-}
 
 void storeKv(KvType kv, std::byte* base, size_t i, float value) {
   switch (kv) {
@@ -58,11 +29,13 @@ constexpr float kTiniest = 1e-30f;
 }  // namespace
 
 void embedScalar(const EmbedArgs& a, int r0, int r1) {
+  const QuantType& type = quantType(a.type);
+  const auto M = static_cast<size_t>(a.M);
   for (int r = r0; r < r1; ++r) {
     if (a.tokens[r] < 0) continue;
-    float* out = a.out + static_cast<size_t>(r) * a.M;
-    const size_t row = static_cast<size_t>(a.tokens[r]) * static_cast<size_t>(a.M);
-    for (int i = 0; i < a.M; ++i) out[i] = weightAt(a.table, a.type, row + static_cast<size_t>(i));
+    const size_t row = static_cast<size_t>(a.tokens[r]) * quantRowBytes(type, a.M);
+    type.dequantize(static_cast<const std::byte*>(a.table) + row,
+                    a.out + static_cast<size_t>(r) * M, M);
   }
 }
 

@@ -17,7 +17,8 @@ struct Problem {
   bool int8;
   int N, K, R;
   uint32_t seed = 1;
-  bool extreme = false;  // quants and activations at the ends of their ranges
+  bool extreme = false;  // activations at the ends of their ranges, and weights of one byte:
+  uint32_t fill = 0;
 };
 
 struct Data {
@@ -33,10 +34,30 @@ std::string describe(const Problem& p) {
          " K=" + std::to_string(p.K) + " R=" + std::to_string(p.R);
 }
 
+// Where a block has its float16 numbers, -1 for none: the scale and, of types over an interval, the
+// offset or the scale of offsets.
+struct Halves {
+  int scale, offset;
+};
+Halves halvesOf(DType type) {
+  switch (type) {
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    case DType::kQ6_K:
+      return {208, -1};
+    default:
+      return {0, -1};
+  }
+}
+
 // Blocks of random bytes with sane scales: also quants that a quantiser would not write (-128).
 void fillWeights(const Problem& p, Random& random, std::byte* out) {
   const QuantType& type = quantType(p.type);
   const size_t blocks = static_cast<size_t>(p.N) * p.K / type.blockElements;
+  const auto [scaleAt, offsetAt] = halvesOf(p.type);
   for (size_t b = 0; b < blocks; ++b) {
     std::byte* block = out + b * type.blockBytes;
     if (type.blockElements == 1) {
@@ -45,13 +66,14 @@ void fillWeights(const Problem& p, Random& random, std::byte* out) {
       continue;
     }
     for (int i = 0; i < type.blockBytes; ++i) {
-      const uint32_t byte = p.extreme ? (p.type == DType::kQ8_0 ? 0x80 : 0xff) : random.below(256);
+      const uint32_t byte = p.extreme ? p.fill : random.below(256);
       block[i] = static_cast<std::byte>(byte);
     }
-    const uint16_t d = halfOfFloat(random.number() * 0.01f);
-    const uint16_t m = halfOfFloat(random.number() * 0.1f);
-    std::memcpy(block, &d, 2);
-    if (p.type == DType::kQ4_1) std::memcpy(block + 2, &m, 2);
+    const float size = type.blockElements > 32 ? 0.0005f : 0.01f;  // scales within scales
+    const uint16_t d = halfOfFloat(random.number() * size);
+    const uint16_t m = halfOfFloat(random.number() * size * 10);
+    std::memcpy(block + scaleAt, &d, 2);
+    if (offsetAt >= 0) std::memcpy(block + offsetAt, &m, 2);
   }
 }
 
@@ -93,9 +115,11 @@ LinearArgs arguments(const Problem& p, const Data& data, float* y, int ldy) {
 
 // y in double precision, and the sum of the magnitudes that were added, for the bound.
 void oracle(const Problem& p, const Data& data, std::vector<double>& y, std::vector<double>& size) {
-  std::vector<float> w(static_cast<size_t>(p.N) * p.K);
-  quantType(p.type).dequantize(data.weight.data(), w.data(), w.size());
   const QuantType& type = quantType(p.type);
+  std::vector<float> w(static_cast<size_t>(p.N) * p.K), d(w.size() / kSection), c = d;
+  std::vector<int8_t> q(w.size());
+  type.dequantize(data.weight.data(), w.data(), w.size());
+  if (p.int8) type.unpack(data.weight.data(), q.data(), d.data(), c.data(), w.size());
   y.assign(static_cast<size_t>(p.R) * p.N, 0);
   size = y;
   for (int r = 0; r < p.R; ++r) {
@@ -107,11 +131,11 @@ void oracle(const Problem& p, const Data& data, std::vector<double>& y, std::vec
         double parts = std::fabs(term);
         if (p.int8) {
           term = static_cast<double>(w[wi]) * data.xq[xi] * data.xd[xi / kGroup];
-          // The formula adds d q x and c x apart: up to twice |c x| more than their sum.
-          uint16_t d;
-          std::memcpy(&d, data.weight.data() + wi / 32 * type.blockBytes, 2);
-          const double c = std::fabs(floatOfHalf(d)) * (p.type == DType::kQ8_0 ? 128 : 15);
-          parts = (std::fabs(static_cast<double>(w[wi])) + 2 * c) *
+          // The formula adds d q x and c x apart: up to twice |c x| more than their sum. Q8_0 may
+          // be read with c = -128 d.
+          const size_t section = wi / kSection;
+          const double offset = std::fabs(p.type == DType::kQ8_0 ? 128 * d[section] : c[section]);
+          parts = (std::fabs(static_cast<double>(w[wi])) + 2 * offset) *
                   std::fabs(data.xq[xi] * static_cast<double>(data.xd[xi / kGroup]));
         }
         sum += term;
@@ -162,10 +186,6 @@ void conform(const Problem& p, bool invariant) {
   }
 }
 
-bool quantised(DType type) {
-  return quantType(type).blockElements > 1;
-}
-
 }  // namespace
 
 TEST("linear: every type, arithmetic and shape against sums in double precision") {
@@ -173,18 +193,19 @@ TEST("linear: every type, arithmetic and shape against sums in double precision"
   for (const Ops* ops : availableOps()) {
     for (const QuantType& type : quantTypes()) {
       for (const bool int8 : {false, true}) {
-        if (int8 && type.blockElements == 1) continue;
+        if (int8 && type.unpack == nullptr) continue;
+        const auto depth = [&](int K) { return wholeBlocks(type, K); };
         for (const bool invariant : {false, true}) {
           for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17}) {
-            conform({ops, type.dtype, int8, 16 + static_cast<int>(seed % 25), 96, R, seed},
+            conform({ops, type.dtype, int8, 16 + static_cast<int>(seed % 25), depth(96), R, seed},
                     invariant);
             ++seed;
           }
           for (const int N : {1, 15, 16, 17, 31, 32, 33, 48, 65}) {
             for (const int R : {1, 5})
-              conform({ops, type.dtype, int8, N, 64, R, ++seed}, invariant);
+              conform({ops, type.dtype, int8, N, depth(64), R, ++seed}, invariant);
           }
-          conform({ops, type.dtype, int8, 20, 576, 3, ++seed}, invariant);
+          conform({ops, type.dtype, int8, 20, depth(576), 3, ++seed}, invariant);
           conform({ops, type.dtype, int8, 33, 1536, 9, ++seed}, invariant);
         }
       }
@@ -207,10 +228,15 @@ TEST("linear: float formats of any depth") {
 
 TEST("linear: quants at the ends of their ranges do not saturate") {
   for (const Ops* ops : availableOps()) {
-    for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
-      for (const int R : {1, 2, 3, 4, 9}) {
-        for (const bool invariant : {false, true}) {
-          conform({ops, type, true, 18, 64, R, 5, true}, invariant);
+    for (const QuantType& type : quantTypes()) {
+      if (type.unpack == nullptr) continue;
+      // Bytes that are or hold the lowest and the highest integers, of quants and of scales.
+      for (const uint32_t fill : {0x00u, 0x7fu, 0x80u, 0xffu}) {
+        for (const int R : {1, 2, 3, 4, 9}) {
+          for (const bool invariant : {false, true}) {
+            const int K = wholeBlocks(type, 64);
+            conform({ops, type.dtype, true, 18, K, R, 5, true, fill}, invariant);
+          }
         }
       }
     }
@@ -221,8 +247,8 @@ TEST("linear: with `invariant` a row has the same bits alone and in any tile") {
   for (const Ops* ops : availableOps()) {
     for (const QuantType& type : quantTypes()) {
       for (const bool int8 : {false, true}) {
-        if (int8 && !quantised(type.dtype)) continue;
-        const Problem p{ops, type.dtype, int8, 53, 160, 23, 11};
+        if (int8 && type.unpack == nullptr) continue;
+        const Problem p{ops, type.dtype, int8, 53, wholeBlocks(type, 160), 23, 11};
         const Data data = make(p);
         Buffer scratch(linearScratchBytes(p.K));
         std::vector<float> together(static_cast<size_t>(p.R) * p.N), alone = together;

@@ -10,7 +10,8 @@ using namespace baton::test;
 TEST("embed: rows of the table, exact; negative ids leave their row alone") {
   for (const Ops* ops : availableOps()) {
     for (const QuantType& type : quantTypes()) {
-      for (const int M : {32, 64, 96, 576}) {
+      for (const int length : {32, 64, 96, 576}) {
+        const int M = wholeBlocks(type, length);
         Random random(static_cast<uint32_t>(M));
         std::vector<float> w(static_cast<size_t>(9 * M)), exact = w;
         random.fill(w);

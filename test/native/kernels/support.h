@@ -66,6 +66,11 @@ class Random {
   std::mt19937 engine_;
 };
 
+// K, or the next larger number that is whole blocks of the type.
+inline int wholeBlocks(const QuantType& type, int K) {
+  return (K + type.blockElements - 1) / type.blockElements * type.blockElements;
+}
+
 inline bool sameBits(const float* a, const float* b, size_t n) {
   return std::memcmp(a, b, n * sizeof(float)) == 0;
 }

@@ -189,8 +189,11 @@ TEST("gguf hostile: tensor types") {
     writer.tensors[0].type = type;
     return writer.build();
   };
-  refused("k-quant", kUnsupported, {"type of tensor 'first' is 12 (Q4_K)", "F32", "Q4_1", "Q8_0"},
-          typed(12));
+  refused("other", kUnsupported, {"type of tensor 'first' is 20 (IQ4_NL)", "F32", "Q4_1", "Q6_K"},
+          typed(20));
+  for (const uint32_t type : {12u, 13u, 14u}) {  // super-blocks need rows of a multiple of 256
+    refused("row", kFormat, {"row length of tensor 'first' is 8", "multiple of 256"}, typed(type));
+  }
   refused("gone", kUnsupported, {"type of tensor 'first' is 4,"}, typed(4));
   refused("absurd", kUnsupported, {"is 4294967295"}, typed(0xffffffffu));
 }

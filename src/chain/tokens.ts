@@ -27,12 +27,19 @@ function specialPattern(tokenizer: Tokenizer): RegExp | null {
 }
 
 /** Runs of plain text between special tokens; the value never contributes a special token, not even at its borders. */
-function formatted(tokenizer: Tokenizer, format: string, placeholder: string, value: string): number[] {
+function formatted(
+  tokenizer: Tokenizer,
+  format: string,
+  placeholder: string,
+  value: string,
+  atZero: boolean,
+): number[] {
   const pattern = specialPattern(tokenizer);
   const ids: number[] = [];
   let plain = "";
   const endRun = () => {
-    if (plain !== "") ids.push(...tokenizer.encode(plain, { specials: false }));
+    const first = atZero && ids.length === 0;
+    if (plain !== "") ids.push(...tokenizer.encode(plain, { specials: false, atZero: first }));
     plain = "";
   };
   for (const [index, literal] of format.split(placeholder).entries()) {
@@ -70,8 +77,8 @@ export function inputTokens(
 ): Int32Array {
   const ids =
     format === null
-      ? tokenizer.encode(value, { specials: false })
-      : formatted(tokenizer, format, `{${name}}`, value);
+      ? tokenizer.encode(value, { specials: false, atZero })
+      : formatted(tokenizer, format, `{${name}}`, value, atZero);
   if (value === "" || ids.length === 0) {
     throw new ChainInvalidError(`Input "${name}" is empty. Give it a text of at least one token.`, {
       facts: { step: name, value },
@@ -90,7 +97,7 @@ export function openerTokens(
 ): Int32Array {
   if (opener === null && hasOwn) return new Int32Array();
   if (opener !== null) {
-    const ids = tokenizer.encode(opener, { specials: true });
+    const ids = tokenizer.encode(opener, { specials: true, atZero });
     return ids.length === 0 ? ids : withBos(tokenizer, ids, atZero);
   }
   const id = tokenizer.bosId ?? tokenizer.newlineId;

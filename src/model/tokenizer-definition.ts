@@ -1,22 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two forms of the same thing, a tokenizer as plain data: GGUF's tables, or a whole tokenizer.json inside the file.
-// Control tokens are left out of what encodes text: their text can then never become them by accident.
+// The forms of one thing, a tokenizer as plain data: GGUF's tables of either kind, or a whole tokenizer.json inside
+// the file. Control tokens are left out of what encodes text: their text can then never become them by accident.
 
+import { Tokenizer as BpeEncoder } from "@huggingface/tokenizers";
 import { TokenizerUnsupportedError } from "../errors.js";
-import { tokenType } from "./byte-level.js";
+import { buildTokenBytes, tokenType } from "./byte-level.js";
+import { PieceEncoder, pieceBytes } from "./sentencepiece.js";
+import type { TokenBytes } from "./tokenizer.js";
 import type { Metadata, Vocabulary } from "./vocabulary.js";
-import { readTokens, readTypes, readVocabulary } from "./vocabulary.js";
+import { readScores, readString, readTokens, readTypes, readVocabulary } from "./vocabulary.js";
+
+/** Text without control tokens to ids, with nothing added. */
+export interface TextEncoding {
+  encode(text: string): readonly number[];
+}
 
 export interface Definition {
   preName: string;
   /** If the file does not say. */
   addBos: boolean;
+  /** A text at frame position 0 gets a space in front, if the file does not say. */
+  addSpace: boolean;
   /** [V] */
   tokens: readonly string[];
   /** [V], values of `tokenType`. */
   types: ArrayLike<number>;
-  /** The encoder of text without control tokens, in the form of tokenizer.json. */
-  build(): object;
+  /** Builds what encodes; not cheap. */
+  encoder(): TextEncoding;
+  tokenBytes(): TokenBytes;
+}
+
+/** The encoder of a tokenizer.json. */
+function bpeEncoder(json: object, preName: string): TextEncoding {
+  try {
+    const encoder = new BpeEncoder(json, {});
+    return { encode: (text) => encoder.encode(text, { add_special_tokens: false }).ids };
+  } catch (cause) {
+    throw new TokenizerUnsupportedError(
+      `The tokenizer (${preName}) cannot be built: ${cause instanceof Error ? cause.message : cause}. ` +
+        "Use a model with a byte-level BPE or SentencePiece tokenizer.",
+      { facts: { pre: preName }, cause },
+    );
+  }
 }
 
 interface AddedToken {
@@ -62,15 +87,53 @@ function buildJson({ tokens, types, merges, pre }: Vocabulary): object {
   };
 }
 
-export function definitionFromGguf(metadata: Metadata): Definition {
+function byteLevelDefinition(metadata: Metadata): Definition {
   const vocabulary = readVocabulary(metadata);
+  const { preName, pre, tokens, types } = vocabulary;
   return {
-    preName: vocabulary.preName,
-    addBos: vocabulary.pre.addBos,
-    tokens: vocabulary.tokens,
-    types: vocabulary.types,
-    build: () => buildJson(vocabulary),
+    preName,
+    addBos: pre.addBos,
+    addSpace: false,
+    tokens,
+    types,
+    encoder: () => bpeEncoder(buildJson(vocabulary), preName),
+    tokenBytes: () => buildTokenBytes(tokens, types),
   };
+}
+
+/** SentencePiece: pieces with scores. Both defaults are those of the format. */
+function pieceDefinition(metadata: Metadata): Definition {
+  const tokens = readTokens(metadata);
+  const types = readTypes(metadata, tokens.length);
+  const pieces = { tokens, types, scores: readScores(metadata, tokens.length) };
+  return {
+    preName: "sentencepiece",
+    addBos: true,
+    addSpace: true,
+    tokens,
+    types,
+    encoder: () => new PieceEncoder(pieces),
+    tokenBytes: () => pieceBytes(pieces),
+  };
+}
+
+/** By `tokenizer.ggml.model`. */
+const kinds = new Map<string, (metadata: Metadata) => Definition>([
+  ["gpt2", byteLevelDefinition],
+  ["llama", pieceDefinition],
+]);
+
+export function definitionFromGguf(metadata: Metadata): Definition {
+  const key = "tokenizer.ggml.model";
+  const model = readString(metadata, key);
+  const kind = model === null ? undefined : kinds.get(model);
+  if (kind !== undefined) return kind(metadata);
+  const found = model === null ? "missing" : JSON.stringify(model);
+  throw new TokenizerUnsupportedError(
+    `${key} is ${found}; supported: "gpt2" (byte-level BPE) and "llama" (SentencePiece with scores). Use a model of ` +
+      "such a kind, as the families Llama, Qwen, Gemma and SmolLM2 are.",
+    { facts: { key, found, supported: [...kinds.keys()] } },
+  );
 }
 
 interface TokenizerJson {
@@ -145,19 +208,23 @@ export function definitionFromJson(text: string, metadata: Metadata): Definition
   const control = new Set(json.added_tokens.filter((token) => token.special).map((token) => token.content));
   const vocab: Record<string, number> = Object.create(null);
   for (const [token, id] of Object.entries(json.model.vocab)) if (!control.has(token)) vocab[token] = id;
+  const preName = "tokenizer.json";
+  const plain = () => ({
+    ...json,
+    normalizer: json.normalizer ?? null,
+    pre_tokenizer: json.pre_tokenizer ?? null,
+    added_tokens: json.added_tokens.filter((token) => !token.special),
+    post_processor: null,
+    decoder: null,
+    model: { ...json.model, vocab },
+  });
   return {
-    preName: "tokenizer.json",
+    preName,
     addBos: false,
+    addSpace: false,
     tokens,
     types,
-    build: () => ({
-      ...json,
-      normalizer: json.normalizer ?? null,
-      pre_tokenizer: json.pre_tokenizer ?? null,
-      added_tokens: json.added_tokens.filter((token) => !token.special),
-      post_processor: null,
-      decoder: null,
-      model: { ...json.model, vocab },
-    }),
+    encoder: () => bpeEncoder(plain(), preName),
+    tokenBytes: () => buildTokenBytes(tokens, types),
   };
 }

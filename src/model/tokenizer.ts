@@ -2,11 +2,10 @@
 // Text and token ids. One law: nothing is added. No BOS, no space, no newline; what a caller wants in front of a
 // segment it puts there itself (`addBos`, `bosId` say what the model was trained with).
 
-import { Tokenizer as BpeEncoder } from "@huggingface/tokenizers";
-import { ModelFormatError, TokenizerUnsupportedError } from "../errors.js";
+import { ModelFormatError } from "../errors.js";
 import type { MetadataValue } from "../native/types.js";
-import { ByteStream, buildTokenBytes, decodeBytes, gatherBytes, tokenType } from "./byte-level.js";
-import type { Definition } from "./tokenizer-definition.js";
+import { ByteStream, decodeBytes, gatherBytes, tokenType } from "./byte-level.js";
+import type { Definition, TextEncoding } from "./tokenizer-definition.js";
 import { definitionFromGguf, definitionFromJson } from "./tokenizer-definition.js";
 import { readBoolean, readString, readTokenId } from "./vocabulary.js";
 
@@ -18,6 +17,8 @@ export interface EncodeOptions {
   specials: boolean;
   /** With `specials`: a character to take out of the text between control tokens (see `guard`). */
   mark?: string;
+  /** The text stands at frame position 0: a tokenizer that asks for it (`addSpace`) puts a space in front of it. */
+  atZero?: boolean;
 }
 
 /** Ids in, text out, for one output: a character split over several tokens appears when it is complete. */
@@ -38,18 +39,20 @@ export interface TokenBytes {
 export interface Tokenizer {
   /** Number of tokens, V. */
   readonly size: number;
-  /** `tokenizer.ggml.pre`, or "tokenizer.json" when the file carries a whole tokenizer. */
+  /** `tokenizer.ggml.pre`, "sentencepiece", or "tokenizer.json" when the file carries a whole tokenizer. */
   readonly preTokenizer: string;
   /** The model's BOS, null if it names none. */
   readonly bosId: number | null;
   /** A text segment at frame position 0 starts with `bosId`. */
   readonly addBos: boolean;
+  /** A text at frame position 0 starts with a space that is not in it (SentencePiece's dummy prefix). */
+  readonly addSpace: boolean;
   /** Closing tokens: EOS first (the label in training), then end-of-turn tokens. */
   readonly closers: readonly number[];
   /** The token of "\n", null if no single token says it. */
   readonly newlineId: number | null;
 
-  /** Ids of the text with nothing added. */
+  /** Ids of the text with nothing added, but for what `atZero` asks for. */
   encode(text: string, options: EncodeOptions): Int32Array;
   /**
    * Puts `mark`, one character that the text does not contain, inside every spelling of a control token, so that
@@ -98,13 +101,14 @@ class GgufTokenizer implements Tokenizer {
   readonly preTokenizer: string;
   readonly bosId: number | null;
   readonly addBos: boolean;
+  readonly addSpace: boolean;
   readonly closers: readonly number[];
 
   private readonly definition: Definition;
   /** Control and unknown tokens, by text. */
   private readonly silent = new Map<string, number>();
   private readonly userDefined = new Map<string, number>();
-  private encoder: BpeEncoder | null = null;
+  private encoder: TextEncoding | null = null;
   private specialSplit: RegExp | null | undefined;
   private table: TokenBytes | null = null;
   private newline: number | null | undefined;
@@ -121,6 +125,7 @@ class GgufTokenizer implements Tokenizer {
     this.bosId = readTokenId(metadata, "tokenizer.ggml.bos_token_id", this.size);
     const addBos = readBoolean(metadata, "tokenizer.ggml.add_bos_token") ?? definition.addBos;
     this.addBos = addBos && this.bosId !== null;
+    this.addSpace = readBoolean(metadata, "tokenizer.ggml.add_space_prefix") ?? definition.addSpace;
     const named = closerNames.map((name) => this.silent.get(name) ?? null);
     const keys = ["eos_token_id", "eot_token_id", "eom_token_id"];
     const stated = keys.map((key) => readTokenId(metadata, `tokenizer.ggml.${key}`, this.size));
@@ -136,8 +141,11 @@ class GgufTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions): Int32Array {
-    const { specials, mark } = options;
-    return Int32Array.from(specials ? this.encodeWithSpecials(text, mark) : this.encodePlain(text));
+    const { specials, mark, atZero = false } = options;
+    const space = atZero && this.addSpace;
+    return Int32Array.from(
+      specials ? this.encodeWithSpecials(text, mark, space) : this.encodePlain(text, space),
+    );
   }
 
   guard(text: string, mark: string): string {
@@ -161,7 +169,7 @@ class GgufTokenizer implements Tokenizer {
   }
 
   tokenBytes(): TokenBytes {
-    this.table ??= buildTokenBytes(this.definition.tokens, this.definition.types);
+    this.table ??= this.definition.tokenBytes();
     return this.table;
   }
 
@@ -177,10 +185,10 @@ class GgufTokenizer implements Tokenizer {
     return this.silent.get(text) ?? this.userDefined.get(text) ?? null;
   }
 
-  private encodePlain(text: string): number[] {
+  private encodePlain(text: string, space = false): readonly number[] {
     if (text === "") return [];
-    this.encoder ??= buildEncoder(this.definition);
-    return this.encoder.encode(text, { add_special_tokens: false }).ids;
+    this.encoder ??= this.definition.encoder();
+    return this.encoder.encode(space ? ` ${text}` : text);
   }
 
   private get specials(): RegExp | null {
@@ -188,32 +196,19 @@ class GgufTokenizer implements Tokenizer {
     return this.specialSplit;
   }
 
-  private encodeWithSpecials(text: string, mark: string | undefined): number[] {
-    const plain = (piece: string) =>
-      this.encodePlain(mark === undefined ? piece : piece.replaceAll(mark, ""));
-    if (this.specials === null) return plain(text);
+  private encodeWithSpecials(text: string, mark: string | undefined, space: boolean): readonly number[] {
+    const plain = (piece: string, atStart: boolean) =>
+      this.encodePlain(mark === undefined ? piece : piece.replaceAll(mark, ""), space && atStart);
+    if (this.specials === null) return plain(text, true);
     const ids: number[] = [];
     let from = 0;
     for (const match of text.matchAll(this.specials)) {
-      for (const id of plain(text.slice(from, match.index))) ids.push(id);
+      for (const id of plain(text.slice(from, match.index), from === 0)) ids.push(id);
       ids.push(this.silent.get(match[0]) as number);
       from = match.index + match[0].length;
     }
-    for (const id of plain(text.slice(from))) ids.push(id);
+    for (const id of plain(text.slice(from), from === 0)) ids.push(id);
     return ids;
-  }
-}
-
-function buildEncoder(definition: Definition): BpeEncoder {
-  const json = definition.build();
-  try {
-    return new BpeEncoder(json, {});
-  } catch (cause) {
-    throw new TokenizerUnsupportedError(
-      `The tokenizer (${definition.preName}) cannot be built: ${cause instanceof Error ? cause.message : cause}. ` +
-        "Use a model with a byte-level BPE tokenizer.",
-      { facts: { pre: definition.preName }, cause },
-    );
   }
 }
 
@@ -223,7 +218,7 @@ function buildEncoder(definition: Definition): BpeEncoder {
  * A byte that the vocabulary has no token for is dropped, as the reference implementations do: SmolLM2 has none
  * for six ASCII control characters (U+0004, U+0006, U+0013, U+0014, U+0016, U+001D).
  *
- * Throws TokenizerUnsupportedError for another kind than byte-level BPE or an unknown `tokenizer.ggml.pre`,
+ * Throws TokenizerUnsupportedError for another kind than byte-level BPE or SentencePiece with scores, or an unknown `tokenizer.ggml.pre`,
  * ModelFormatError for damaged tables.
  */
 export function createTokenizer(metadata: Readonly<Record<string, MetadataValue>>): Tokenizer {

@@ -93,17 +93,26 @@ export function readTokens(metadata: Metadata): readonly string[] {
   return tokens;
 }
 
-/** Throws TokenizerUnsupportedError for anything but byte-level BPE. */
-export function checkModelKind(metadata: Metadata): void {
-  const key = "tokenizer.ggml.model";
-  const model = readString(metadata, key);
-  if (model === "gpt2") return;
-  const found = model === null ? "missing" : JSON.stringify(model);
-  throw new TokenizerUnsupportedError(
-    `${key} is ${found}; supported: "gpt2" (byte-level BPE). Use a model of that kind, such as the Llama 3, ` +
-      "Qwen 2 or SmolLM2 families.",
-    { facts: { key, found, supported: ["gpt2"] } },
-  );
+/** Scores of pieces, [vocab]; finite. */
+export function readScores(metadata: Metadata, vocab: number): ArrayLike<number> {
+  const key = "tokenizer.ggml.scores";
+  const value = metadata[key];
+  if (!Array.isArray(value)) throw malformed(key, typeName(value), "an array of numbers");
+  if (value.length !== vocab)
+    throw malformed(key, `${value.length} long`, `${vocab} long, one for each token`);
+  const scores = new Float32Array(vocab);
+  for (let i = 0; i < vocab; i++) {
+    const score = value[i];
+    if (typeof score !== "number" || !Number.isFinite(score)) {
+      throw malformed(
+        `${key}[${i}]`,
+        typeof score === "number" ? String(score) : typeName(score),
+        "a number",
+      );
+    }
+    scores[i] = score;
+  }
+  return scores;
 }
 
 function readPreTokenizer(metadata: Metadata): { pre: PreTokenizer; preName: string } {
@@ -120,7 +129,6 @@ function readPreTokenizer(metadata: Metadata): { pre: PreTokenizer; preName: str
 }
 
 export function readVocabulary(metadata: Metadata): Vocabulary {
-  checkModelKind(metadata);
   const { pre, preName } = readPreTokenizer(metadata);
   const tokens = readTokens(metadata);
   const types = readTypes(metadata, tokens.length);

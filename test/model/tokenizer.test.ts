@@ -172,7 +172,7 @@ describe("tokens", () => {
 
 describe("damaged and unknown tokenizers", () => {
   const cases: [string, Record<string, MetadataValue | undefined>, string, string][] = [
-    ["another kind", { "tokenizer.ggml.model": "llama" }, "TOKENIZER_UNSUPPORTED", '"llama"'],
+    ["another kind", { "tokenizer.ggml.model": "t5" }, "TOKENIZER_UNSUPPORTED", '"t5"'],
     ["no kind", { "tokenizer.ggml.model": undefined }, "TOKENIZER_UNSUPPORTED", "missing"],
     ["an unknown pre", { "tokenizer.ggml.pre": "whatever" }, "TOKENIZER_UNSUPPORTED", '"whatever"'],
     ["no pre", { "tokenizer.ggml.pre": undefined }, "TOKENIZER_UNSUPPORTED", "tokenizer.ggml.pre"],

@@ -138,7 +138,7 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   number("ffn", config.ffn);
   number("vocab", config.vocab);
   number("contextLength", config.contextLength);
-  number("ropeTheta", config.ropeTheta);
+  number("ropeTheta", config.ropes[0].base);
   number("normEpsilon", config.normEpsilon);
   number("parameters", double(model.parameters));
   number("weightBytes", double(model.weightBytes));

@@ -107,17 +107,18 @@ Pool stored(const Ops& ops, KvType kv) {
   return pool;
 }
 
-std::vector<float> attend(const Ops& ops, KvType kv) {
+std::vector<float> attend(const Ops& ops, KvType kv, bool windowed) {
   const Pool pool = stored(kScalarOps, kv);
   const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
-  const int32_t blocks[] = {2, 1, 0}, visible[] = {1, 16, 31, 40, 48};
+  const int32_t blocks[] = {2, 1, 0}, visible[] = {1, 16, 31, 40, 48}, first[] = {0, 3, 17, 17, 33};
   const float* queries[kRows];
   for (int i = 0; i < kRows; ++i) queries[i] = q.data() + i * kHeadDim;
   std::vector<float> out(kRows * (kHeadDim + 2));
   float* const m = out.data() + kRows * kHeadDim;
   Buffer scores(size_t{kRows} * kPieceRows * 4);
   ops.attend({queries, kRows, kHeadDim, 0.5f, kv, pool.bytes.data(), pool.bytes.data() + pool.half,
-              2 * pool.half, blocks, visible, out.data(), m, m + kRows, scores.as<float>()});
+              2 * pool.half, blocks, visible, out.data(), m, m + kRows, scores.as<float>(),
+              windowed ? first : nullptr});
   return out;
 }
 
@@ -140,20 +141,27 @@ std::vector<float> rope(const Ops& ops, RopePairing pairing) {
   return out;
 }
 
-std::vector<float> rmsnorm(const Ops& ops) {
+std::vector<float> rmsnorm(const Ops& ops, bool accumulate) {
   const std::vector<float> x = numbers(size_t{kRows} * kDepth, 10), w = numbers(kDepth, 11);
-  std::vector<float> y(x.size());
-  ops.rmsnorm({x.data(), w.data(), y.data(), kDepth, 1e-5f}, 0, kRows);
+  std::vector<float> y = numbers(x.size(), 18);
+  ops.rmsnorm({x.data(), w.data(), y.data(), kDepth, 1e-5f, accumulate}, 0, kRows);
   return y;
 }
 
-std::vector<float> swiglu(const Ops& ops) {
+std::vector<float> glu(GluFn op) {
   std::vector<float> gate = numbers(size_t{kRows} * kDepth, 12);
   for (float& value : gate) value *= 20;
   const std::vector<float> up = numbers(gate.size(), 13);
   std::vector<float> out(gate.size());
-  ops.swiglu({gate.data(), up.data(), out.data(), kDepth}, 0, kRows);
+  op({gate.data(), up.data(), out.data(), kDepth}, 0, kRows);
   return out;
+}
+
+std::vector<float> addBias(const Ops& ops) {
+  std::vector<float> y = numbers(size_t{kRows} * kDepth, 16);
+  const std::vector<float> bias = numbers(kDepth, 17);
+  ops.addBias({bias.data(), y.data(), kDepth}, 0, kRows);
+  return y;
 }
 
 std::vector<float> embed(const Ops& ops, DType type) {
@@ -163,7 +171,7 @@ std::vector<float> embed(const Ops& ops, DType type) {
   quantType(type).quantize(w.data(), table.data(), w.size());
   const int32_t tokens[] = {7, 0, -1, 39, 7};
   std::vector<float> out(static_cast<size_t>(kRows * depth), 0.5f);
-  ops.embed({table.data(), type, depth, tokens, out.data()}, 0, kRows);
+  ops.embed({table.data(), type, depth, tokens, out.data(), 2.5f}, 0, kRows);
   return out;
 }
 
@@ -207,15 +215,20 @@ std::vector<KernelCheck> selfTest(const Ops& ops) {
       {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
   for (const auto& [type, name] : kKv) {
     const KvType kv = type;  // clang 14 captures no structured binding
-    check(std::string("attend ") + name, 1e-5, [&](const Ops& o) { return attend(o, kv); });
+    check(std::string("attend ") + name, 1e-5, [&](const Ops& o) { return attend(o, kv, false); });
+    check(std::string("attend window ") + name, 1e-5,
+          [&](const Ops& o) { return attend(o, kv, true); });
     check(std::string("kvStore ") + name, 0, [&](const Ops& o) { return kvStore(o, kv); });
   }
   check("merge", 1e-6, merge);
-  check("rmsnorm", 1e-5, rmsnorm);
+  check("rmsnorm", 1e-5, [](const Ops& o) { return rmsnorm(o, false); });
+  check("rmsnorm accumulate", 1e-5, [](const Ops& o) { return rmsnorm(o, true); });
+  check("addBias", 0, addBias);
   check("quantize", 0, quantize);
   check("rope adjacent", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kAdjacent); });
   check("rope halves", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kHalves); });
-  check("swiglu", 1e-5, swiglu);
+  check("swiglu", 1e-5, [](const Ops& o) { return glu(o.swiglu); });
+  check("geglu", 1e-5, [](const Ops& o) { return glu(o.geglu); });
   return checks;
 }
 

@@ -2,7 +2,6 @@
 #include "engine/attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -11,15 +10,18 @@ namespace {
 
 constexpr int kFullTileRows = 16;
 
+// Largest score of a state that has read no row.
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
 }  // namespace
 
 Attention::Attention(const ModelConfig& config, const Ops& ops, ThreadPool& threads,
-                     const Pool& pool, RopeTable& rope)
+                     const Pool& pool, const std::vector<RopeTable>& ropes)
     : config_(config),
       ops_(ops),
       threads_(threads),
       pool_(pool),
-      rope_(rope),
+      ropes_(ropes),
       group_(config.heads / config.kvHeads),
       tileRows_(std::clamp(kMaxQueries / group_, 1, kFullTileRows)) {
   const auto queries = static_cast<size_t>(tileRows_) * static_cast<size_t>(group_);
@@ -54,31 +56,33 @@ void Attention::planRun(const Run& run) {
   const size_t firstRotation = rotations_.size();
   const int pieceBegin = static_cast<int>(pieces_.size());
   for (const SegmentRead& read : *run.reads) {
-    addPieces(read.segment->blocks(), read.rows, false,
+    addPieces(read.segment->blocks(), read.rows, false, read.segment->start() + read.shift,
               rotationFor(run, firstRotation, read.shift));
   }
   const int ownPieces = static_cast<int>(pieces_.size());
-  addPieces(run.segment->blocks(), run.firstRow + run.count, true,
+  const int start = run.segment->start();
+  addPieces(run.segment->blocks(), run.firstRow + run.count, true, start,
             rotationFor(run, firstRotation, 0));
 
   for (int row = 0; row < run.count; row += tileRows_) {
     const int rows = std::min(tileRows_, run.count - row);
     const int seen = run.firstRow + row + rows;  // own rows that the tile's last row reads
     const int pieceEnd = ownPieces + (seen + kPieceRows - 1) / kPieceRows;
-    tiles_.push_back({run.batchRow + row, rows, row, run.firstRow + row, pieceBegin, pieceEnd});
+    tiles_.push_back({run.batchRow + row, rows, row, run.firstRow + row, start + run.firstRow + row,
+                      pieceBegin, pieceEnd});
   }
   for (int row = 0; row < run.count; ++row) {
     const int segmentRow = run.firstRow + row;
-    keyPositions_.push_back(run.segment->start() + segmentRow);
+    keyPositions_.push_back(start + segmentRow);
     keyBlock_.push_back(run.segment->blocks()[segmentRow / kBlockRows]);
     keySlot_.push_back(segmentRow % kBlockRows);
   }
 }
 
-void Attention::addPieces(const int32_t* blocks, int rows, bool own, int rotation) {
+void Attention::addPieces(const int32_t* blocks, int rows, bool own, int position, int rotation) {
   for (int begin = 0; begin < rows; begin += kPieceRows) {
     pieces_.push_back({blocks + begin / kBlockRows, std::min(kPieceRows, rows - begin),
-                       own ? begin : -1, rotation});
+                       own ? begin : -1, position + begin, rotation});
   }
 }
 
@@ -110,6 +114,8 @@ void Attention::run(int layer, const float* q, float* k, const float* v, float* 
 }
 
 void Attention::rotateAndStore(int layer, const float* q, float* k, const float* v) {
+  const LayerSpec& spec = config_.layerSpecs[static_cast<size_t>(layer)];
+  const RopeTable& table = ropes_[static_cast<size_t>(spec.rope)];
   const int width = config_.heads * config_.headDim;
   const int kvWidth = config_.kvHeads * config_.headDim;
   RopeArgs rope{.x = nullptr,
@@ -118,8 +124,8 @@ void Attention::rotateAndStore(int layer, const float* q, float* k, const float*
                 .ldo = width,
                 .heads = config_.heads,
                 .D = config_.headDim,
-                .cos = rope_.cos(),
-                .sin = rope_.sin(),
+                .cos = table.cos(),
+                .sin = table.sin(),
                 .positions = nullptr,
                 .pairing = config_.ropePairing};
   const KvShape& shape = pool_.shape();
@@ -166,8 +172,15 @@ void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& 
       static_cast<size_t>(rotations_[static_cast<size_t>(piece.rotation)].queryRow + tile.runRow) *
           width +
       static_cast<size_t>(head * group_) * D;
+  const int window = config_.layerSpecs[static_cast<size_t>(layer)].window;
+  // Row of the piece at which the window of the tile's first row begins; later rows' begin later.
+  const int begin = tile.position - window + 1 - piece.position;
+  if (window != 0 && begin >= piece.rows) {
+    std::fill_n(state.m, tile.rows * group_, kNothing);
+    return;
+  }
   const float* q[kMaxQueries];
-  int32_t visible[kMaxQueries];
+  int32_t first[kMaxQueries], visible[kMaxQueries];
   int queries = 0;
   for (int row = 0; row < tile.rows; ++row) {
     const int seen = piece.ownBegin < 0
@@ -175,6 +188,7 @@ void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& 
                          : std::clamp(tile.segmentRow + row + 1 - piece.ownBegin, 0, piece.rows);
     for (int h = 0; h < group_; ++h, ++queries) {
       q[queries] = query + static_cast<size_t>(row) * width + static_cast<size_t>(h) * D;
+      first[queries] = std::clamp(begin + row, 0, piece.rows);
       visible[queries] = seen;
     }
   }
@@ -182,7 +196,7 @@ void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& 
   ops_.attend({.q = q,
                .Q = queries,
                .D = config_.headDim,
-               .scale = 1.0f / std::sqrt(static_cast<float>(config_.headDim)),
+               .scale = config_.attentionScale,
                .kv = shape.type,
                .k = pool_.keys(layer) + headOffset,
                .v = pool_.values(layer) + headOffset,
@@ -193,7 +207,8 @@ void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& 
                .m = state.m,
                .d = state.d,
                .scores = scratch_.as<float>() + static_cast<size_t>(worker) * scratchFloats_ +
-                         2 * stateFloats_});
+                         2 * stateFloats_,
+               .first = window == 0 ? nullptr : first});
 }
 
 Attention::State Attention::stateAt(float* memory) const {
@@ -206,13 +221,15 @@ Attention::State Attention::stateAt(float* memory) const {
 void Attention::clear(const State& state) const {
   const auto queries = static_cast<size_t>(tileRows_ * group_);
   std::fill_n(state.o, queries * static_cast<size_t>(config_.headDim), 0.0f);
-  std::fill_n(state.m, queries, -std::numeric_limits<float>::infinity());
+  std::fill_n(state.m, queries, kNothing);
   std::fill_n(state.d, queries, 0.0f);
 }
 
 void Attention::merge(const State& into, const State& from, int queries) const {
   const auto D = static_cast<size_t>(config_.headDim);
   for (int i = 0; i < queries; ++i) {
+    // Left out, not merged: whether a piece is visited at all depends on the rows beside this one.
+    if (from.m[i] == kNothing) continue;
     const size_t at = static_cast<size_t>(i) * D;
     ops_.merge(
         {into.o + at, into.m + i, into.d + i, from.o + at, from.m[i], from.d[i], config_.headDim});

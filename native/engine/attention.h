@@ -5,6 +5,10 @@
 // read segment starts, so the sums of a row never depend on how rows were batched or chunked, nor
 // on the number of threads: these only decide who computes which piece.
 //
+// A sliding window (LayerSpec) cuts every interval per row: of a piece, a row reads those rows
+// whose position in its own frame is less than the window behind it. The cuts depend on positions
+// alone, so what is said of sums holds with windows too.
+//
 // A shift is honoured on the query's side: K stays as written, and q is rotated to (its position -
 // shift), once per distinct shift of a run (method.md, frames).
 #pragma once
@@ -25,7 +29,7 @@ namespace baton {
 class Attention {
  public:
   Attention(const ModelConfig& config, const Ops& ops, ThreadPool& threads, const Pool& pool,
-            RopeTable& rope);
+            const std::vector<RopeTable>& ropes);
 
   // Lays out pieces, tiles and rotations of a batch.
   void plan(const Batch& batch);
@@ -43,10 +47,11 @@ class Attention {
     int rows;      // rows read; for the segment's own pieces, rows up to the end of the run
     int ownBegin;  // row of the own segment where the piece begins, or -1: every row is read by
                    // every query
+    int position;  // of the first row, in the reader's frame
     int rotation;
   };
   struct Tile {  // some rows of a run: what one worker attends for one kv head
-    int batchRow, rows, runRow, segmentRow, pieceBegin, pieceEnd;
+    int batchRow, rows, runRow, segmentRow, position, pieceBegin, pieceEnd;
   };
   struct State {  // [Q, D], [Q], [Q]
     float* o;
@@ -55,7 +60,7 @@ class Attention {
   };
 
   void planRun(const Run& run);
-  void addPieces(const int32_t* blocks, int rows, bool own, int rotation);
+  void addPieces(const int32_t* blocks, int rows, bool own, int position, int rotation);
   int rotationFor(const Run& run, size_t firstRotation, int shift);
   void rotateAndStore(int layer, const float* q, float* k, const float* v);
   void attendPiece(int layer, int head, const Tile& tile, const Piece& piece, const State& state,
@@ -71,9 +76,9 @@ class Attention {
   const Ops& ops_;
   ThreadPool& threads_;
   const Pool& pool_;
-  RopeTable& rope_;
-  int group_;     // query heads per kv head
-  int tileRows_;  // rows of a full tile
+  const std::vector<RopeTable>& ropes_;  // by ModelConfig::ropes
+  int group_;                            // query heads per kv head
+  int tileRows_;                         // rows of a full tile
   size_t stateFloats_;
 
   std::vector<Rotation> rotations_;

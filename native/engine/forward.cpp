@@ -17,6 +17,12 @@ size_t floats(int rows, int cols) {
   return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
 }
 
+std::vector<RopeTable> ropeTables(const ModelConfig& config) {
+  std::vector<RopeTable> tables;
+  for (const RopeSpec& spec : config.ropes) tables.emplace_back(config.headDim, spec);
+  return tables;
+}
+
 bool isQuantised(DType type) {
   return quantType(type).unpack != nullptr;
 }
@@ -29,8 +35,8 @@ Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool&
       ops_(ops),
       threads_(threads),
       options_(options),
-      rope_(model_->config.headDim, model_->config.ropeTheta),
-      attention_(model_->config, ops, threads, pool, rope_) {
+      ropes_(ropeTables(model_->config)),
+      attention_(model_->config, ops, threads, pool, ropes_) {
   const ModelConfig& c = model_->config;
   if (c.heads / c.kvHeads > kMaxQueries) {
     throw Error(code::kModelUnsupported, std::to_string(c.heads / c.kvHeads) +
@@ -77,7 +83,7 @@ bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& g
     std::memcpy(wanted, x_.as<float>() + static_cast<size_t>(row) * M, M * sizeof(float));
     wanted += M;
   }
-  rmsnorm(final_.as<float>(), model_->outputNorm, final_.as<float>(),
+  rmsnorm({final_.as<float>(), model_->outputNorm, final_.as<float>(), c.hidden, c.normEpsilon},
           static_cast<int>(batch.logitRows.size()));
   return true;
 }
@@ -94,8 +100,9 @@ void Forward::embed(const Batch& batch) {
                   static_cast<size_t>(run.count) * M * sizeof(float));
     }
   }
-  const EmbedArgs args{model_->embedding.data, model_->embedding.type, model_->config.hidden,
-                       tokens_.data(), x_.as<float>()};
+  const EmbedArgs args{model_->embedding.data, model_->embedding.type,
+                       model_->config.hidden,  tokens_.data(),
+                       x_.as<float>(),         model_->config.embeddingScale};
   threads_.forEach(rows_, 64, [&](int begin, int end, int) { ops_.embed(args, begin, end); });
 }
 
@@ -104,30 +111,52 @@ void Forward::layer(int index) {
   const LayerWeights& w = model_->layers[static_cast<size_t>(index)];
   float* x = x_.as<float>();
   float* normed = normed_.as<float>();
+  float* q = q_.as<float>();
+  float* k = k_.as<float>();
+  float* v = v_.as<float>();
   const int width = c.heads * c.headDim;
   const int kvWidth = c.kvHeads * c.headDim;
 
-  rmsnorm(x, w.attnNorm, normed, rows_);
-  const Projection qkv[] = {{&w.q, q_.as<float>(), width, false},
-                            {&w.k, k_.as<float>(), kvWidth, false},
-                            {&w.v, v_.as<float>(), kvWidth, false}};
+  rmsnorm({x, w.attnNorm, normed, c.hidden, c.normEpsilon}, rows_);
+  const Projection qkv[] = {
+      {&w.q, q, width, false}, {&w.k, k, kvWidth, false}, {&w.v, v, kvWidth, false}};
   linear(normed, rows_, qkv, 3, true);
-  attention_.run(index, q_.as<float>(), k_.as<float>(), v_.as<float>(), attended_.as<float>());
-  const Projection out{&w.o, x, c.hidden, true};
-  linear(attended_.as<float>(), rows_, &out, 1, true);
+  addBias(w.qBias, q, width);
+  addBias(w.kBias, k, kvWidth);
+  addBias(w.vBias, v, kvWidth);
+  if (w.qNorm != nullptr) rmsnorm({q, w.qNorm, q, c.headDim, c.normEpsilon}, rows_ * c.heads);
+  if (w.kNorm != nullptr) rmsnorm({k, w.kNorm, k, c.headDim, c.normEpsilon}, rows_ * c.kvHeads);
+  attention_.run(index, q, k, v, attended_.as<float>());
+  addToStream(attended_.as<float>(), w.o, w.attnPostNorm);
 
-  rmsnorm(x, w.ffnNorm, normed, rows_);
+  rmsnorm({x, w.ffnNorm, normed, c.hidden, c.normEpsilon}, rows_);
   const Projection gateUp[] = {{&w.gate, gate_.as<float>(), c.ffn, false},
                                {&w.up, up_.as<float>(), c.ffn, false}};
   linear(normed, rows_, gateUp, 2, true);
-  const SwigluArgs swiglu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
-  threads_.forEach(rows_, 8, [&](int begin, int end, int) { ops_.swiglu(swiglu, begin, end); });
-  const Projection down{&w.down, x, c.hidden, true};
-  linear(gate_.as<float>(), rows_, &down, 1, true);
+  const GluArgs glu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
+  const GluFn gated = c.activation == Activation::kGelu ? ops_.geglu : ops_.swiglu;
+  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(glu, begin, end); });
+  addToStream(gate_.as<float>(), w.down, w.ffnPostNorm);
 }
 
-void Forward::rmsnorm(const float* x, const float* weight, float* y, int rows) {
-  const RmsNormArgs args{x, weight, y, model_->config.hidden, model_->config.normEpsilon};
+// x += W a, or x += norm(W a).
+void Forward::addToStream(const float* a, const Weight& weight, const float* postNorm) {
+  const ModelConfig& c = model_->config;
+  float* x = x_.as<float>();
+  float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
+  const Projection out{&weight, to, c.hidden, postNorm == nullptr};
+  linear(a, rows_, &out, 1, true);
+  if (postNorm == nullptr) return;
+  rmsnorm({to, postNorm, x, c.hidden, c.normEpsilon, true}, rows_);
+}
+
+void Forward::addBias(const float* bias, float* y, int width) {
+  if (bias == nullptr) return;
+  const AddBiasArgs args{bias, y, width};
+  threads_.forEach(rows_, 16, [&](int begin, int end, int) { ops_.addBias(args, begin, end); });
+}
+
+void Forward::rmsnorm(const RmsNormArgs& args, int rows) {
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.rmsnorm(args, begin, end); });
 }
 

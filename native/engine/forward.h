@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One forward over ragged rows, for prefill, decode and every mixture of chains; the layer in
-// forward.cpp reads like the paper (llama: arXiv 2302.13971). All memory of a step is taken at
-// construction for maxRows rows, or grows once.
+// forward.cpp reads like the paper (llama: arXiv 2302.13971) and asks the config for what a family
+// has beyond it, never which family it is. All memory of a step is taken at construction for
+// maxRows rows, or grows once.
 #pragma once
 
 #include <functional>
@@ -42,9 +43,11 @@ class Forward {
   // Valid until the next call. Writable: the sampler works in place.
   float* logits(int first, int count);
 
-  // Positions that the rotary table must hold before a batch with them may run. Not during a
+  // Positions that the rotary tables must hold before a batch with them may run. Not during a
   // forward.
-  void growPositions(int limit) { rope_.grow(limit); }
+  void growPositions(int limit) {
+    for (RopeTable& rope : ropes_) rope.grow(limit);
+  }
 
   const ForwardOptions& options() const { return options_; }
 
@@ -58,14 +61,16 @@ class Forward {
 
   void embed(const Batch& batch);
   void layer(int index);
-  void rmsnorm(const float* x, const float* weight, float* y, int rows);
+  void addToStream(const float* a, const Weight& weight, const float* postNorm);
+  void addBias(const float* bias, float* y, int width);
+  void rmsnorm(const RmsNormArgs& args, int rows);
   void linear(const float* x, int rows, const Projection* projections, int count, bool mayQuantise);
 
   std::shared_ptr<const Model> model_;
   const Ops& ops_;
   ThreadPool& threads_;
   ForwardOptions options_;
-  RopeTable rope_;
+  std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
   Attention attention_;
 
   int rows_ = 0;     // R of the running batch

@@ -13,7 +13,8 @@ void RopeTable::grow(int limit) {
   cos_.resize(static_cast<size_t>(limit) * half);
   sin_.resize(static_cast<size_t>(limit) * half);
   for (size_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(base_, -double(i) / double(half));
+    const double divisor = spec_.scale * (spec_.factors.empty() ? 1.0 : spec_.factors[i]);
+    const double frequency = std::pow(spec_.base, -double(i) / double(half)) / divisor;
     for (auto p = static_cast<size_t>(limit_); p < static_cast<size_t>(limit); ++p) {
       const double angle = double(p) * frequency;
       cos_[p * half + i] = static_cast<float>(std::cos(angle));

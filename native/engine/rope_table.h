@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// cos and sin of position times frequency, theta_i = base^(-2i / D) (arXiv 2104.09864). Angles are
+// cos and sin of position times frequency (arXiv 2104.09864; RopeSpec has the formula). Angles are
 // formed in double: a shifted read relies on R(p - s) being the exact product of R(p) and R(-s) up
 // to float rounding, at any position.
 #pragma once
 
+#include <utility>
 #include <vector>
+
+#include "model/model.h"
 
 namespace baton {
 
 class RopeTable {
  public:
-  RopeTable(int headDim, double base) : half_(headDim / 2), base_(base) {}
+  RopeTable(int headDim, RopeSpec spec) : half_(headDim / 2), spec_(std::move(spec)) {}
 
   // Makes positions -limit+1 .. limit-1 available (negative ones by symmetry). Not during a
   // forward.
@@ -22,7 +25,7 @@ class RopeTable {
 
  private:
   int half_;
-  double base_;
+  RopeSpec spec_;
   int limit_ = 0;
   std::vector<float> cos_, sin_;
 };

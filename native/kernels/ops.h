@@ -19,10 +19,12 @@ struct Ops {
   MergeFn merge;
   EmbedFn embed;
   RmsNormFn rmsnorm;
+  AddBiasFn addBias;
   QuantizeFn quantize;
   RopeFn rope;
   KvStoreFn kvStore;
-  SwigluFn swiglu;
+  GluFn swiglu;
+  GluFn geglu;
 };
 
 extern const Ops kScalarOps;

@@ -5,8 +5,8 @@
 namespace baton {
 
 const Ops kScalarOps{
-    Isa::kScalar,  linearScalar,   attendScalar, mergeScalar,   embedScalar,
-    rmsnormScalar, quantizeScalar, ropeScalar,   kvStoreScalar, swigluScalar,
+    Isa::kScalar,  linearScalar,   attendScalar, mergeScalar,   embedScalar,  rmsnormScalar,
+    addBiasScalar, quantizeScalar, ropeScalar,   kvStoreScalar, swigluScalar, gegluScalar,
 };
 
 }  // namespace baton

@@ -10,13 +10,14 @@
 
 namespace baton {
 
-// out[r] = row tokens[r] of the embedding table, dequantised to float32.
+// out[r] = row tokens[r] of the embedding table, dequantised to float32, times scale.
 struct EmbedArgs {
   const void* table;  // [V, M] of DType `type`
   DType type;
   int M;
   const int32_t* tokens;  // [R]; a negative id leaves out[r] as it is (a soft row)
   float* out;             // [R, M]
+  float scale = 1.0f;
 };
 using EmbedFn = void (*)(const EmbedArgs& args, int r0, int r1);
 
@@ -24,11 +25,20 @@ using EmbedFn = void (*)(const EmbedArgs& args, int r0, int r1);
 struct RmsNormArgs {
   const float* x;       // [R, M]
   const float* weight;  // [M]
-  float* y;             // [R, M]; may equal x
+  float* y;             // [R, M]; may equal x unless it accumulates
   int M;
   float epsilon;
+  bool accumulate = false;  // y += instead of y =
 };
 using RmsNormFn = void (*)(const RmsNormArgs& args, int r0, int r1);
+
+// y[r] += bias.
+struct AddBiasArgs {
+  const float* bias;  // [N]
+  float* y;           // [R, N]
+  int N;
+};
+using AddBiasFn = void (*)(const AddBiasArgs& args, int r0, int r1);
 
 // Groups of 32 to int8: d = max|x| / 127, q = round to nearest even(x * (127 / max|x|)), |q| <=
 // 127, s = d * sum(q). A group below 1e-30 is zero and has d = 0. Every table gives the same bits.
@@ -78,13 +88,19 @@ struct KvStoreArgs {
 };
 using KvStoreFn = void (*)(const KvStoreArgs& args, int r0, int r1);
 
-// SwiGLU (arXiv 2002.05202): out = silu(gate) * up.
-struct SwigluArgs {
+// Gated units (arXiv 2002.05202). SwiGLU: out = silu(gate) * up, silu(g) = g / (1 + e^-g).
+// GeGLU: out = gelu(gate) * up with the tanh form of GELU (arXiv 1606.08415, section 2):
+//   gelu(g) = g / 2 * (1 + tanh(z)) = g / (1 + e^-2z),  z = sqrt(2 / pi) * (g + 0.044715 g^3).
+struct GluArgs {
   const float* gate;  // [R, F]
   const float* up;    // [R, F]
   float* out;         // [R, F]; may equal gate
   int F;
 };
-using SwigluFn = void (*)(const SwigluArgs& args, int r0, int r1);
+using GluFn = void (*)(const GluArgs& args, int r0, int r1);
+
+// 2 sqrt(2 / pi) and the factor of g^3 in GeGLU.
+inline constexpr float kGeluSlope = 1.5957691216f;
+inline constexpr float kGeluCube = 0.044715f;
 
 }  // namespace baton

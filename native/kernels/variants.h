@@ -11,10 +11,12 @@ void attendScalar(const AttendArgs& args);
 void mergeScalar(const MergeArgs& args);
 void embedScalar(const EmbedArgs& args, int r0, int r1);
 void rmsnormScalar(const RmsNormArgs& args, int r0, int r1);
+void addBiasScalar(const AddBiasArgs& args, int r0, int r1);
 void quantizeScalar(const QuantizeArgs& args, int r0, int r1);
 void ropeScalar(const RopeArgs& args, int r0, int r1);
 void kvStoreScalar(const KvStoreArgs& args, int r0, int r1);
-void swigluScalar(const SwigluArgs& args, int r0, int r1);
+void swigluScalar(const GluArgs& args, int r0, int r1);
+void gegluScalar(const GluArgs& args, int r0, int r1);
 
 #if defined(__x86_64__)
 void linearAvx2(const LinearArgs& args, int n0, int n1, void* scratch);
@@ -22,10 +24,12 @@ void attendAvx2(const AttendArgs& args);
 void mergeAvx2(const MergeArgs& args);
 void embedAvx2(const EmbedArgs& args, int r0, int r1);
 void rmsnormAvx2(const RmsNormArgs& args, int r0, int r1);
+void addBiasAvx2(const AddBiasArgs& args, int r0, int r1);
 void quantizeAvx2(const QuantizeArgs& args, int r0, int r1);
 void ropeAvx2(const RopeArgs& args, int r0, int r1);
 void kvStoreAvx2(const KvStoreArgs& args, int r0, int r1);
-void swigluAvx2(const SwigluArgs& args, int r0, int r1);
+void swigluAvx2(const GluArgs& args, int r0, int r1);
+void gegluAvx2(const GluArgs& args, int r0, int r1);
 
 // The rest of this table is AVX2's: ops_avx512.cpp.
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);

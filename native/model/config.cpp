@@ -3,7 +3,11 @@
 // beyond what is built is MODEL_UNSUPPORTED. Defaults are those of the GGUF specification.
 #include "model/config.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
+#include <numbers>
 #include <optional>
 
 #include "model/fault.h"
@@ -74,6 +78,14 @@ class ConfigReader {
     return static_cast<float>(*value);
   }
 
+  // An integer that must have this value if it is there at all.
+  void require(const std::string& key, int most, int value, const char* meaning) const {
+    const int found = integer(key, most, value);
+    if (found != value) {
+      unsupported(*find(key), std::to_string(found), std::to_string(value) + ", " + meaning);
+    }
+  }
+
   [[noreturn]] void format(const GgufEntry& entry, const std::string& expected) const {
     refuseFormat(
         {file_.path(), "metadata " + quote(entry.key), valueText(entry), expected, entry.offset});
@@ -127,10 +139,9 @@ void readHeads(const ConfigReader& keys, ModelConfig& config) {
   if (config.headDim > kMostHeadDim || config.headDim % 16 != 0) {
     keys.unsupported("the head dimension", config.headDim, "a multiple of 16, at most 256");
   }
-  const int valueDim = keys.integer("attention.value_length", kMostHeadDim, config.headDim);
-  if (valueDim != config.headDim) {
-    keys.unsupported(*keys.find("attention.value_length"), std::to_string(valueDim),
-                     std::to_string(config.headDim) + ", the length of a key");
+  for (const char* key :
+       {"attention.value_length", "attention.key_length_swa", "attention.value_length_swa"}) {
+    keys.require(key, kMostHeadDim, config.headDim, "the length of a key");
   }
   const int queryDim = config.heads * config.headDim;
   if (queryDim > kMostHidden || queryDim % 32 != 0) {
@@ -139,24 +150,105 @@ void readHeads(const ConfigReader& keys, ModelConfig& config) {
   }
 }
 
+// Divisors of Llama 3.1's frequencies [D / 2]: 1 where a pair turns often within the context that
+// the model was first trained on, `factor` where it hardly turns, a blend of the rates in between.
+std::vector<float> llama3Factors(const ConfigReader& keys, const ModelConfig& config, double base) {
+  const double factor = keys.real("rope.scaling.factor", 1, kMostRopeScale);
+  const double low = keys.real("rope.scaling.low_freq_factor", 1e-6, 1e6);
+  const double high = keys.real("rope.scaling.high_freq_factor", 1e-6, 1e6);
+  const int context = keys.integer("rope.scaling.original_context_length", kMostContext);
+  if (!(high > low)) {
+    keys.format(*keys.find("rope.scaling.high_freq_factor"), "more than low_freq_factor");
+  }
+  std::vector<float> factors;
+  for (int i = 0; i < config.headDim / 2; ++i) {
+    const double radians = context * std::pow(base, -2.0 * i / config.headDim);
+    const double turns = radians / (2 * std::numbers::pi);
+    const double fast = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+    factors.push_back(static_cast<float>(1 / ((1 - fast) / factor + fast)));
+  }
+  return factors;
+}
+
 void readRope(const ConfigReader& keys, ModelConfig& config) {
+  keys.require("rope.dimension_count", kMostHeadDim, config.headDim,
+               "rotary positions on the whole head");
+  RopeSpec rope;
+  rope.base = keys.real("rope.freq_base", 1, 1e12, 10000.0f);
   const GgufEntry* type = keys.find("rope.scaling.type");
-  if (type && !isText(*type, "none")) {
-    keys.unsupported(*type, valueText(*type) + " (scaled rotary positions)", "'none'");
+  if (type && isText(*type, "llama3")) {
+    rope.factors = llama3Factors(keys, config, rope.base);
+  } else if (!type || isText(*type, "linear")) {
+    // Without a type a factor means linear scaling; 0 means none. The second key is the older name.
+    const bool renamed = keys.find("rope.scaling.factor") != nullptr;
+    const char* key = renamed ? "rope.scaling.factor" : "rope.scale_linear";
+    const double scale = keys.real(key, 0, kMostRopeScale, 1.0f);
+    rope.scale = scale == 0 ? 1 : scale;
+  } else if (!isText(*type, "none")) {
+    keys.unsupported(*type, valueText(*type) + " (scaled rotary positions)",
+                     "'none', 'linear' or 'llama3'");
   }
-  // Without a type a factor means linear scaling; 0 and 1 mean none.
-  const GgufEntry* factor = keys.find("rope.scaling.factor");
-  const double scale = factor ? asNumber(factor->value).value_or(-1) : 1;
-  if (!type && scale != 0 && scale != 1) {
-    keys.unsupported(*factor, valueText(*factor) + " (linearly scaled rotary positions)", "1");
+  config.ropes = {rope};
+}
+
+// Which layers have a window: as the metadata says (a period, or a flag for each layer), else as
+// the family does.
+std::vector<bool> readWindowed(const ConfigReader& keys, const Family& family, int layers) {
+  const auto periodic =
+      [layers](int period) {  // the last of every `period` layers reads everything
+        std::vector<bool> windowed;
+        for (int i = 0; i < layers; ++i) windowed.push_back(period == 0 || (i + 1) % period != 0);
+        return windowed;
+      };
+  constexpr const char* kKey = "attention.sliding_window_pattern";
+  const GgufEntry* entry = keys.find(kKey);
+  if (!entry) return periodic(family.globalEvery);
+  const auto* array = std::get_if<GgufArray>(&entry->value);
+  if (!array) return periodic(asNumber(entry->value) == 0 ? 0 : keys.integer(kKey, kMostLayers));
+  std::vector<bool> windowed;
+  if (array->count == static_cast<uint64_t>(layers)) {
+    array->forEach([&](const GgufValue& value) {
+      if (const auto flag = asNumber(value)) windowed.push_back(*flag != 0);
+    });
   }
-  const int turned = keys.integer("rope.dimension_count", kMostHeadDim, config.headDim);
-  if (turned != config.headDim) {
-    keys.unsupported(*keys.find("rope.dimension_count"),
-                     std::to_string(turned) + " (rotary positions on a part of the head)",
-                     std::to_string(config.headDim) + ", the head dimension");
+  if (windowed.size() != static_cast<size_t>(layers)) {
+    keys.format(*entry,
+                "a period, or a flag for each of the " + std::to_string(layers) + " layers");
   }
-  config.ropeTheta = keys.real("rope.freq_base", 1, 1e12, 10000.0f);
+  return windowed;
+}
+
+void readLayers(const ConfigReader& keys, const Family& family, ModelConfig& config) {
+  config.layerSpecs.assign(static_cast<size_t>(config.layers), LayerSpec{});
+  constexpr const char* kKey = "attention.sliding_window";
+  const GgufEntry* entry = keys.find(kKey);
+  if (!entry || asNumber(entry->value) == 0) return;
+  const int window = keys.integer(kKey, std::numeric_limits<int>::max());
+  if (!family.windows) {
+    keys.unsupported(*entry, valueText(*entry) + " (attention over a sliding window)",
+                     "0 or no such key");
+  }
+  RopeSpec local = config.ropes[0];
+  if (family.localRopeBase != 0) local = {.base = family.localRopeBase};
+  local.base = keys.real("rope.freq_base_swa", 1, 1e12, static_cast<float>(local.base));
+  const bool same = family.localRopeBase == 0 && local.base == config.ropes[0].base;
+  if (!same) config.ropes.push_back(local);
+  const std::vector<bool> windowed = readWindowed(keys, family, config.layers);
+  for (size_t i = 0; i < windowed.size(); ++i) {
+    // A window as long as the context hides nothing.
+    if (windowed[i]) config.layerSpecs[i] = {std::min(window, kMostContext), same ? 0 : 1};
+  }
+}
+
+// What a family's layers multiply by.
+void readScales(const ConfigReader& keys, const Family& family, ModelConfig& config) {
+  const float width = static_cast<float>(config.hidden);
+  config.embeddingScale = family.scaledEmbedding ? std::sqrt(width) : 1.0f;
+  const float scale = keys.real("attention.scale", 0, 1e6, 0.0f);
+  config.attentionScale = scale != 0 ? scale
+                          : family.attentionScale
+                              ? family.attentionScale(config)
+                              : 1 / std::sqrt(static_cast<float>(config.headDim));
 }
 
 int readVocab(const GgufFile& file, const Family& family) {
@@ -207,10 +299,11 @@ const Family& readFamily(const GgufFile& file) {
 
 ModelConfig readConfig(const GgufFile& file, const Family& family) {
   const ConfigReader keys(file, family);
-  keys.refuseNeutral(family.neutralKeys);
+  keys.refuseNeutral(neutralKeys());
   ModelConfig config{};
   config.family = family.name;
   config.ropePairing = family.ropePairing;
+  config.activation = family.activation;
   config.layers = keys.integer("block_count", kMostLayers);
   config.hidden = keys.integer("embedding_length", kMostHidden);
   config.ffn = keys.integer("feed_forward_length", kMostFfn);
@@ -224,6 +317,8 @@ ModelConfig readConfig(const GgufFile& file, const Family& family) {
   }
   readHeads(keys, config);
   readRope(keys, config);
+  readLayers(keys, family, config);
+  readScales(keys, family, config);
   config.vocab = readVocab(file, family);
   return config;
 }

@@ -18,6 +18,7 @@ inline constexpr int kMostHidden = 1 << 16;  // also of H * D
 inline constexpr int kMostFfn = 1 << 19;
 inline constexpr int kMostVocab = 1 << 22;
 inline constexpr int kMostContext = 1 << 22;
+inline constexpr double kMostRopeScale = 1e6;
 
 // By general.architecture. Errors: MODEL_FORMAT (absent), MODEL_UNSUPPORTED (unknown).
 const Family& readFamily(const GgufFile& file);

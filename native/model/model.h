@@ -16,6 +16,22 @@
 
 namespace baton {
 
+// Activation of the gated feed-forward.
+enum class Activation : uint8_t { kSilu, kGelu };
+
+// Rotary frequencies of some layers: theta_i = base^(-2i / D) / (scale * factors[i]).
+struct RopeSpec {
+  double base = 10000;
+  double scale = 1;                 // linear scaling: positions are divided by it
+  std::vector<float> factors = {};  // [D / 2], empty: all 1 (llama3 scaling)
+};
+
+// What may differ from layer to layer.
+struct LayerSpec {
+  int window = 0;  // a row reads keys less than this many frame positions behind it; 0: all
+  int rope = 0;    // index in ModelConfig::ropes
+};
+
 struct ModelConfig {
   std::string family;
   int layers;         // L
@@ -26,9 +42,13 @@ struct ModelConfig {
   int ffn;            // F
   int vocab;          // V
   int contextLength;  // most positions of a frame
-  float ropeTheta;
   float normEpsilon;
   RopePairing ropePairing;
+  Activation activation;
+  float embeddingScale;  // of rows that are tokens
+  float attentionScale;  // of q . k
+  std::vector<RopeSpec> ropes;
+  std::vector<LayerSpec> layerSpecs;  // [L]
 };
 
 // A weight matrix [rows, cols] (out, in) in its file format; a view.
@@ -39,16 +59,24 @@ struct Weight {
   int cols = 0;
 };
 
+// A vector that is null does not exist in the family.
 struct LayerWeights {
-  const float* attnNorm;  // [M]
-  Weight q;               // [H * D, M]
-  Weight k;               // [G * D, M]
-  Weight v;               // [G * D, M]
-  Weight o;               // [M, H * D]
-  const float* ffnNorm;   // [M]
-  Weight gate;            // [F, M]
-  Weight up;              // [F, M]
-  Weight down;            // [M, F]
+  const float* attnNorm;      // [M]
+  Weight q;                   // [H * D, M]
+  Weight k;                   // [G * D, M]
+  Weight v;                   // [G * D, M]
+  const float* qBias;         // [H * D] or null
+  const float* kBias;         // [G * D] or null
+  const float* vBias;         // [G * D] or null
+  const float* qNorm;         // [D] of every head before the rotation, or null
+  const float* kNorm;         // [D] of every head before the rotation, or null
+  Weight o;                   // [M, H * D]
+  const float* attnPostNorm;  // [M] of what attention adds to the stream, or null
+  const float* ffnNorm;       // [M]
+  Weight gate;                // [F, M]
+  Weight up;                  // [F, M]
+  Weight down;                // [M, F]
+  const float* ffnPostNorm;   // [M] of what the feed-forward adds to the stream, or null
 };
 
 class Model {
@@ -78,7 +106,7 @@ class Model {
   friend class WeightBinder;
 
   std::unique_ptr<GgufFile> file_;                // owns the mapping that all views point into
-  std::vector<std::unique_ptr<float[]>> floats_;  // norms that the file holds in another format
+  std::vector<std::unique_ptr<float[]>> floats_;  // vectors that the file holds in another format
 };
 
 }  // namespace baton

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrices stay where they are in the mapping, in their file format. Only norms of a half format
-// are converted, because kernels read norms as float32; they are a few kilobytes each.
+// Matrices stay where they are in the mapping, in their file format. Only norms and biases of a
+// half format are converted, because kernels read them as float32; they are a few kilobytes each.
 #include "model/weights.h"
 
 #include <array>
+#include <cmath>
 
 #include "model/fault.h"
 
@@ -33,7 +34,8 @@ void WeightBinder::bind(Model& model, const Family& family) {
   model.output = binder.file_.findTensor(family.output)
                      ? binder.matrix(family.output, Dim::kVocab, Dim::kModel)
                      : model.embedding;
-  model.outputNorm = binder.norm(family.outputNorm);
+  model.outputNorm = binder.vector(family.outputNorm, model.config.hidden);
+  binder.bindRopeFactors();
   model.layers.clear();
   // Grows with the layers found, not with the number that the file claims.
   for (int layer = 0; layer < model.config.layers; ++layer) binder.bindLayer(layer);
@@ -47,11 +49,33 @@ WeightBinder::WeightBinder(Model& model, const Family& family)
 void WeightBinder::bindLayer(int layer) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";
   LayerWeights weights{};
-  for (const LayerNorm& row : family_.norms) weights.*row.role = norm(prefix + row.name);
+  for (const LayerVector& row : family_.vectors) {
+    weights.*row.role = vector(prefix + row.name, dimSize(model_.config, row.length));
+  }
   for (const LayerMatrix& row : family_.matrices) {
     weights.*row.role = matrix(prefix + row.name, row.rows, row.cols);
   }
   model_.layers.push_back(weights);
+}
+
+// Of every layer: only families whose layers all turn alike have them.
+void WeightBinder::bindRopeFactors() {
+  if (!family_.ropeFactors || !file_.findTensor(family_.ropeFactors)) return;
+  const std::string field = "tensor " + quote(family_.ropeFactors);
+  const int pairs = model_.config.headDim / 2;
+  const float* factors = vector(family_.ropeFactors, pairs);
+  for (int i = 0; i < pairs; ++i) {
+    if (std::isfinite(factors[i]) && factors[i] > 0) continue;
+    refuseFormat({file_.path(), field + ", element " + std::to_string(i),
+                  std::to_string(factors[i]), "a positive number"});
+  }
+  for (RopeSpec& rope : model_.config.ropes) {
+    if (!rope.factors.empty()) {
+      refuseFormat({file_.path(), field, "beside metadata of llama3 scaling",
+                    "one of the two, which say the same"});
+    }
+    rope.factors.assign(factors, factors + pairs);
+  }
 }
 
 const GgufTensor& WeightBinder::require(const std::string& name) {
@@ -91,14 +115,14 @@ Weight WeightBinder::matrix(const std::string& name, Dim rows, Dim cols) {
   return {tensor.data, tensor.type->dtype, r, c};
 }
 
-const float* WeightBinder::norm(const std::string& name) {
+const float* WeightBinder::vector(const std::string& name, int length) {
   const GgufTensor& tensor = require(name);
-  requireShape(tensor, 1, model_.config.hidden);
+  requireShape(tensor, 1, length);
   requireAlignment(tensor);
   if (tensor.type->dtype == DType::kF32) return reinterpret_cast<const float*>(tensor.data);
   if (tensor.type->dtype != DType::kF16 && tensor.type->dtype != DType::kBF16) {
     refuseUnsupported({file_.path(), "type of " + tensorText(tensor), tensor.type->name,
-                       "F32, F16 or BF16 for a norm"});
+                       "F32, F16 or BF16 for a norm or a bias"});
   }
   const auto elements = static_cast<size_t>(tensor.elements());
   auto& floats = model_.floats_.emplace_back(std::make_unique<float[]>(elements));
@@ -111,7 +135,7 @@ void WeightBinder::refuseUnused() const {
     if (used_[i]) continue;
     const GgufTensor& tensor = file_.tensors()[i];
     std::string meaning = "unknown to this family";
-    for (const RefusedTensor& row : family_.refusedTensors) {
+    for (const RefusedTensor& row : refusedTensors()) {
       if (tensor.name.find(row.part) == std::string_view::npos) continue;
       meaning = row.meaning;
       break;

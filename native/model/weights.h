@@ -24,7 +24,8 @@ class WeightBinder {
   void requireShape(const GgufTensor& tensor, int rows, int cols) const;
   void requireAlignment(const GgufTensor& tensor) const;
   Weight matrix(const std::string& name, Dim rows, Dim cols);
-  const float* norm(const std::string& name);
+  const float* vector(const std::string& name, int length);
+  void bindRopeFactors();
   void refuseUnused() const;
   void sum();
 

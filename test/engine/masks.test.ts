@@ -3,12 +3,15 @@
 // forward under the mask that the oracle derives from the chain's definition. The cache is poisoned: whatever was not
 // written, or was given back, holds NaN, so a row that reads one key too many answers NaN.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { placeSegment } from "../../src/chain/frame.js";
 import type { SegmentId } from "../../src/chain/plan.js";
-import type { EngineClient } from "../../src/native/engine-client.js";
+import { EngineClient } from "../../src/native/engine-client.js";
 import { loadNative } from "../../src/native/load.js";
 import type { KvType, SegmentHandle } from "../../src/native/types.js";
 import { denseLogits, embeddingOf, readDenseModel } from "../chain/dense-llama.js";
@@ -17,9 +20,10 @@ import { oracleName, planOf } from "../chain/oracle-plan.js";
 import type { RandomChain } from "../chain/random-chain.js";
 import { randomChain } from "../chain/random-chain.js";
 import { fixturePath, relativeL2 } from "../helpers/fixtures.js";
+import { copyWithNumber } from "../helpers/gguf-metadata.js";
 import { randomInts, randomRows } from "./program.js";
 import type { Content } from "./support.js";
-import { concatenated, openTiny, run } from "./support.js";
+import { concatenated, exact, openTiny, run } from "./support.js";
 
 const path = fixturePath("tiny-llama/tiny-f32.gguf");
 const reference = readDenseModel(path, loadNative().readModelFile(path));
@@ -36,7 +40,11 @@ function contentsOf({ lengths }: RandomChain): Map<string, Content> {
 }
 
 /** Logits [rows, vocab] by segment, from the definition alone. */
-function fromDefinition(chain: RandomChain, contents: ReadonlyMap<string, Content>) {
+function fromDefinition(
+  chain: RandomChain,
+  contents: ReadonlyMap<string, Content>,
+  window = Number.POSITIVE_INFINITY,
+) {
   const { rows, distance } = denseReference(chain.steps, chain.lengths, chain.layout);
   const embeddings = rows.map(({ segment, index }) => {
     const content = contents.get(segment) as Content;
@@ -45,7 +53,8 @@ function fromDefinition(chain: RandomChain, contents: ReadonlyMap<string, Conten
       : content.subarray(index * hidden, (index + 1) * hidden);
   });
   const logits = new Map<string, Float32Array[]>();
-  denseLogits(reference, embeddings, distance).forEach((row, i) => {
+  const inWindow = distance.map((row) => row.map((one) => (one !== null && one < window ? one : null)));
+  denseLogits(reference, embeddings, inWindow).forEach((row, i) => {
     const { segment } = rows[i] as { segment: string };
     logits.set(segment, [...(logits.get(segment) ?? []), Float32Array.from(row)]);
   });
@@ -168,6 +177,33 @@ describe("views and shifts on the engine", () => {
       await engine.close();
     }
   }, 600_000);
+
+  // A window counts positions of the reader's frame, so shifted reads and prompts are inside or outside by what the
+  // definition says of distances.
+  test.each([1, 5])(
+    "a sliding window of %i, 200 random chains, all else NaN",
+    async (window) => {
+      const windowed = join(mkdtempSync(join(tmpdir(), "baton-window-")), "windowed.gguf");
+      copyWithNumber(path, windowed, "llama.attention.sliding_window", window);
+      const options = { cacheBytes: 640 * 1024, maxBatchRows: 11 };
+      const engine = await EngineClient.open(windowed, "windowed", { ...exact, ...options });
+      let cut = 0;
+      await fc.assert(
+        fc.asyncProperty(randomChain, fc.boolean(), async (chain, oneJob) => {
+          const contents = contentsOf(chain);
+          const ours = await fromEngine(engine, chain, contents, { oneJob });
+          const far = distanceOf(ours, fromDefinition(chain, contents));
+          expect(distanceOf(ours, fromDefinition(chain, contents, window))).toBeLessThanOrEqual(1e-4);
+          cut += far > 1e-3 ? 1 : 0;
+        }),
+        { numRuns: 200 },
+      );
+      await engine.close();
+      rmSync(dirname(windowed), { recursive: true });
+      expect(cut).toBeGreaterThan(100); // the window must have made a difference
+    },
+    600_000,
+  );
 
   test("the comparison notices one wrong shift and one key too many", async () => {
     const chain: RandomChain = {

@@ -35,6 +35,12 @@ export function openTiny(type: string, options: Partial<NativeModelOptions> = {}
   return EngineClient.open(path, `tiny-${type}`, { ...exact, cacheBytes: 8 << 20, ...options });
 }
 
+/** `file` of fixtures/families. */
+export function openFamily(file: string, options: Partial<NativeModelOptions> = {}): Promise<EngineClient> {
+  const path = fixturePath(`families/${file}`);
+  return EngineClient.open(path, file, { ...exact, cacheBytes: 16 << 20, ...options });
+}
+
 /** SmolLM2-135M-Instruct through the resolver. */
 export function openSmol(options: Partial<NativeModelOptions> = {}) {
   return loadModel("smollm2-135m-instruct", { ...exact, threads: 2, batchInvariant: false, ...options });

@@ -3,12 +3,12 @@
 // kv head: the unnormalised softmax state (o, m, d) of Milakov & Gimelshein (arXiv 1805.02867);
 // pieces merge in view order (merge.h).
 //   s_j = scale * q . K_j,  m = max_j s_j,  d = sum_j exp(s_j - m),  o = sum_j exp(s_j - m) V_j,
-//   over j < visible.
+//   over first <= j < visible.
 //
 // KV layout of a block of 16 rows, per layer and kv head: K transposed, [D, 16] (one lane a row, so
-// that scores need no horizontal sums); V as rows, [16, D]. Rows at and beyond `visible` may hold
-// anything, NaN included, and must not influence a bit of the result. The bits for one query do not
-// depend on Q or on the other queries.
+// that scores need no horizontal sums); V as rows, [16, D]. Rows before `first` and at or beyond
+// `visible` may hold anything, NaN included, and must not influence a bit of the result. The bits
+// for one query do not depend on Q or on the other queries.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,14 @@ struct AttendArgs {
   const std::byte* v;  // the same for V
   size_t blockStride;  // bytes
   const int32_t* blocks;   // [ceil(max visible / 16)] block numbers of the piece
-  const int32_t* visible;  // [Q] leading rows of the piece that the query reads, 0 .. kPieceRows
+  const int32_t* visible;  // [Q] the query reads no row of the piece from here on, 0 .. kPieceRows
   float* o;                // [Q, D]
-  float* m;                // [Q]  -inf where visible is 0
+  float* m;                // [Q]  -inf where no row is read
   float* d;                // [Q]
   float* scores;           // scratch [Q, kPieceRows], 64-byte aligned
+  // [Q] first row that the query reads, 0 .. kPieceRows; null: 0 for all. At or beyond `visible`
+  // the query reads nothing.
+  const int32_t* first = nullptr;
 };
 
 // Most query vectors of one call: rows of a tile times heads of a group.

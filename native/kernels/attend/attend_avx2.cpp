@@ -26,6 +26,10 @@ inline float* scoresOf(const AttendArgs& a, int query) {
   return a.scores + static_cast<size_t>(query) * kPieceRows;
 }
 
+inline int firstOf(const AttendArgs& a, int query) {
+  return a.first == nullptr ? 0 : a.first[query];
+}
+
 // Few queries are bound by memory, and blocks lie apart: ask for the next K and for this V while K
 // is in work.
 constexpr int kFewQueries = 4;
@@ -84,8 +88,7 @@ void scoreTile(const AttendArgs& a, int query, int block, int count) {
 }
 
 template <KvType kv, int queries, int blocks>
-void scoreBlocks(const AttendArgs& a, int query, int count) {
-  int block = 0;
+void scoreBlocks(const AttendArgs& a, int query, int block, int count) {
   for (; block + blocks <= count; block += blocks)
     scoreTile<kv, queries, blocks>(a, query, block, count);
   for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
@@ -103,21 +106,26 @@ inline float laneSum(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-// Scores of one query to e^(s - m), m and d. Lanes beyond `visible` become -inf, then 0.
+// Scores of one query to e^(s - m), m and d. Lanes that the query does not read become -inf, then
+// 0.
 void softmax(const AttendArgs& a, int query) {
+  const int first = firstOf(a, query);
   const int visible = a.visible[query];
+  a.m[query] = kMinusInfinity;
+  a.d[query] = 0;
+  if (first >= visible) return;
+  const int begin = first / kBlockRows * kBlockRows;
   const int end = blocksOf(visible) * kBlockRows;
   float* s = scoresOf(a, query);
+  for (int j = begin; j < first; ++j) s[j] = kMinusInfinity;
   for (int j = visible; j < end; ++j) s[j] = kMinusInfinity;
   __m256 largest = _mm256_set1_ps(kMinusInfinity);
-  for (int j = 0; j < end; j += 8) largest = _mm256_max_ps(largest, _mm256_load_ps(s + j));
+  for (int j = begin; j < end; j += 8) largest = _mm256_max_ps(largest, _mm256_load_ps(s + j));
   const float m = largestLane(largest);
   a.m[query] = m;
-  a.d[query] = 0;
-  if (visible == 0) return;
   const __m256 shift = _mm256_set1_ps(m);
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int j = 0; j < end; j += kBlockRows) {
+  for (int j = begin; j < end; j += kBlockRows) {
     BATON_UNROLL
     for (int half = 0; half < 2; ++half) {
       const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(s + j + 8 * half), shift));
@@ -177,21 +185,31 @@ template <KvType kv, int queries>
 void tile(const AttendArgs& a, int query) {
   constexpr int kBlocks = queries == 1 ? 4 : queries <= 3 ? 2 : 1;
   constexpr int kVectors = queries == 1 ? 8 : queries <= 3 ? 4 : 2;
-  int most = 0, common = kPieceRows;
+  // Blocks [begin, end) of the tile hold rows that some query reads; all read rows [from, to).
+  int begin = kPieceRows, end = 0, from = 0, to = kPieceRows;
   BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
-    const int visible = a.visible[query + i];
-    most = visible > most ? visible : most;
-    common = visible < common ? visible : common;
+    const int first = firstOf(a, query + i), visible = a.visible[query + i];
+    begin = first < visible && first < begin ? first : begin;
+    end = first < visible && visible > end ? visible : end;
+    from = first > from ? first : from;
+    to = visible < to ? visible : to;
     float* o = a.o + static_cast<size_t>(query + i) * static_cast<size_t>(a.D);
     for (int t = 0; t < a.D; t += 8) _mm256_storeu_ps(o + t, _mm256_setzero_ps());
   }
-  scoreBlocks<kv, queries, kBlocks>(a, query, blocksOf(most));
+  if (from >= to) from = to = kPieceRows;  // nothing in common
+  scoreBlocks<kv, queries, kBlocks>(a, query, begin / kBlockRows, blocksOf(end));
   BATON_UNROLL
   for (int i = 0; i < queries; ++i) softmax(a, query + i);
-  values<kv, queries, kVectors>(a, query, 0, common);
+  // Every query in the order of its own rows: what it reads alone, in common, alone.
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) values<kv, 1, 8>(a, query + i, common, a.visible[query + i]);
+  for (int i = 0; i < queries; ++i) {
+    const int visible = a.visible[query + i];
+    values<kv, 1, 8>(a, query + i, firstOf(a, query + i), visible < from ? visible : from);
+  }
+  values<kv, queries, kVectors>(a, query, from, to);
+  BATON_UNROLL
+  for (int i = 0; i < queries; ++i) values<kv, 1, 8>(a, query + i, to, a.visible[query + i]);
 }
 
 template <KvType kv>

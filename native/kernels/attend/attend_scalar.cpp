@@ -30,11 +30,12 @@ const std::byte* blockOf(const AttendArgs& a, const std::byte* base, int row) {
 void attendScalar(const AttendArgs& a) {
   for (int i = 0; i < a.Q; ++i) {
     const int visible = a.visible[i];
+    const int first = a.first == nullptr ? 0 : a.first[i];
     float* s = a.scores + static_cast<size_t>(i) * kPieceRows;
     float* o = a.o + static_cast<size_t>(i) * a.D;
     float m = -std::numeric_limits<float>::infinity();
     // pass 1: s_j = scale * q . K_j, and the largest
-    for (int j = 0; j < visible; ++j) {
+    for (int j = first; j < visible; ++j) {
       const std::byte* k = blockOf(a, a.k, j);
       float dot = 0;
       for (int t = 0; t < a.D; ++t) dot += a.q[i][t] * element(a.kv, k, t * kBlockRows + j % 16);
@@ -43,13 +44,13 @@ void attendScalar(const AttendArgs& a) {
     }
     // pass 2: e^(s_j - m) and their sum
     float d = 0;
-    for (int j = 0; j < visible; ++j) {
+    for (int j = first; j < visible; ++j) {
       s[j] = std::exp(s[j] - m);
       d += s[j];
     }
     // pass 3: o = sum_j e^(s_j - m) V_j
     for (int t = 0; t < a.D; ++t) o[t] = 0;
-    for (int j = 0; j < visible; ++j) {
+    for (int j = first; j < visible; ++j) {
       const std::byte* v = blockOf(a, a.v, j);
       for (int t = 0; t < a.D; ++t) o[t] += s[j] * element(a.kv, v, j % 16 * a.D + t);
     }

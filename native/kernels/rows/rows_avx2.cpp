@@ -18,6 +18,7 @@ inline __m256i tailMask(int count) {  // the first `count` of eight lanes
 template <DType type>
 void embed(const EmbedArgs& a, int r0, int r1) {
   const size_t stride = rowBytes(type, a.M);
+  const __m256 scale = _mm256_set1_ps(a.scale);
   for (int r = r0; r < r1; ++r) {
     if (a.tokens[r] < 0) continue;
     const auto* w =
@@ -26,7 +27,9 @@ void embed(const EmbedArgs& a, int r0, int r1) {
     int i = 0, g = 0;  // g: group of its block
     for (; i + 32 <= a.M; i += 32) {
       const Group8x4 group = loadGroup<type>(w, g);
-      for (int p = 0; p < 4; ++p) _mm256_storeu_ps(out + i + 8 * p, group.v[p]);
+      for (int p = 0; p < 4; ++p) {
+        _mm256_storeu_ps(out + i + 8 * p, _mm256_mul_ps(group.v[p], scale));
+      }
       if (++g == blockGroups(type)) {
         g = 0;
         w += blockBytes(type);
@@ -35,7 +38,9 @@ void embed(const EmbedArgs& a, int r0, int r1) {
     if (i < a.M) {
       alignas(32) float tail[32];
       const Group8x4 group = loadTail<type>(w, a.M - i);
-      for (int p = 0; p < 4; ++p) _mm256_store_ps(tail + 8 * p, group.v[p]);
+      for (int p = 0; p < 4; ++p) {
+        _mm256_store_ps(tail + 8 * p, _mm256_mul_ps(group.v[p], scale));
+      }
       std::memcpy(out + i, tail, static_cast<size_t>(a.M - i) * 4);
     }
   }
@@ -147,10 +152,36 @@ void kvStore(const KvStoreArgs& a, int r0, int r1) {
   }
 }
 
-inline __m256 swigluEight(__m256 gate, __m256 up) {
+// gate / (1 + e^-x) * up.
+inline __m256 sigmoidGate(__m256 gate, __m256 x, __m256 up) {
   const __m256 one = _mm256_set1_ps(1.0f);
-  const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), gate));
+  const __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), x));
   return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
+}
+
+inline __m256 swigluEight(__m256 gate, __m256 up) {
+  return sigmoidGate(gate, gate, up);
+}
+
+inline __m256 gegluEight(__m256 gate, __m256 up) {
+  const __m256 cube = _mm256_mul_ps(_mm256_mul_ps(gate, gate), gate);
+  const __m256 z = _mm256_fmadd_ps(_mm256_set1_ps(kGeluCube), cube, gate);
+  return sigmoidGate(gate, _mm256_mul_ps(_mm256_set1_ps(kGeluSlope), z), up);
+}
+
+template <bool gelu>
+void glu(const GluArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const size_t at = static_cast<size_t>(r) * static_cast<size_t>(a.F);
+    for (int i = 0; i < a.F; i += 8) {
+      const __m256i mask = tailMask(a.F - i);
+      const size_t from = at + static_cast<size_t>(i);
+      const __m256 gate = _mm256_maskload_ps(a.gate + from, mask);
+      const __m256 up = _mm256_maskload_ps(a.up + from, mask);
+      const __m256 value = gelu ? gegluEight(gate, up) : swigluEight(gate, up);
+      _mm256_maskstore_ps(a.out + from, mask, value);
+    }
+  }
 }
 
 }  // namespace
@@ -181,8 +212,21 @@ void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {
     const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean))));
     for (i = 0; i < a.M; i += 8) {
       const __m256i mask = tailMask(a.M - i);
-      const __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), scale);
-      _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(v, _mm256_maskload_ps(a.weight + i, mask)));
+      __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), scale);
+      v = _mm256_mul_ps(v, _mm256_maskload_ps(a.weight + i, mask));
+      if (a.accumulate) v = _mm256_add_ps(_mm256_maskload_ps(y + i, mask), v);
+      _mm256_maskstore_ps(y + i, mask, v);
+    }
+  }
+}
+
+void addBiasAvx2(const AddBiasArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    float* y = a.y + static_cast<size_t>(r) * static_cast<size_t>(a.N);
+    for (int i = 0; i < a.N; i += 8) {
+      const __m256i mask = tailMask(a.N - i);
+      const __m256 bias = _mm256_maskload_ps(a.bias + i, mask);
+      _mm256_maskstore_ps(y + i, mask, _mm256_add_ps(_mm256_maskload_ps(y + i, mask), bias));
     }
   }
 }
@@ -225,17 +269,12 @@ void kvStoreAvx2(const KvStoreArgs& a, int r0, int r1) {
   }
 }
 
-void swigluAvx2(const SwigluArgs& a, int r0, int r1) {
-  for (int r = r0; r < r1; ++r) {
-    const size_t at = static_cast<size_t>(r) * static_cast<size_t>(a.F);
-    for (int i = 0; i < a.F; i += 8) {
-      const __m256i mask = tailMask(a.F - i);
-      const size_t from = at + static_cast<size_t>(i);
-      const __m256 value = swigluEight(_mm256_maskload_ps(a.gate + from, mask),
-                                       _mm256_maskload_ps(a.up + from, mask));
-      _mm256_maskstore_ps(a.out + from, mask, value);
-    }
-  }
+void swigluAvx2(const GluArgs& a, int r0, int r1) {
+  glu<false>(a, r0, r1);
+}
+
+void gegluAvx2(const GluArgs& a, int r0, int r1) {
+  glu<true>(a, r0, r1);
 }
 
 }  // namespace baton

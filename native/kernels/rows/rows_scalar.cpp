@@ -34,8 +34,9 @@ void embedScalar(const EmbedArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
     if (a.tokens[r] < 0) continue;
     const size_t row = static_cast<size_t>(a.tokens[r]) * quantRowBytes(type, a.M);
-    type.dequantize(static_cast<const std::byte*>(a.table) + row,
-                    a.out + static_cast<size_t>(r) * M, M);
+    float* out = a.out + static_cast<size_t>(r) * M;
+    type.dequantize(static_cast<const std::byte*>(a.table) + row, out, M);
+    for (size_t i = 0; i < M; ++i) out[i] *= a.scale;
   }
 }
 
@@ -46,7 +47,17 @@ void rmsnormScalar(const RmsNormArgs& a, int r0, int r1) {
     float squares = 0;
     for (int i = 0; i < a.M; ++i) squares += x[i] * x[i];
     const float scale = 1.0f / std::sqrt(squares / static_cast<float>(a.M) + a.epsilon);
-    for (int i = 0; i < a.M; ++i) y[i] = x[i] * scale * a.weight[i];
+    for (int i = 0; i < a.M; ++i) {
+      const float value = x[i] * scale * a.weight[i];
+      y[i] = a.accumulate ? y[i] + value : value;
+    }
+  }
+}
+
+void addBiasScalar(const AddBiasArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    float* y = a.y + static_cast<size_t>(r) * a.N;
+    for (int i = 0; i < a.N; ++i) y[i] += a.bias[i];
   }
 }
 
@@ -111,11 +122,20 @@ void kvStoreScalar(const KvStoreArgs& a, int r0, int r1) {
   }
 }
 
-void swigluScalar(const SwigluArgs& a, int r0, int r1) {
+void swigluScalar(const GluArgs& a, int r0, int r1) {
   const size_t end = static_cast<size_t>(r1) * a.F;
   for (size_t i = static_cast<size_t>(r0) * a.F; i < end; ++i) {
     const float g = a.gate[i];
     a.out[i] = g / (1.0f + std::exp(-g)) * a.up[i];
+  }
+}
+
+void gegluScalar(const GluArgs& a, int r0, int r1) {
+  const size_t end = static_cast<size_t>(r1) * a.F;
+  for (size_t i = static_cast<size_t>(r0) * a.F; i < end; ++i) {
+    const float g = a.gate[i];
+    const float twice = kGeluSlope * (g + kGeluCube * g * g * g);
+    a.out[i] = g / (1.0f + std::exp(-twice)) * a.up[i];
   }
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model family is data: which tensors play which role, with which shapes, and what of the
-// metadata it cannot take. Everything that has an effect and is not built is refused by name;
-// nothing is passed over in silence. A family is one file in this folder and one line in
-// families.cpp.
+// A model family is data: which tensors play which role, with which shapes, and how the layers use
+// them. Everything in a file that has an effect and is not built is refused by name; nothing is
+// passed over in silence. A family is one file in this folder and one line in families.cpp.
 #pragma once
 
 #include <span>
@@ -17,6 +16,7 @@ enum class Dim : uint8_t {
   kModel,  // M
   kQuery,  // H * D
   kKv,     // G * D
+  kHead,   // D
   kFfn,    // F
   kVocab,  // V
 };
@@ -30,10 +30,11 @@ struct LayerMatrix {
   Dim rows, cols;
 };
 
-// Tensor "blk.<layer>.<name>" of every layer, [M].
-struct LayerNorm {
+// Tensor "blk.<layer>.<name>" of every layer, [length]: a norm or a bias.
+struct LayerVector {
   const char* name;
   const float* LayerWeights::* role;
+  Dim length;
 };
 
 // Metadata key "<family>.<key>" that must be absent or have its neutral value (a bool counts as 0
@@ -50,19 +51,36 @@ struct RefusedTensor {
   const char* meaning;
 };
 
+// A field that a family leaves out has the value of plain llama.
 struct Family {
   const char* name;  // general.architecture, and the prefix of its metadata keys
   RopePairing ropePairing;
-  const char* embedding;   // [V, M]
-  const char* output;      // [V, M]; tied to the embedding when absent
-  const char* outputNorm;  // [M]
-  std::span<const LayerNorm> norms;
+  Activation activation = Activation::kSilu;
+  bool scaledEmbedding = false;  // rows of tokens are multiplied by sqrt(M); soft rows are not
+
+  // Layers with a window, where the metadata has one. Of every `globalEvery` layers the last reads
+  // everything; 0: none does. They turn by `localRopeBase`, unscaled; 0: as all layers do. The
+  // metadata may say otherwise (config.cpp).
+  bool windows = false;
+  int globalEvery = 0;
+  float localRopeBase = 0;
+
+  // Scale of attention scores where the metadata has none; null: 1 / sqrt(D).
+  float (*attentionScale)(const ModelConfig& config) = nullptr;
+
+  const char* embedding = "token_embd.weight";    // [V, M]
+  const char* output = "output.weight";           // [V, M]; tied to the embedding when absent
+  const char* outputNorm = "output_norm.weight";  // [M]
+  const char* ropeFactors = nullptr;              // [D / 2] divisors of frequencies, optional
+  std::span<const LayerVector> vectors;
   std::span<const LayerMatrix> matrices;
-  std::span<const NeutralKey> neutralKeys;
-  std::span<const RefusedTensor> refusedTensors;
 };
 
 std::span<const Family* const> families();
 const Family* findFamily(std::string_view name);  // null when unknown
+
+// What no family takes.
+std::span<const NeutralKey> neutralKeys();
+std::span<const RefusedTensor> refusedTensors();
 
 }  // namespace baton

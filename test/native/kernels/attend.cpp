@@ -68,7 +68,7 @@ struct Result {
 };
 
 Result run(const Ops& ops, const Pool& pool, const std::vector<const float*>& q,
-           const std::vector<int32_t>& visible) {
+           const std::vector<int32_t>& visible, const std::vector<int32_t>& first = {}) {
   const size_t Q = q.size();
   Result out{std::vector<float>(Q * static_cast<size_t>(pool.D), kNan), std::vector<float>(Q, kNan),
              std::vector<float>(Q, kNan)};
@@ -76,13 +76,14 @@ Result run(const Ops& ops, const Pool& pool, const std::vector<const float*>& q,
   std::memset(scores.data(), 0xff, scores.size());
   ops.attend({q.data(), static_cast<int>(Q), pool.D, 0.3f, pool.kv, pool.memory.data(),
               pool.memory.data() + pool.vOffset, pool.blockStride, pool.blocks.data(),
-              visible.data(), out.o.data(), out.m.data(), out.d.data(), scores.as<float>()});
+              visible.data(), out.o.data(), out.m.data(), out.d.data(), scores.as<float>(),
+              first.empty() ? nullptr : first.data()});
   return out;
 }
 
-void checkQuery(const std::string& what, const Pool& pool, const float* q, int visible,
+void checkQuery(const std::string& what, const Pool& pool, const float* q, int first, int visible,
                 const float* o, float m, float d) {
-  if (visible == 0) {
+  if (first >= visible) {
     bool empty = m == -kInfinity && d == 0;
     for (int t = 0; t < pool.D; ++t) empty = empty && o[t] == 0;
     expect(empty, __FILE__, __LINE__, what + ": an empty piece is not (0, -inf, 0)");
@@ -90,7 +91,7 @@ void checkQuery(const std::string& what, const Pool& pool, const float* q, int v
   }
   std::vector<double> s(static_cast<size_t>(visible));
   double largest = -1e300, size = 0;
-  for (int j = 0; j < visible; ++j) {
+  for (int j = first; j < visible; ++j) {
     double dot = 0, parts = 0;
     for (int t = 0; t < pool.D; ++t) {
       const double term = static_cast<double>(q[t]) * pool.k[static_cast<size_t>(j * pool.D + t)];
@@ -106,7 +107,7 @@ void checkQuery(const std::string& what, const Pool& pool, const float* q, int v
   const double relative = 2.5 * slack + 4e-7 + kEpsilon * (visible + 16);
   double sum = 0;
   std::vector<double> want(static_cast<size_t>(pool.D)), bound = want;
-  for (int j = 0; j < visible; ++j) {
+  for (int j = first; j < visible; ++j) {
     const double e = std::exp(s[static_cast<size_t>(j)] - largest);
     sum += e;
     for (int t = 0; t < pool.D; ++t) {
@@ -121,31 +122,52 @@ void checkQuery(const std::string& what, const Pool& pool, const float* q, int v
   checkWithin(what + " o", o, want.data(), bound.data(), want.size());
 }
 
-void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed) {
+// A pool like this one whose first `rows` rows hold NaN, in the blocks that the kernel is given.
+Pool poisoned(const Pool& pool, int rows) {
+  Pool out = pool;
+  std::fill_n(out.k.begin(), rows * pool.D, kNan);
+  std::fill_n(out.v.begin(), rows * pool.D, kNan);
+  std::vector<int32_t> block, slot;
+  for (int r = 0; r < rows; ++r) {
+    block.push_back(pool.blocks[static_cast<size_t>(r / kBlockRows)]);
+    slot.push_back(r % kBlockRows);
+  }
+  kScalarOps.kvStore(
+      {out.k.data(), pool.D, out.v.data(), pool.D, 1, pool.D, pool.kv, out.memory.data(),
+       out.memory.data() + pool.vOffset, 0, pool.blockStride, block.data(), slot.data()},
+      0, rows);
+  return out;
+}
+
+// `window`: most rows that a query reads; 0: no limit.
+void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, int window = 0) {
   Random random(seed);
   const Pool pool = makePool(kv, D, rows, random);
   Misaligned<float> q(static_cast<size_t>(Q * D), 1);
   random.fill(q);
   std::vector<const float*> queries;
-  std::vector<int32_t> visible;
+  std::vector<int32_t> first, visible;
   for (int i = 0; i < Q; ++i) {
     queries.push_back(q.data() + i * D);
     // Causal in the first half, anything in the second; the last query sees every row.
     const int causal = rows - (Q - 1 - i) / 3;
     const int any = static_cast<int>(random.below(static_cast<uint32_t>(rows + 1)));
     visible.push_back(i == Q - 1 ? rows : i < Q / 2 ? std::max(0, causal) : any);
+    const int begin = visible.back() - window + static_cast<int>(random.below(3));
+    first.push_back(window == 0 ? 0 : std::clamp(begin, 0, rows));
   }
   const std::string what = std::string(isaName(ops.isa)) + " " + kvName(kv) +
                            " D=" + std::to_string(D) + " Q=" + std::to_string(Q) +
-                           " rows=" + std::to_string(rows);
-  const Result all = run(ops, pool, queries, visible);
+                           " rows=" + std::to_string(rows) + " window=" + std::to_string(window);
+  const Result all = run(ops, pool, queries, visible, window == 0 ? std::vector<int32_t>{} : first);
   bool same = true;
   for (int i = 0; i < Q; ++i) {
     const auto at = static_cast<size_t>(i);
     const float* o = all.o.data() + i * D;
-    checkQuery(what + " query " + std::to_string(i), pool, queries[at], visible[at], o, all.m[at],
-               all.d[at]);
-    const Result alone = run(ops, pool, {queries[at]}, {visible[at]});
+    checkQuery(what + " query " + std::to_string(i), pool, queries[at], first[at], visible[at], o,
+               all.m[at], all.d[at]);
+    const Pool& rest = window == 0 ? pool : poisoned(pool, first[at]);
+    const Result alone = run(ops, rest, {queries[at]}, {visible[at]}, {first[at]});
     same = same && sameBits(alone.o.data(), o, static_cast<size_t>(D)) &&
            sameBits(alone.m.data(), &all.m[at], 1) && sameBits(alone.d.data(), &all.d[at], 1);
   }
@@ -165,6 +187,18 @@ TEST("attend: sizes, formats and causal edges against double precision, bits of 
       }
       for (const int D : {16, 32, 48, 80, 96, 128, 256}) {
         for (const int Q : {1, 2, 3, 6, 11}) conform(*ops, kv, D, Q, 50, ++seed);
+      }
+    }
+  }
+}
+
+TEST("attend: windows, narrow and wide, cut anywhere; rows before them hold NaN") {
+  uint32_t seed = 900;
+  for (const Ops* ops : availableOps()) {
+    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+      for (const int window : {1, 2, 15, 16, 17, 40, 200}) {
+        for (const int Q : {1, 2, 3, 6, 8, 15}) conform(*ops, kv, 32, Q, 100, ++seed, window);
+        for (const int rows : {1, 16, 33, 256}) conform(*ops, kv, 64, 8, rows, ++seed, window);
       }
     }
   }

@@ -26,6 +26,12 @@ TEST("embed: rows of the table, exact; negative ids leave their row alone") {
         CHECK(sameBits(at(2), exact.data(), static_cast<size_t>(M)));
         CHECK(at(1)[0] == 7.0f && at(1)[M - 1] == 7.0f);
         CHECK(at(3)[0] == 7.0f && at(3)[M - 1] == 7.0f);
+        ops->embed({table.data(), type.dtype, M, tokens, out.data(), 1.7f}, 0, 3);
+        int wrong = at(1)[0] != 7.0f;
+        for (int i = 0; i < M; ++i) {
+          wrong += at(0)[i] != exact[static_cast<size_t>(8 * M + i)] * 1.7f;
+        }
+        CHECK_EQ(wrong, 0);
       }
     }
     const float odd[] = {1, 2, 3, 4, 5, 6, 7};
@@ -58,8 +64,33 @@ TEST("rmsnorm: against double precision, in place, and only the rows asked for")
                     want.data(), bound.data(), n);
       }
       CHECK(y[0] == 5.0f && y[n - 1] == 5.0f);
+      Misaligned<float> sum(3 * n, 1, 5.0f);
+      ops->rmsnorm({x.data(), weight.data(), sum.data(), M, 1e-5f, true}, 1, 3);
+      int wrong = sum[0] != 5.0f;
+      for (size_t i = n; i < 3 * n; ++i) wrong += sum[i] != 5.0f + y[i];
+      CHECK_EQ(wrong, 0);
       ops->rmsnorm({x.data(), weight.data(), x.data(), M, 1e-5f}, 1, 3);
       CHECK(sameBits(&x[n], &y[n], 2 * n));
+    }
+  }
+}
+
+TEST("addBias: every row asked for, exactly, and nothing else") {
+  for (const Ops* ops : availableOps()) {
+    for (const int N : {1, 7, 8, 31, 64, 576}) {
+      const auto n = static_cast<size_t>(N);
+      Misaligned<float> y(4 * n, 1), bias(n, 3);
+      Random random(static_cast<uint32_t>(N));
+      random.fill(y);
+      random.fill(bias);
+      const std::vector<float> before(y.data(), y.data() + 4 * n);
+      ops->addBias({bias.data(), y.data(), N}, 1, 3);
+      int wrong = 0;
+      for (size_t i = 0; i < 4 * n; ++i) {
+        const bool asked = i / n == 1 || i / n == 2;
+        wrong += y[i] != (asked ? before[i] + bias[i % n] : before[i]);
+      }
+      CHECK_EQ(wrong, 0);
     }
   }
 }
@@ -235,6 +266,34 @@ TEST("swiglu: against double precision, far arguments included, in place") {
       checkWithin(std::string(isaName(ops->isa)) + " swiglu", out.data(), want.data(), bound.data(),
                   n);
       ops->swiglu({gate.data(), up.data(), gate.data(), F}, 0, 2);
+      CHECK(sameBits(gate.data(), out.data(), n));
+    }
+  }
+}
+
+TEST("geglu: against double precision, far arguments included, in place") {
+  for (const Ops* ops : availableOps()) {
+    for (const int F : {1, 8, 13, 64, 1536}) {
+      const auto n = static_cast<size_t>(2 * F);
+      Misaligned<float> gate(n, 1), up(n, 3), out(n, 1);
+      Random random(static_cast<uint32_t>(F));
+      random.fill(gate);
+      random.fill(up);
+      for (size_t i = 0; i < n; ++i) gate[i] *= 2;
+      gate[0] = -40;
+      if (n > 4) gate[1] = 1e20f, gate[2] = -6, gate[3] = 0, gate[4] = -1e20f;
+      ops->geglu({gate.data(), up.data(), out.data(), F}, 0, 2);
+      std::vector<double> want(n), bound(n);
+      for (size_t i = 0; i < n; ++i) {
+        const double g = gate[i];
+        const double z = std::sqrt(2 / 3.14159265358979) * (g + 0.044715 * g * g * g);
+        // (1 + tanh z) / 2 without its cancellation; a float's rounding of z is one of e^2z too.
+        want[i] = g / (1 + std::exp(-2 * z)) * up[i];
+        bound[i] = std::fabs(want[i]) * (1e-6 + 1e-6 * std::min(std::fabs(z), 50.0)) + 1e-16;
+      }
+      checkWithin(std::string(isaName(ops->isa)) + " geglu", out.data(), want.data(), bound.data(),
+                  n);
+      ops->geglu({gate.data(), up.data(), gate.data(), F}, 0, 2);
       CHECK(sameBits(gate.data(), out.data(), n));
     }
   }

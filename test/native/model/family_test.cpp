@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The llama family takes what it can compute and refuses the rest by name.
+// A family takes what it can compute and refuses the rest by name: by the example of llama.
 #include <cmath>
 #include <limits>
 
 #include "check.h"
-#include "model/families/families.h"
-#include "model/gguf_writer.h"
-#include "model/model.h"
-#include "model/refusal.h"
+#include "model/tiny_family.h"
 
 using namespace baton;
 using namespace baton::test;
 
 namespace {
-
-using Words = std::vector<std::string>;
-
-constexpr const char* kFormat = "MODEL_FORMAT";
-constexpr const char* kUnsupported = "MODEL_UNSUPPORTED";
-
-std::shared_ptr<const Model> bind(const ExactBytes& bytes) {
-  const std::atomic<int32_t> cancel{0};
-  return Model::fromFile(GgufFile::parse(bytes.span(), "some.gguf"), cancel);
-}
-
-void refused(const char* what, const char* code, const Words& words, const GgufWriter& writer) {
-  const ExactBytes bytes(writer.build());
-  expectRefused(what, code, words, [&] { bind(bytes); });
-}
 
 void refusedWith(const char* code, const char* key, uint32_t value, const Words& words) {
   GgufWriter writer = tinyLlama();
@@ -37,12 +19,6 @@ void refusedWith(const char* code, const char* key, uint32_t value, const Words&
 
 const std::byte* dataOf(const Model& model, const char* name) {
   return model.file().findTensor(name)->data;
-}
-
-void replace(GgufWriter& writer, const std::string& name, std::vector<uint64_t> shape, DType type) {
-  GgufWriter one;
-  one.tensor(name, std::move(shape), type);
-  writer.at(name) = one.tensors[0];
 }
 
 }  // namespace
@@ -60,7 +36,7 @@ TEST("family: a llama gets its config, weights and sums") {
   CHECK_EQ(config.ffn, 64);
   CHECK_EQ(config.vocab, 8);
   CHECK_EQ(config.contextLength, 128);
-  CHECK_EQ(config.ropeTheta, 10000.0f);
+  CHECK_EQ(config.ropes[0].base, 10000.0);
   CHECK_EQ(config.normEpsilon, 1e-5f);
   CHECK_EQ(config.ropePairing, RopePairing::kAdjacent);
   REQUIRE(model->layers.size() == 1);
@@ -149,7 +125,7 @@ TEST("family: a tensor without a role is refused with its meaning") {
     writer.tensor(name, {32}, DType::kF32);
     refused(name, kUnsupported, words, writer);
   };
-  extra("rope_freqs.weight", {"tensor 'rope_freqs.weight'", "llama3"});
+  extra("rope_factors_long.weight", {"tensor 'rope_factors_long.weight'", "long-context"});
   extra("blk.0.attn_q.bias", {"tensor 'blk.0.attn_q.bias'", "a bias"});
   extra("blk.0.ffn_gate_exps.weight", {"experts"});
   extra("blk.0.attn_q_norm.weight", {"norm"});
@@ -192,7 +168,7 @@ TEST("family: integers of any width are taken, and theta") {
   writer.f32("llama.rope.freq_base", 1e6f);
   const ExactBytes bytes(writer.build());
   CHECK_EQ(bind(bytes)->config.contextLength, 9);
-  CHECK_EQ(bind(bytes)->config.ropeTheta, 1e6f);
+  CHECK_EQ(bind(bytes)->config.ropes[0].base, 1e6);
 }
 
 TEST("family: head geometry") {
@@ -220,37 +196,11 @@ TEST("family: head geometry") {
   refusedWith(kUnsupported, "llama.feed_forward_length", 33, {"feed_forward", "multiple of 32"});
 }
 
-TEST("family: rotary variants that are not built") {
+TEST("family: rotary positions on a part of the head are refused, a mask that looks ahead too") {
   refusedWith(kUnsupported, "llama.rope.dimension_count", 8, {"dimension_count", "is 8", "16"});
-  for (const char* type : {"linear", "yarn", "llama3", "longrope"}) {
-    GgufWriter writer = tinyLlama();
-    writer.text("llama.rope.scaling.type", type);
-    refused(type, kUnsupported, {std::string("'") + type + "'", "rope.scaling.type"}, writer);
-  }
-  GgufWriter writer = tinyLlama();
-  refused("factor", kUnsupported, {"is 4 (linearly"}, writer.f32("llama.rope.scaling.factor", 4));
-  writer.f32("llama.rope.scaling.factor", 4).text("llama.rope.scaling.type", "none");
-  writer.u32("llama.rope.dimension_count", 16);
-  const ExactBytes bytes(writer.build());
-  CHECK_EQ(bind(bytes)->config.headDim, 16);
-}
-
-TEST("family: every key that must be neutral") {
-  for (const Family* family : families()) {
-    for (const NeutralKey& row : family->neutralKeys) {
-      const std::string key = std::string(family->name) + "." + row.key;
-      GgufWriter writer = tinyLlama();
-      writer.f32(key, static_cast<float>(row.neutral));
-      const ExactBytes bytes(writer.build());
-      CHECK(bind(bytes) != nullptr);
-      writer.f32(key, 3);
-      refused(row.key, kUnsupported, {key, row.meaning, "3"}, writer);
-      writer.text(key, "yes");
-      refused(row.key, kUnsupported, {key, "'yes'"}, writer);
-    }
-  }
   GgufWriter writer = tinyLlama();
   refused("mask", kUnsupported, {"false"}, writer.boolean("llama.attention.causal", false));
+  CHECK_EQ(configOf(tinyLlama().u32("llama.rope.dimension_count", 16)).headDim, 16);
 }
 
 TEST("family: vocabulary") {

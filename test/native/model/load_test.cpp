@@ -171,7 +171,7 @@ TEST("load: the default model, where BATON_TEST_MODEL names it") {
   CHECK_EQ(config.ffn, 1536);
   CHECK_EQ(config.vocab, 49152);
   CHECK_EQ(config.contextLength, 8192);
-  CHECK_EQ(config.ropeTheta, 100000.0f);
+  CHECK_EQ(config.ropes[0].base, 100000.0);
   CHECK_EQ(config.normEpsilon, 1e-5f);
   CHECK_EQ(model->parameters, 134515008);
   CHECK_EQ(model->weightType, "Q4_1");

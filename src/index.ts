@@ -13,15 +13,18 @@ export type {
 } from "./chain/explain.js";
 export type { PictureKind } from "./chain/pictures/index.js";
 export type {
+  BranchContext,
   CallContext,
   ChainEvent,
   ChainOptions,
   ChainRun,
   ComputedInput,
+  FanOutSource,
   FinishReason,
   FromContext,
   GivenInput,
   InputResult,
+  JoinOptions,
   Layout,
   RoundContext,
   RoundsOptions,

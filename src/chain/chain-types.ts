@@ -2,7 +2,14 @@
 // How the types of a chain are put together. Unions of names, one intersection for the results of groups, no recursion:
 // what the compiler does for a step is in proportion to the names declared before it.
 
-import type { CallContext, InputResult, RoundContext, RoundsSoFar, StageResult } from "./types.js";
+import type {
+  BranchContext,
+  CallContext,
+  InputResult,
+  RoundContext,
+  RoundsSoFar,
+  StageResult,
+} from "./types.js";
 
 /** Rejects a literal name that is declared already; names known only at run time are checked then. */
 export type Fresh<Name extends string, Taken> = string extends Taken
@@ -58,4 +65,20 @@ export interface InRounds<
   outputs: OutputsAround<Stages, Groups, Outer> | Name;
   results: ResultsOf<Inputs, Stages, Groups, Outer> & Record<Name, RoundsSoFar>;
   context: Outer["context"] & RoundContext;
+}
+
+/** Around steps that run once or not at all. */
+export interface Inside<Inputs extends string, Stages extends string, Groups, Outer extends Around>
+  extends Around {
+  outputs: OutputsAround<Stages, Groups, Outer>;
+  results: ResultsOf<Inputs, Stages, Groups, Outer>;
+  context: Outer["context"];
+}
+
+/** Around the steps of a branch. */
+export interface InBranch<Inputs extends string, Stages extends string, Groups, Outer extends Around>
+  extends Around {
+  outputs: OutputsAround<Stages, Groups, Outer>;
+  results: ResultsOf<Inputs, Stages, Groups, Outer>;
+  context: Outer["context"] & BranchContext;
 }

@@ -5,9 +5,19 @@
 
 import { ChainInvalidError, ClosedError, OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
-import type { Around, Fresh, GroupResult, InRounds, ResultsOf, TopLevel } from "./chain-types.js";
+import type {
+  Around,
+  Fresh,
+  GroupResult,
+  InBranch,
+  InRounds,
+  Inside,
+  ResultsOf,
+  TopLevel,
+} from "./chain-types.js";
 import type { Explanation } from "./explain.js";
 import { explainChain } from "./explain.js";
+import { checkPlaces } from "./names.js";
 import { checkLayout, checkName } from "./options.js";
 import { planChain } from "./plan.js";
 import { startRun } from "./run.js";
@@ -18,7 +28,9 @@ import type {
   ChainOptions,
   ChainRun,
   ComputedInput,
+  FanOutSource,
   GivenInput,
+  JoinOptions,
   Layout,
   RoundContext,
   RoundsOptions,
@@ -55,7 +67,9 @@ export class Chain<
   /** Use `defineChain`. */
   constructor(definition: Definition) {
     this.#definition = definition;
-    if (definition.group === undefined) planChain(definition.steps); // throws what contradicts the rules
+    if (definition.group !== undefined) return; // checked with the chain that the group becomes part of
+    planChain(definition.steps);
+    checkPlaces(definition.steps, definition.layout);
   }
 
   get model(): Model {
@@ -150,6 +164,133 @@ export class Chain<
   > {
     const steps = this.#bodyOf(checkName(name), body);
     return new Chain(this.#with(stepKinds.rounds(name, { ...(options as object), body: steps } as never)));
+  }
+
+  /**
+   * Declares steps that run once or not at all. They stand where they would stand without the condition; when it does
+   * not hold, nobody reads them and their result is undefined.
+   */
+  when<const Name extends string, S extends string, St extends string, I extends string, B, N extends string>(
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    condition: (
+      results: ResultsOf<Inputs, Stages, Groups, Outer>,
+      context: Outer["context"],
+    ) => boolean | Promise<boolean>,
+    body: (
+      inside: Chain<Shared, never, never, never, unknown, never, Inside<Inputs, Stages, Groups, Outer>>,
+    ) => Chain<S, St, never, I, B, N, Inside<Inputs, Stages, Groups, Outer>>,
+  ): Chain<
+    Extract<Shared, S>,
+    Stages,
+    Given,
+    Inputs,
+    Groups & Record<Name, GroupResult<I, St, B> | undefined>,
+    Nested | `${Name}.${St | N}`,
+    Outer
+  > {
+    const steps = this.#bodyOf(checkName(name), body);
+    return new Chain(this.#with(stepKinds.when(name, { condition: condition as never, body: steps })));
+  }
+
+  /**
+   * Declares steps that run for each item, or `samples` times, at once and unseen by each other; what stands before
+   * them is computed once for all. Over items, the one input inside without `from` takes the item; duplicates are
+   * branches of their own. Of samples, number i adds i to the seeds of its stages. Later steps read the outputs of all
+   * branches, by default or under `name`.
+   */
+  fanOut<
+    const Name extends string,
+    S extends string,
+    St extends string,
+    G extends string,
+    I extends string,
+    B,
+    N extends string,
+  >(
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    source: FanOutSource<ResultsOf<Inputs, Stages, Groups, Outer>, Outer["context"]>,
+    body: (
+      branch: Chain<Shared, never, never, never, unknown, never, InBranch<Inputs, Stages, Groups, Outer>>,
+    ) => Chain<S, St, G, I, B, N, InBranch<Inputs, Stages, Groups, Outer>>,
+  ): Chain<
+    Extract<Shared, S>,
+    Stages,
+    Given,
+    Inputs,
+    Groups & Record<Name, readonly GroupResult<I, St, B>[]>,
+    Nested | `${Name}[${number}].${St | N}`,
+    Outer
+  > {
+    const steps = this.#bodyOf(checkName(name), body);
+    return new Chain(this.#with(stepKinds.fanOut(name, { ...(source as object), body: steps })));
+  }
+
+  /**
+   * Declares a stage that joins what it names in `reads`, the branches of a fan-out end to end. The run fails when
+   * there is nothing to join.
+   */
+  join<const Name extends string, const Own extends Shared = never>(
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    options: JoinOptions<
+      Exclude<Shared, Own> | Stages | Extract<keyof Groups, string> | Outer["outputs"],
+      Own
+    >,
+  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups, Nested, Outer> {
+    return new Chain(this.#with(stepKinds.join(checkName(name), options)));
+  }
+
+  /**
+   * Runs another chain as a step. Each of its inputs is bound to an input or stage declared before, whose KV it then
+   * reads where it is, or to a function, whose text is computed as if the chain ran alone. Later steps read its
+   * outputs, by default or under `name`.
+   */
+  use<
+    const Name extends string,
+    S extends string,
+    St extends string,
+    G extends string,
+    I extends string,
+    B,
+    N extends string,
+  >(
+    name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
+    chain: Chain<S, St, G, I, B, N>,
+    inputs: Readonly<
+      Record<
+        NoInfer<G>,
+        | Shared
+        | Stages
+        | Outer["outputs"]
+        | ((
+            results: ResultsOf<Inputs, Stages, Groups, Outer>,
+            context: Outer["context"],
+          ) => string | Promise<string>)
+      >
+    >,
+  ): Chain<
+    Shared,
+    Stages,
+    Given,
+    Inputs,
+    Groups & Record<Name, Record<St, StageResult> & B>,
+    Nested | `${Name}.${St | N}`,
+    Outer
+  > {
+    const body = this.#stepsOf(checkName(name), chain);
+    return new Chain(this.#with(stepKinds.use(name, { body, inputs: inputs as never })));
+  }
+
+  /** Throws OPTION_INVALID for what is no chain over the same model in the same layout. */
+  #stepsOf(name: string, chain: unknown): readonly Step[] {
+    const { model, layout } = this.#definition;
+    if (typeof chain === "object" && chain !== null && #definition in chain) {
+      const used = chain.#whole();
+      if (used.model === model && used.layout === layout) return used.steps;
+    }
+    throw new OptionInvalidError(
+      `"${name}" uses what is not a chain over the same model in layout "${layout}". Define it with both.`,
+      { facts: { step: name, option: "chain", value: String(chain) } },
+    );
   }
 
   /** The chain's segments with frames, views and shifts; with numbers for every input whose value is given. */

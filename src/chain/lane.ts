@@ -4,7 +4,6 @@
 // program's own code comes first. Branches of a fan-out have a lane each, so that what one owes never waits for
 // another; the chain's own steps share one.
 
-import { promptCacheOf } from "../cache/prompt-cache.js";
 import type { JobListeners, JobOutcome } from "../native/engine-client.js";
 import type { Append, GenerateSpec } from "../native/types.js";
 import type { SegmentId } from "./plan.js";
@@ -21,7 +20,7 @@ export class Lane {
   readonly #signal: AbortSignal;
   readonly #running = new Set<Promise<unknown>>();
   #queued: Queued[] = [];
-  #claimed = 0;
+  #ahead = 0;
 
   constructor(run: RunState, signal: AbortSignal) {
     this.#run = run;
@@ -31,11 +30,6 @@ export class Lane {
   /** Aborted when the run is, or when what this lane works for has failed elsewhere. */
   get signal(): AbortSignal {
     return this.#signal;
-  }
-
-  /** Bytes of KV that its running jobs may take. */
-  get claimedBytes(): number {
-    return this.#claimed;
   }
 
   /** Queues the rows of an input, and of the inputs that it reads, unless they are there. */
@@ -60,10 +54,18 @@ export class Lane {
     return owed.reduce((rows, one) => rows - (one.append.tokens?.length ?? 0), this.#run.lengthOf(id));
   }
 
-  /** Takes over what another lane owes. */
+  /** Takes over what another lane owes, and the count of what it computed ahead. */
   adopt(other: Lane): void {
     this.#queued.push(...other.#queued);
     other.#queued = [];
+    this.#ahead += other.takeAhead();
+  }
+
+  /** Rows computed ahead of the next stage since this was asked last: they are part of that stage's cost. */
+  takeAhead(): number {
+    const rows = this.#ahead;
+    this.#ahead = 0;
+    return rows;
   }
 
   /** Forgets owed rows of segments that nobody is going to read. */
@@ -85,25 +87,27 @@ export class Lane {
     const queued = this.#queued;
     const bytes = this.#bytesFor(rows);
     this.#queued = [];
-    this.#claimed += bytes;
     const appends = queued.map((one) => one.append);
     if (last !== null) appends.push(last);
     const job = { appends, logits: "none" as const, ...(generate === null ? {} : { generate }) };
-    promptCacheOf(model).makeRoom(this.#run.claimedBytes);
+    const admitted = this.#run.room.enter(bytes);
+    if (admitted !== null) await this.race(admitted);
     const running = model.engine.run(job, { ...listeners, signal: this.#signal });
     this.#running.add(running);
     try {
       return await running;
     } finally {
       this.#running.delete(running);
-      this.#claimed -= bytes;
+      this.#run.room.leave(bytes);
       for (const { id } of queued) this.#run.close(id);
     }
   }
 
   /** Computes what is queued now; nothing queued: nothing happens. */
   async flush(): Promise<void> {
-    if (this.#queued.length > 0) await this.job(null, null, 0, {});
+    if (this.#queued.length === 0) return;
+    const { stats } = await this.job(null, null, 0, {});
+    this.#ahead += stats.rowsComputed;
   }
 
   /** Bytes of KV that the next job takes at most, with `rows` rows of its last segment. */

@@ -4,6 +4,7 @@
 
 import { ChainInvalidError } from "../errors.js";
 import type { Step } from "./steps/step.js";
+import type { Layout } from "./types.js";
 
 /** Throws CHAIN_INVALID for a name that is declared twice. `outer`: names declared before, around these steps. */
 export function checkNames(steps: readonly Step[], outer: ReadonlySet<string>): void {
@@ -30,6 +31,17 @@ export function* sitesOf(
     yield { step, site };
     if (step.body !== undefined) yield* sitesOf(step.body, `${site}.`);
   }
+}
+
+/** Throws CHAIN_INVALID for a group whose instances the layout cannot place. */
+export function checkPlaces(steps: readonly Step[], layout: Layout): void {
+  const found = layout === "concatenated" ? [...sitesOf(steps)].find(({ step }) => step.apart) : undefined;
+  if (found === undefined) return;
+  throw new ChainInvalidError(
+    `"${found.site}" has branches that run at once, and layout "concatenated" places each behind the one before. ` +
+      'Use layout "contiguous".',
+    { facts: { step: found.site, layout } },
+  );
 }
 
 /** Site of an input -> site of the stage that owns it. Claims are checked here, before anything is planned. */

@@ -247,7 +247,12 @@ export class Planner {
   /** The segment that `name` stands for, the latest one in rounds. Throws CHAIN_INVALID as `resolve` does. */
   latest(step: string, name: string): SegmentId {
     const found = this.resolve(step, [name], this.shared(["input", "output"])).at(-1);
-    if (found === undefined) throw this.#unreadable(step, name, this.shared(["input", "output"]));
+    if (found === undefined || this.#segment(found).site !== this.#scope.sites.get(name)) {
+      throw new ChainInvalidError(
+        `"${step}" cannot take "${name}" for an input: it is a group of steps. Name an input or a stage.`,
+        { facts: { step, name } },
+      );
+    }
     return found;
   }
 

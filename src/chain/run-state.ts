@@ -12,6 +12,7 @@ import { frameExtent, placeSegment } from "./frame.js";
 import { Lane } from "./lane.js";
 import type { Plan, PlannedSegment, SegmentId } from "./plan.js";
 import { planChain } from "./plan.js";
+import { Room } from "./room.js";
 import type { Step } from "./steps/step.js";
 import { inputTokens } from "./tokens.js";
 import type { ChainEvent, Layout } from "./types.js";
@@ -36,6 +37,8 @@ export class RunState {
   readonly emit: (event: ChainEvent) => void;
   /** Resolved prompts by the site of their stage. */
   readonly prompts = new Map<string, ResolvedPrompt>();
+  /** Where jobs of different lanes wait for bytes. */
+  readonly room: Room;
   /** The line of execution that the chain's own steps use. */
   readonly lane: Lane;
   readonly #steps: readonly Step[];
@@ -59,6 +62,7 @@ export class RunState {
     this.emit = emit;
     this.#steps = steps;
     this.#plan = planChain(steps);
+    this.room = new Room(model, () => this.#bytesInWriting());
     this.lane = this.openLane(signal);
   }
 
@@ -169,6 +173,15 @@ export class RunState {
     return ids.reduce((sum, id) => sum + (this.#held.get(id)?.segment.info().bytes ?? 0), 0);
   }
 
+  /** Bytes of outputs that are being written. */
+  #bytesInWriting(): number {
+    return this.bytesOf([...this.#held.keys()].filter((id) => this.#isInWriting(id)));
+  }
+
+  #isInWriting(id: SegmentId): boolean {
+    return this.#plan.byId.get(id)?.kind === "output" && !this.#ended.has(id);
+  }
+
   // ---- prompts
 
   /** `stage`: the site of the stage. */
@@ -222,11 +235,6 @@ export class RunState {
     this.#lanes.delete(lane);
   }
 
-  /** Bytes of KV that running jobs may take, all lanes together. */
-  get claimedBytes(): number {
-    return [...this.#lanes].reduce((sum, one) => sum + one.claimedBytes, 0);
-  }
-
   // ---- release
 
   /** Segments that a step which has not ended reads, or may read, directly or through an input still to be written. */
@@ -248,8 +256,7 @@ export class RunState {
     const read = this.#stillRead();
     for (const lane of this.#lanes) lane.dropUnread(read);
     for (const [id, held] of this.#held) {
-      const writing = this.#plan.byId.get(id)?.kind === "output" && !this.#ended.has(id);
-      if (read.has(id) || writing) continue;
+      if (read.has(id) || this.#isInWriting(id)) continue;
       this.#held.delete(id);
       held.release();
     }

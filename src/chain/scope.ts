@@ -20,6 +20,8 @@ export interface ScopeInit {
   facts?: CallFacts;
   /** Values of inputs that are given, by name. */
   given?: Readonly<Record<string, string>>;
+  /** Texts of inputs whose segments other steps have written, by name. */
+  aliases?: Readonly<Record<string, string>>;
   /** Added to the seeds of stages. */
   seed?: number;
   /** What callbacks see of the steps around: null, nothing. */
@@ -41,6 +43,7 @@ export class Scope {
     this.lane = init.lane;
     this.seed = init.seed ?? 0;
     this.#init = init;
+    for (const [name, text] of Object.entries(init.aliases ?? {})) this.#inputs.set(name, { text });
   }
 
   /** The scope of a chain's own steps. */
@@ -74,7 +77,7 @@ export class Scope {
   async execute(steps: readonly Step[]): Promise<void> {
     for (const step of steps) {
       this.lane.signal.throwIfAborted();
-      await step.execute(this);
+      if (!Object.hasOwn(this.#init.aliases ?? {}, step.name)) await step.execute(this);
     }
   }
 
@@ -83,11 +86,6 @@ export class Scope {
   /** Throws CHAIN_INVALID for a value that is no text or empty. */
   setInput(name: string, text: unknown): void {
     this.run.setText(this.nameOf(name), text);
-    this.#inputs.set(name, { text });
-  }
-
-  /** An input whose segment another step has written. */
-  setAlias(name: string, text: string): void {
     this.#inputs.set(name, { text });
   }
 

@@ -23,6 +23,14 @@ export interface CallContext {
 /** What a `from` function learns about the run it serves. */
 export type FromContext = CallContext;
 
+/** Inside of a fan-out. */
+export interface BranchContext {
+  /** Place of the branch, counted from 0. */
+  index: number;
+  /** Its item; absent for samples. */
+  item?: string;
+}
+
 /** Inside of rounds. */
 export interface RoundContext {
   /** Counted from 0. */
@@ -88,13 +96,26 @@ export interface StageOptions<Reads extends string, Own extends string> extends 
   maxTokens?: number;
 }
 
+/** A stage that must have something to join. */
+export interface JoinOptions<Reads extends string, Own extends string> extends StageOptions<Reads, Own> {
+  reads: readonly Reads[];
+}
+
+/** What a fan-out has a branch for: every item, or so many samples of the same. */
+export type FanOutSource<Results, Context> =
+  | { items: (results: Results, context: Context) => readonly string[] | Promise<readonly string[]> }
+  | { samples: number };
+
 /** Why an output ended. */
 export type FinishReason = "closed" | "stop" | "length";
 
 export interface StageUsage {
   /** Tokens generated, the closing token not counted. */
   tokens: number;
-  /** Rows that went through a forward for this stage: shared inputs it was first to need included. */
+  /**
+   * Rows that went through a forward for this stage: shared inputs it was first to need included, and what was
+   * computed ahead of it while the program's own code ran or before branches went apart.
+   */
   rowsComputed: number;
   /** Rows it read whose KV was already there: earlier segments and its prompt, if computed before this run. */
   rowsReused: number;

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { placeSegment } from "../../src/chain/frame.js";
 import type { PlannedSegment } from "../../src/chain/plan.js";
 import { loadFacts } from "../helpers/fixtures.js";
-import { denseReference } from "./oracle.js";
+import { denseReference, isGroup } from "./oracle.js";
 import { oracleName, planOf } from "./oracle-plan.js";
 import type { RandomChain } from "./random-chain.js";
 import { randomChain } from "./random-chain.js";
@@ -63,11 +63,13 @@ describe("frames", () => {
     let stages = 0;
     let owned = 0;
     let shifted = 0;
+    const groups = { rounds: 0, when: 0, fan: 0 };
     fc.assert(
       fc.property(randomChain, (chain) => {
         expect(sorted(distancesOf(chain))).toEqual(sorted(referenceOf(chain)));
         const plan = planOf(chain.steps);
         const lengthOf = (id: string) => chain.lengths.get(oracleName(plan, id)) as number;
+        for (const one of chain.steps) if (isGroup(one)) groups[one.step] += 1;
         stages += plan.segments.filter((one) => one.kind === "output").length;
         owned += plan.segments.filter((one) => one.kind === "input" && one.stage !== null).length;
         for (const { id } of plan.segments) {
@@ -82,6 +84,7 @@ describe("frames", () => {
     expect(stages).toBeGreaterThan(3000);
     expect(owned).toBeGreaterThan(500);
     expect(shifted).toBeGreaterThan(1000);
+    expect(Math.min(...Object.values(groups))).toBeGreaterThan(200);
   });
 
   test("every reader's frame is contiguous text from 0, prompts at -n .. -1", () => {

@@ -5,31 +5,36 @@ import type { Plan } from "../../src/chain/plan.js";
 import { planChain } from "../../src/chain/plan.js";
 import type { Step } from "../../src/chain/steps/index.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
-import type { OracleStep } from "./oracle.js";
-import { oracleCounts } from "./oracle.js";
+import type { PromptSource, StageOptions } from "../../src/index.js";
+import type { OracleGroup, OracleStep } from "./oracle.js";
+import { isGroup, oracleCounts } from "./oracle.js";
 
 /** What the steps of a run need besides their places. */
 export interface StepExtras {
-  promptOf?: (stage: string, rows: number) => { text: string } | { rows: Float32Array; count: number };
-  textOf?: (input: string) => string;
-  stage?: { maxTokens: number; closers: string[]; lead: string };
+  promptOf?: (stage: string, rows: number) => PromptSource;
+  /** Text of an input; `facts`: round and branch. */
+  textOf?: (input: string, facts: object) => string;
+  stage?: StageOptions<string, string>;
 }
 
-const anyPrompt = () => ({ text: "any" });
+/** A group that will run as often as the oracle says, and could run more often. */
+function groupOf({ step, name, count, body }: OracleGroup, extras: StepExtras): Step {
+  const inside = { body: stepsOf(body, extras) };
+  if (step === "when") return stepKinds.when(name, { ...inside, condition: () => count === 1 });
+  if (step === "fan") return stepKinds.fanOut(name, { ...inside, samples: Math.max(1, count) });
+  const until = (_: never, { round }: { round: number }) => round + 1 === count;
+  return stepKinds.rounds(name, { ...inside, max: count + 2, until });
+}
 
 export function stepsOf(steps: readonly OracleStep[], extras: StepExtras = {}): Step[] {
-  const { promptOf = anyPrompt, textOf = () => "any", stage = {} } = extras;
+  const { promptOf = () => ({ text: "any" }), textOf = () => "any", stage = {} } = extras;
   return steps.map((one) => {
-    if (one.step === "rounds") {
-      const { name, count } = one;
-      const until = (_: never, { round }: { round: number }) => round + 1 === count;
-      return stepKinds.rounds(name, { body: stepsOf(one.body, extras), max: count + 2, until });
-    }
-    const reads = "reads" in one && one.reads !== null ? { reads: one.reads } : {};
+    if (isGroup(one)) return groupOf(one, extras);
+    const reads = one.reads === null ? {} : { reads: one.reads };
     if (one.step === "input") {
-      return stepKinds.input(one.name, { alone: one.alone, ...reads, from: () => textOf(one.name) });
+      const from = (_: never, facts: object) => textOf(one.name, facts);
+      return stepKinds.input(one.name, { alone: one.alone, ...reads, from });
     }
-    if (one.step !== "stage") throw new Error(`no such group: ${one.step}`);
     const prompt = one.promptRows > 0 ? { prompt: promptOf(one.name, one.promptRows) } : {};
     return stepKinds.stage(one.name, { own: one.own, ...reads, ...prompt, ...stage });
   });

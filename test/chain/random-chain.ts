@@ -163,7 +163,7 @@ export function randomChains(kinds: readonly OracleGroup["step"][]): fc.Arbitrar
       // branches would wait for each other's lengths on one absolute line
       return { steps, lengths, layout: hasFan(steps) ? ("contiguous" as const) : layout };
     })
-    .filter(({ lengths }) => lengths.size <= mostSegments);
+    .filter(({ lengths }) => lengths.size > 0 && lengths.size <= mostSegments);
 }
 
-export const randomChain = randomChains(["rounds"]);
+export const randomChain = randomChains(["rounds", "when", "fan"]);

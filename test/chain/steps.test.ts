@@ -8,7 +8,7 @@ import { Scope } from "../../src/chain/scope.js";
 import type { Step } from "../../src/chain/steps/index.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
 import type { Model } from "../../src/index.js";
-import { loadTiny, question, settled } from "./tiny-model.js";
+import { loadTiny, passages, question, settled } from "./tiny-model.js";
 
 let model: Model;
 beforeAll(async () => {
@@ -23,6 +23,10 @@ const samples: Record<keyof typeof stepKinds, (name: string, more?: object) => S
   input: (name, more) => stepKinds.input(name, { ...more }),
   stage: (name, more) => stepKinds.stage(name, { maxTokens: 2, ...more }),
   rounds: (name, more) => stepKinds.rounds(name, { max: 2, body: inside(), ...more }),
+  when: (name, more) => stepKinds.when(name, { condition: () => true, body: inside(), ...more }),
+  fanOut: (name, more) => stepKinds.fanOut(name, { samples: 3, body: inside(), ...more }),
+  join: (name, more) => stepKinds.join(name, { reads: ["before"], maxTokens: 2, ...more }),
+  use: (name, more) => stepKinds.use(name, { body: inside(), inputs: {}, ...more }),
 };
 
 test("every kind is here", () => {
@@ -59,17 +63,18 @@ describe.each(Object.entries(samples))("step kind %s", (_, create) => {
 
   test("leaves a result under its name when it has executed, and frees what it held", async () => {
     const step = create("mine");
+    const steps = [stepKinds.input("before", {}), step];
     const run = new RunState({
       model,
-      steps: [step],
+      steps,
       layout: "contiguous",
       signal: new AbortController().signal,
       emit: () => {},
     });
-    const scope = Scope.root(run, { mine: question });
+    const scope = Scope.root(run, { before: passages, mine: question });
     await step.prepare?.(run, step.name);
     run.startPrompts();
-    await step.execute(scope);
+    await scope.execute(steps);
     expect(scope.results()).toHaveProperty("mine");
     await run.releaseAll();
     await settled(model);

@@ -118,7 +118,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   settleOutput(scope, id, segment, outcome.pending);
   const usage: StageUsage = {
     ...speed(outcome, submitted - began),
-    rowsComputed: outcome.stats.rowsComputed + promptRows,
+    rowsComputed: outcome.stats.rowsComputed + promptRows + lane.takeAhead(),
     rowsReused,
     kvBytes: run.bytesOf([...reads, id]),
   };

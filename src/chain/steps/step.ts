@@ -22,6 +22,8 @@ export interface Step {
   readonly body?: readonly Step[];
   /** Groups: the steps inside see nothing declared around the group. */
   readonly closed?: boolean;
+  /** Groups: instances do not wait for each other, so that none can stand behind another on one absolute line. */
+  readonly apart?: boolean;
   /** Groups: how often the steps inside run, for people. */
   readonly note?: string;
   /** Its soft prompt, loaded once per model; null without one. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// SentencePiece's byte-pair encoding (arXiv 1808.06226), as `tokenizer.ggml.model` = "llama" describes it: characters
-// are joined, the pair whose piece has the highest score first, the leftmost of equals; what is no piece in the end
-// falls back to its bytes. A space is "▁" in every piece.
+// SentencePiece's byte-pair encoding (arXiv 1808.06226): characters are joined, the pair of the highest score first, the
+// leftmost of equals; what is no piece in the end falls back to its bytes. A space is "▁" in every piece. The score of a
+// pair is its piece's (`tokenizer.ggml.model` = "llama"), or its place among merges (tokenizer.json).
 
 import { tokenType } from "./byte-level.js";
 import type { TokenBytes } from "./tokenizer.js";
@@ -9,10 +9,10 @@ import type { TokenBytes } from "./tokenizer.js";
 export interface Pieces {
   /** [V] */
   tokens: readonly string[];
-  /** [V] */
-  scores: ArrayLike<number>;
   /** [V], values of `tokenType`. */
   types: ArrayLike<number>;
+  /** Of joining two neighbours to the piece `id`, the best highest; undefined: never. */
+  score(left: string, right: string, id: number): number | undefined;
 }
 
 const space = "\u2581";
@@ -64,7 +64,7 @@ class Candidates {
 }
 
 export class PieceEncoder {
-  private readonly scores: ArrayLike<number>;
+  private readonly score: Pieces["score"];
   /** Pieces that characters may be joined to. */
   private readonly idOf = new Map<string, number>();
   /** Id of the token of each byte, -1 where there is none. */
@@ -73,8 +73,8 @@ export class PieceEncoder {
   /** Pieces that the user of SentencePiece named: cut out of the text first, the longest at the leftmost place. */
   private readonly whole: RegExp | null = null;
 
-  constructor({ tokens, scores, types }: Pieces) {
-    this.scores = scores;
+  constructor({ tokens, types, score }: Pieces) {
+    this.score = score;
     const named: string[] = [];
     for (const [id, token] of tokens.entries()) {
       const type = types[id];
@@ -82,8 +82,9 @@ export class PieceEncoder {
         const match = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
         if (match?.[1] !== undefined) this.byteIds[Number.parseInt(match[1], 16)] = id;
       } else if (type === tokenType.normal || type === tokenType.userDefined) {
-        if (!this.idOf.has(token)) this.idOf.set(token, id);
-        if (type === tokenType.userDefined && token !== "") named.push(token);
+        const spelled = token.replaceAll(" ", space);
+        if (!this.idOf.has(spelled)) this.idOf.set(spelled, id);
+        if (type === tokenType.userDefined && token !== "") named.push(spelled);
       } else if (type === tokenType.unknown) {
         this.unknownId ??= id;
       }
@@ -116,10 +117,10 @@ export class PieceEncoder {
     const candidates = new Candidates();
     const propose = (left: number, right: number) => {
       if (left < 0 || right >= symbols.length) return;
-      const piece = (symbols[left] as string) + (symbols[right] as string);
-      const id = this.idOf.get(piece);
-      if (id === undefined) return;
-      candidates.push({ score: this.scores[id] as number, left, right, length: piece.length });
+      const [a, b] = [symbols[left] as string, symbols[right] as string];
+      const id = this.idOf.get(a + b);
+      const score = id === undefined ? undefined : this.score(a, b, id);
+      if (score !== undefined) candidates.push({ score, left, right, length: a.length + b.length });
     };
     for (let i = 0; i + 1 < symbols.length; i++) propose(i, i + 1);
     for (let pair = candidates.pop(); pair !== undefined; pair = candidates.pop()) {

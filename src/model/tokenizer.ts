@@ -6,7 +6,8 @@ import { ModelFormatError } from "../errors.js";
 import type { MetadataValue } from "../native/types.js";
 import { ByteStream, decodeBytes, gatherBytes, tokenType } from "./byte-level.js";
 import type { Definition, TextEncoding } from "./tokenizer-definition.js";
-import { definitionFromGguf, definitionFromJson } from "./tokenizer-definition.js";
+import { definitionFromGguf } from "./tokenizer-definition.js";
+import { definitionFromJson } from "./tokenizer-json.js";
 import { readBoolean, readString, readTokenId } from "./vocabulary.js";
 
 export interface EncodeOptions {
@@ -125,7 +126,8 @@ class GgufTokenizer implements Tokenizer {
     this.bosId = readTokenId(metadata, "tokenizer.ggml.bos_token_id", this.size);
     const addBos = readBoolean(metadata, "tokenizer.ggml.add_bos_token") ?? definition.addBos;
     this.addBos = addBos && this.bosId !== null;
-    this.addSpace = readBoolean(metadata, "tokenizer.ggml.add_space_prefix") ?? definition.addSpace;
+    this.addSpace =
+      readBoolean(metadata, "tokenizer.ggml.add_space_prefix") ?? definition.addSpace !== "never";
     const named = closerNames.map((name) => this.silent.get(name) ?? null);
     const keys = ["eos_token_id", "eot_token_id", "eom_token_id"];
     const stated = keys.map((key) => readTokenId(metadata, `tokenizer.ggml.${key}`, this.size));
@@ -188,7 +190,8 @@ class GgufTokenizer implements Tokenizer {
   private encodePlain(text: string, space = false): readonly number[] {
     if (text === "") return [];
     this.encoder ??= this.definition.encoder();
-    return this.encoder.encode(space ? ` ${text}` : text);
+    const has = this.definition.addSpace === "missing" && text.startsWith(" ");
+    return this.encoder.encode(space && !has ? ` ${text}` : text);
   }
 
   private get specials(): RegExp | null {

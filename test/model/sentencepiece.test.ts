@@ -12,6 +12,8 @@ interface Table {
   scores: number[];
   types: number[];
   lines: { text: string; ids: number[]; decoded: string }[];
+  /** The same model as tokenizer.json. */
+  json?: string;
 }
 
 const facts = loadFacts<{ plain: Table; prefix: Table }>("sentencepiece-lines");
@@ -60,6 +62,43 @@ describe("200 lines against SentencePiece", () => {
   it("use merged pieces, bytes, and pieces that were named", () => {
     const used = new Set(facts.plain.lines.flatMap(({ ids }) => ids.map((id) => facts.plain.types[id])));
     expect(used).toEqual(new Set([1, 4, 6]));
+  });
+});
+
+describe("a tokenizer.json with merges and byte fallback", () => {
+  const json = JSON.parse(facts.prefix.json as string);
+  const whole = (changes: Record<string, unknown> = {}) =>
+    createTokenizer({ "tokenizer.huggingface.json": JSON.stringify({ ...json, ...changes }) });
+
+  it("gives the same ids as the scores, and every text back", () => {
+    const tokenizer = whole();
+    expect(tokenizer).toMatchObject({ preTokenizer: "tokenizer.json", addSpace: true });
+    for (const { text, ids, decoded } of facts.prefix.lines) {
+      expect([...tokenizer.encode(text, { specials: false, atZero: true })], text).toEqual(ids);
+      expect(tokenizer.decode(ids)).toBe(decoded);
+    }
+  });
+
+  it("a Metaspace puts the space in front only where none is", () => {
+    const metaspace = { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: false };
+    const tokenizer = whole({ normalizer: null, pre_tokenizer: metaspace });
+    const encode = (text: string, atZero: boolean) => [
+      ...tokenizer.encode(text, { specials: false, atZero }),
+    ];
+    expect(encode("Marsk", true)).toEqual(encode(" Marsk", true));
+    expect(encode(" Marsk", true)).toEqual(encode(" Marsk", false));
+    const never = whole({ normalizer: null, pre_tokenizer: { ...metaspace, prepend_scheme: "never" } });
+    expect(never.addSpace).toBe(false);
+  });
+
+  it.each([
+    ["NFC", { normalizer: { type: "NFC" } }, "NFC"],
+    ["words cut apart", { pre_tokenizer: { type: "Metaspace", replacement: "\u2581" } }, "Metaspace"],
+    ["a sequence of nothing", { normalizer: { type: "Sequence" } }, "Sequence"],
+    ["a merge of one piece", { model: { ...json.model, merges: ["one"] } }, "merges[0]"],
+    ["neither style", { model: { ...json.model, byte_fallback: false } }, "byte fallback"],
+  ])("refuses %s", (_, changes, message) => {
+    expect(() => whole(changes).encode("a", { specials: false })).toThrow(message);
   });
 });
 

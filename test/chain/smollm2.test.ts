@@ -4,12 +4,41 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Model } from "../../src/index.js";
 import { defineChain, loadModel } from "../../src/index.js";
+import { loadFacts } from "../helpers/fixtures.js";
 
 let model: Model;
 beforeAll(async () => {
   model = await loadModel("smollm2-135m-instruct", { threads: 2, batchInvariant: true });
 }, 300_000);
 afterAll(() => model?.close());
+
+interface GreedyPrompt {
+  ids: number[];
+  tokens: number[];
+  text: string;
+  closersAt: number[];
+}
+
+test("stages without a prompt are the base model: transformers' greedy tokens, all chains at once", async () => {
+  const { prompts } = loadFacts<{ prompts: GreedyPrompt[] }>("smollm2-greedy");
+  const open = prompts.filter((one) => one.closersAt.length === 0);
+  expect(open.length).toBeGreaterThan(4);
+  const exact = await loadModel("smollm2-135m-instruct", { threads: 2, activations: "float32" });
+  try {
+    for (const { ids, text } of open) {
+      expect([...exact.tokenizer.encode(text, { specials: true })]).toEqual(ids);
+    }
+    const results = await Promise.all(
+      open.map(({ text }) => {
+        const chain = defineChain(exact).stage("base", { opener: text, maxTokens: 64 });
+        return chain.run({}).result;
+      }),
+    );
+    expect(results.map(({ base }) => [...base.tokens])).toEqual(open.map(({ tokens }) => tokens));
+  } finally {
+    await exact.close();
+  }
+}, 300_000);
 
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
 const inputs = {

@@ -101,6 +101,72 @@ describe("a document", () => {
     }
   });
 
+  test("with every kind of step gives what the same chain in code gives", async () => {
+    const stage = { maxTokens: 5, closers };
+    const items = () => ["one", "two"];
+    const inside = defineChain(model).input("text").input("extra").stage("vote", stage);
+    const wanted = defineChain(model)
+      .input("question")
+      .stage("draft", stage)
+      .when(
+        "retry",
+        ({ draft }) => /[a-z]/u.test(draft.text),
+        (b) => b.stage("again", stage),
+      )
+      .when(
+        "never",
+        ({ draft }) => /no such text/u.test(draft.text),
+        (b) => b.stage("lost", stage),
+      )
+      .fanOut("views", { items }, (b) => b.input("item").stage("view", stage))
+      .fanOut("fixed", { items: () => ["three"] }, (b) => b.input("thing").stage("look", stage))
+      .fanOut("tries", { samples: 2 }, (b) => b.stage("try", { ...stage, temperature: 1, seed: 5 }))
+      .use("sub", inside, { text: "question", extra: () => "4 letters" })
+      .join("answer", { ...stage, reads: ["views", "tries"] });
+    const steps = [
+      { input: "question" },
+      { stage: "draft", ...stage },
+      { when: "retry", if: { stage: "draft", matches: "[a-z]" }, steps: [{ stage: "again", ...stage }] },
+      {
+        when: "never",
+        if: { stage: "draft", matches: "no such text" },
+        steps: [{ stage: "lost", ...stage }],
+      },
+      { fanOut: "views", items: "items", steps: [{ input: "item" }, { stage: "view", ...stage }] },
+      { fanOut: "fixed", items: ["three"], steps: [{ input: "thing" }, { stage: "look", ...stage }] },
+      { fanOut: "tries", samples: 2, steps: [{ stage: "try", ...stage, temperature: 1, seed: 5 }] },
+      {
+        use: "sub",
+        inputs: { text: "question", extra: { from: "shout" } },
+        steps: [{ input: "text" }, { input: "extra" }, { stage: "vote", ...stage }],
+      },
+      { join: "answer", ...stage, reads: ["views", "tries"] },
+    ];
+    const whole = { model: "tiny", steps };
+    expect(new Ajv({ strict: false }).compile(chainSchema)(whole)).toBe(true);
+    const ours = chainFromDocument(model, whole, { functions: { items, shout: () => "4 letters" } });
+    const texts = (value: unknown) =>
+      JSON.stringify(value, (key, one) => (key === "usage" ? undefined : one));
+    const code = wanted.run({ question });
+    expect(texts(await ours.run({ question }).result)).toBe(texts(await code.result));
+    expect(await code.result).toMatchObject({ retry: { again: {} }, views: [{}, {}], tries: [{}, {}] });
+    expect((await code.result).never).toBeUndefined();
+  });
+
+  test("may have every option that a stage has in code, rows of a prompt excepted", () => {
+    const known = (() => {
+      try {
+        defineChain(model).stage("a", { bogus: 1 } as object);
+      } catch (error) {
+        return (error as { facts: { available: string[] } }).facts.available;
+      }
+      return [];
+    })();
+    const schemas = (chainSchema.definitions as { step: { oneOf: { properties: object }[] } }).step.oneOf;
+    const stage = schemas.find(({ properties }) => "stage" in properties)?.properties ?? {};
+    expect(Object.keys(stage).sort()).toEqual([...known, "stage"].sort());
+  });
+
   test("keeps its model and load options for whoever loads it", () => {
     expect(parseChainDocument(document)).toMatchObject({ model: "tiny", options: { threads: 1 } });
   });
@@ -137,7 +203,7 @@ const mistakes: [string, Change, string, RegExp][] = [
 
 /** The same for the fields of one step, put in place of the last. */
 const wrongSteps: [string, object, string, RegExp][] = [
-  ["of no kind", { name: "a" }, "steps[4]", /one of the fields "input", "stage".*none of them/],
+  ["of no kind", { name: "a" }, "steps[4]", /one of the fields "input", "stage", .*none of them/],
   ["of two kinds", { stage: "a", input: "a" }, "steps[4]", /it has "input" and "stage"/],
   ["with an unknown field", { stage: "a", maxToken: 3 }, "steps[4]", /unknown field "maxToken".*maxTokens/],
   ["with a number as text", { stage: "a", maxTokens: "3" }, "steps[4].maxTokens", /"3".*must be integer/],

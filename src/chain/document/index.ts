@@ -8,7 +8,7 @@ import type { LoadOptions } from "../../model/options.js";
 import type { Chain } from "../chain.js";
 import { defineChain } from "../chain.js";
 import type { Layout } from "../types.js";
-import type { DocumentBuilder, DocumentContext, JsonSchema } from "./contract.js";
+import type { DocumentBuilder, DocumentContext, DocumentFunction, JsonSchema } from "./contract.js";
 import { frameSchema, stepSchema } from "./schema.js";
 import { documentSteps } from "./steps/index.js";
 import { validate } from "./validate.js";
@@ -41,13 +41,32 @@ export function parseChainDocument(value: unknown): ChainDocument {
 /** Blocks in blocks: more than this is a mistake, or an object that holds itself. */
 const mostDepth = 16;
 
-interface Surroundings extends Pick<DocumentContext, "directory" | "functions" | "before"> {
+interface Surroundings extends Pick<DocumentContext, "directory" | "before" | "empty"> {
+  functions: Readonly<Record<string, unknown>>;
   /** Blocks around. */
   depth: number;
 }
 
 function stagesOf(nodes: readonly object[]): string[] {
-  return nodes.flatMap((node) => ("stage" in node && typeof node.stage === "string" ? [node.stage] : []));
+  return nodes.flatMap((node) => {
+    const { stage, join } = node as { stage?: unknown; join?: unknown };
+    return [stage, join].filter((one) => typeof one === "string");
+  });
+}
+
+function functionOf(
+  functions: Readonly<Record<string, unknown>>,
+  name: string,
+  path: string,
+): DocumentFunction {
+  const found = Object.hasOwn(functions, name) ? functions[name] : undefined;
+  if (typeof found === "function") return found as DocumentFunction;
+  const available = Object.keys(functions).filter((one) => typeof functions[one] === "function");
+  throw new ChainInvalidError(
+    `${path} names the function "${name}", which is not among those given (${available.join(", ") || "none"}). ` +
+      "Give it, on the command line in the module of --functions.",
+    { facts: { path, value: name, available } },
+  );
 }
 
 function addStep(
@@ -67,9 +86,14 @@ function addStep(
     );
   }
   validate(schemas.get(kind) as JsonSchema, node, where);
-  const body = (nodes: readonly object[]) => (inside: DocumentBuilder) =>
-    addSteps(inside, nodes, `${where}.steps`, { ...around, depth: around.depth + 1 });
-  return kind.add(builder, node as never, { ...around, where, stagesOf, body });
+  const body =
+    (nodes: readonly object[], closed = false) =>
+    (inside: DocumentBuilder) => {
+      const before = closed ? [] : around.before;
+      return addSteps(inside, nodes, `${where}.steps`, { ...around, before, depth: around.depth + 1 });
+    };
+  const named = (name: string, field: string) => functionOf(around.functions, name, `${where}.${field}`);
+  return kind.add(builder, node as never, { ...around, where, functionOf: named, stagesOf, body });
 }
 
 function addSteps(
@@ -105,7 +129,8 @@ export function chainFromDocument(
   { directory = process.cwd(), functions = {} }: DocumentOptions = {},
 ): Chain<string, string, string, string> {
   const { layout, steps } = parseChainDocument(document);
-  const empty = defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
-  const chain = addSteps(empty, steps, "steps", { directory, functions, before: [], depth: 0 });
+  const empty = () =>
+    defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
+  const chain = addSteps(empty(), steps, "steps", { directory, functions, empty, before: [], depth: 0 });
   return chain as unknown as Chain<string, string, string, string>;
 }

@@ -7,7 +7,7 @@ import { Ajv } from "ajv";
 import { ChainInvalidError } from "../../errors.js";
 import type { JsonSchema } from "./contract.js";
 
-const ajv = new Ajv({ strict: true, verbose: true, allowUnionTypes: true });
+const ajv = new Ajv({ strict: true, strictRequired: false, verbose: true });
 const compiled = new Map<JsonSchema, ValidateFunction>();
 
 /** "/steps/2/own/0" below "chain" -> "chain.steps[2].own[0]". */

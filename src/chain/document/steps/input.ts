@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // { "input": NAME, ... }: as `.input`; `from` names a function.
 
-import { ChainInvalidError } from "../../../errors.js";
-import type { DocumentContext, DocumentFunction, DocumentStep } from "../contract.js";
+import type { DocumentStep } from "../contract.js";
 
 interface InputNode {
   input: string;
@@ -10,17 +9,6 @@ interface InputNode {
   alone?: boolean;
   reads?: string[];
   from?: string;
-}
-
-function functionOf(name: string, { functions, where }: DocumentContext): DocumentFunction {
-  const found = Object.hasOwn(functions, name) ? functions[name] : undefined;
-  if (typeof found === "function") return found as DocumentFunction;
-  const available = Object.keys(functions).filter((one) => typeof functions[one] === "function");
-  throw new ChainInvalidError(
-    `${where}.from names the function "${name}", which is not among those given (${available.join(", ") || "none"}). ` +
-      "Give it, on the command line in the module of --functions.",
-    { facts: { path: `${where}.from`, value: name, available } },
-  );
 }
 
 export const inputStep: DocumentStep<InputNode> = {
@@ -39,10 +27,10 @@ export const inputStep: DocumentStep<InputNode> = {
       from: { type: "string", description: "Name of a function of the module of --functions." },
     },
   },
-  add(builder, { input, from, ...options }, context) {
+  add(builder, { input, from, ...options }, { functionOf }) {
     return builder.input(
       input,
-      from === undefined ? options : { ...options, from: functionOf(from, context) },
+      from === undefined ? options : { ...options, from: functionOf(from, "from") },
     );
   },
 };

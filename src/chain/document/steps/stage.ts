@@ -2,7 +2,7 @@
 // { "stage": NAME, ... }: as `.stage`; a prompt is a folder beside the document, or a text.
 
 import { resolve } from "node:path";
-import type { DocumentStep } from "../contract.js";
+import type { DocumentStep, JsonSchema } from "../contract.js";
 
 interface StageNode {
   stage: string;
@@ -13,6 +13,43 @@ interface StageNode {
 const number = (description: string) => ({ type: "number", description });
 const integer = (description: string) => ({ type: "integer", description });
 
+/** Options of `.stage`, but for rows of a prompt, which no document holds. */
+export const stageProperties: JsonSchema = {
+  prompt: {
+    description: "A PEFT PROMPT_TUNING folder, relative to the document, or a text.",
+    anyOf: [
+      { type: "string", minLength: 1 },
+      {
+        type: "object",
+        required: ["text"],
+        additionalProperties: false,
+        properties: { text: { type: "string" }, virtualTokens: { type: "integer", minimum: 1 } },
+      },
+    ],
+  },
+  own: { $ref: "#/definitions/names" },
+  reads: { $ref: "#/definitions/names" },
+  opener: { type: "string", description: "Text that begins the output, unscored." },
+  lead: { type: "string", description: "Stripped from the start of the generated text." },
+  closers: { $ref: "#/definitions/texts" },
+  stop: { anyOf: [{ type: "string" }, { $ref: "#/definitions/texts" }] },
+  maxTokens: integer("Most tokens generated."),
+  temperature: number("0 is greedy."),
+  topK: integer("Keep the k likeliest tokens; 0 keeps all."),
+  topP: number("Keep the smallest set of tokens with this probability."),
+  minP: number("Keep tokens at least this fraction as likely as the likeliest."),
+  repetitionPenalty: number("Divides the logits of tokens already in this output."),
+  seed: integer("Of this stage's random numbers."),
+};
+
+type StageOptions = Omit<StageNode, "stage">;
+
+/** Options of `.stage` with the prompt's folder found. */
+export function stageOptions({ prompt, ...options }: StageOptions, directory: string): object {
+  if (prompt === undefined) return options;
+  return { ...options, prompt: typeof prompt === "string" ? resolve(directory, prompt) : prompt };
+}
+
 export const stageStep: DocumentStep<StageNode> = {
   key: "stage",
   schema: {
@@ -20,38 +57,8 @@ export const stageStep: DocumentStep<StageNode> = {
     description: "A specialist: reads what it names and writes one output.",
     required: ["stage"],
     additionalProperties: false,
-    properties: {
-      stage: { $ref: "#/definitions/name" },
-      prompt: {
-        description: "A PEFT PROMPT_TUNING folder, relative to the document, or a text.",
-        anyOf: [
-          { type: "string", minLength: 1 },
-          {
-            type: "object",
-            required: ["text"],
-            additionalProperties: false,
-            properties: { text: { type: "string" }, virtualTokens: { type: "integer", minimum: 1 } },
-          },
-        ],
-      },
-      own: { $ref: "#/definitions/names" },
-      reads: { $ref: "#/definitions/names" },
-      opener: { type: "string", description: "Text that begins the output, unscored." },
-      lead: { type: "string", description: "Stripped from the start of the generated text." },
-      closers: { $ref: "#/definitions/texts" },
-      stop: { anyOf: [{ type: "string" }, { $ref: "#/definitions/texts" }] },
-      maxTokens: integer("Most tokens generated."),
-      temperature: number("0 is greedy."),
-      topK: integer("Keep the k likeliest tokens; 0 keeps all."),
-      topP: number("Keep the smallest set of tokens with this probability."),
-      minP: number("Keep tokens at least this fraction as likely as the likeliest."),
-      repetitionPenalty: number("Divides the logits of tokens already in this output."),
-      seed: integer("Of this stage's random numbers."),
-    },
+    properties: { stage: { $ref: "#/definitions/name" }, ...stageProperties },
   },
-  add(builder, { stage, prompt, ...options }, { directory }) {
-    if (prompt === undefined) return builder.stage(stage, options);
-    const source = typeof prompt === "string" ? resolve(directory, prompt) : prompt;
-    return builder.stage(stage, { ...options, prompt: source });
-  },
+  add: (builder, { stage, ...options }, { directory }) =>
+    builder.stage(stage, stageOptions(options, directory)),
 };

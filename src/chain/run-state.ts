@@ -98,8 +98,8 @@ export class RunState {
     this.#texts.set(name, text);
   }
 
-  /** Tokens of an input; everything before it in its frame must have a length. */
-  tokensOf(id: SegmentId): Int32Array {
+  /** Tokens of an input; everything before it in its frame must have a length, a guess will do. */
+  tokensOf(id: SegmentId, lengthOf = this.lengthOf): Int32Array {
     const found = this.#tokens.get(id);
     if (found !== undefined) return found;
     const { site, value } = this.segment(id);
@@ -107,8 +107,8 @@ export class RunState {
     const description = this.#plan.inputs.get(site);
     if (text === undefined || description === undefined)
       throw new InternalError(`Segment "${id}" has no text yet.`);
-    const { tokenizer } = this.model;
-    const tokens = inputTokens(tokenizer, description.name, description, text, this.startOf(id) === 0);
+    const { start } = placeSegment(this.#plan, this.layout, id, lengthOf);
+    const tokens = inputTokens(this.model.tokenizer, description.name, description, text, start === 0);
     this.#tokens.set(id, tokens);
     return tokens;
   }
@@ -131,17 +131,43 @@ export class RunState {
   }
 
   /** Rows that the context still holds for `id` after its `rows` rows. Throws CONTEXT_LIMIT if `least` do not fit. */
-  contextLeft(id: SegmentId, rows: number, least: number): number {
+  contextLeft(id: SegmentId, rows: number, least: number, lengthOf = this.lengthOf): number {
     const limit = this.model.info.contextLength;
-    const extent = frameExtent(this.#plan, this.layout, id, this.lengthOf, rows);
-    if (extent + least <= limit) return limit - extent;
+    const extent = frameExtent(this.#plan, this.layout, id, lengthOf, rows);
+    const needed = extent + least;
+    if (needed <= limit) return limit - extent;
     const { name, reads } = this.segment(id);
-    const parts = reads.map((one) => `${one} ${this.lengthOf(one)}`);
+    const parts = reads.map((one) => `${one} ${lengthOf(one)}`);
     throw new ContextLimitError(
-      `The frame of "${name}" needs ${extent + least} positions (${[...parts, `own rows ${rows + least}`].join(", ")}), ` +
-        `and the model has ${limit}. Shorten the inputs, read less, or take a model with a longer context.`,
-      { facts: { step: name, needed: extent + least, limit } },
+      `The frame of "${name}" needs ${needed} positions (${[...parts, `own rows ${rows + least}`].join(", ")}), ` +
+        `${needed - limit} more than the model's ${limit}. ` +
+        "Shorten the inputs, read less, or take a model with a longer context.",
+      { facts: { step: name, needed, limit, over: needed - limit } },
     );
+  }
+
+  /**
+   * Throws CONTEXT_LIMIT for a frame that cannot fit, with a row at least for everything that is not known yet. Steps
+   * in groups are checked when they run: they may never.
+   */
+  checkFrames(): void {
+    const least = (id: SegmentId): number => {
+      const { value } = this.segment(id);
+      if (this.#lengths.has(id)) return this.lengthOf(id);
+      return value !== undefined && this.#texts.has(value) ? this.tokensOf(id, least).length : 1;
+    };
+    const isRun = ({ kind, name, site }: PlannedSegment) =>
+      kind === "output" && name === site && !name.includes(".");
+    const needed = new Set<SegmentId>();
+    for (const segment of [...this.#plan.segments].reverse()) {
+      if (!isRun(segment) && !needed.has(segment.id)) continue;
+      for (const one of segment.reads) needed.add(one);
+    }
+    for (const segment of this.#plan.segments) {
+      if (isRun(segment)) this.contextLeft(segment.id, 0, 1, least);
+      else if (segment.kind === "input" && needed.has(segment.id))
+        this.contextLeft(segment.id, least(segment.id), 0, least);
+    }
   }
 
   /** Creates the segment in its frame; what it reads must be written or queued. */

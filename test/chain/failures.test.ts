@@ -40,7 +40,49 @@ describe("inputs", () => {
     const error = await failure(chain().run({ question: passages.repeat(20) }).result);
     expect(error).toMatchObject({ code: "CONTEXT_LIMIT", facts: { step: "question", limit: 512 } });
     expect(error.facts.needed).toBeGreaterThan(512);
+    expect(error.facts.over).toBe((error.facts.needed as number) - 512);
+    expect(error.message).toContain(`${error.facts.over} more than the model's 512`);
     expect(model.stats().usedBytes).toBe(before);
+  });
+
+  test("beyond the context in a late stage: known at the start, before any stage begins or prompt is computed", async () => {
+    const fresh = await loadTiny();
+    try {
+      const chain = defineChain(fresh)
+        .input("question")
+        .input("late")
+        .stage("first", { prompt: { text: "Never computed." }, reads: ["question"], maxTokens: 1 })
+        .input("found", { from: () => "never called", reads: [] })
+        .stage("second", { own: ["late"], maxTokens: 1 });
+      const rows = 511 - fresh.tokenizer.encode(question, { specials: false }).length;
+      const late = Array.from({ length: rows }, () => " a").join("");
+      const run = chain.run({ question, late });
+      const events: string[] = [];
+      const error = await failure(
+        (async () => {
+          for await (const event of run) events.push(event.type);
+        })(),
+      );
+      expect(error).toMatchObject({ code: "CONTEXT_LIMIT" });
+      expect(events).toEqual([]);
+      expect(fresh.stats()).toMatchObject({ usedBytes: 0, peakBytes: 0, segments: 0 });
+    } finally {
+      await fresh.close();
+    }
+  });
+
+  test("an input beyond the context that nobody reads, or only steps that do not run, harms nobody", async () => {
+    const { s } = await defineChain(model)
+      .input("question")
+      .input("long")
+      .stage("s", { reads: ["question"], maxTokens: 1 })
+      .when(
+        "w",
+        () => false,
+        (inside) => inside.stage("t", { reads: ["long"] }),
+      )
+      .run({ question, long: passages.repeat(20) }).result;
+    expect(s.usage.tokens).toBeLessThanOrEqual(1);
   });
 
   test("a context that is full before the first token of a later stage", async () => {

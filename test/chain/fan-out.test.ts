@@ -2,7 +2,7 @@
 // Branches on a real engine: one trunk for all, each as if it were alone, joined end to end; counted, not assumed.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Model } from "../../src/index.js";
+import type { Chain, Model, StageResult } from "../../src/index.js";
 import { defineChain } from "../../src/index.js";
 import { failure } from "./failure.js";
 import { loadTiny, passages, question, rowsOf, settled, until } from "./tiny-model.js";
@@ -128,34 +128,50 @@ describe("samples", () => {
     expect(new Set(texts).size).toBe(6);
   });
 
-  test("8 branches x 2 stages read one trunk: its blocks exist once, its rows are computed once", async () => {
-    const fresh = await loadTiny();
-    const { blockRows } = fresh.info;
-    const trunk = passages.repeat(4);
-    let most = 0;
-    const run = defineChain(fresh)
-      .input("passages")
-      .fanOut("votes", { samples: 8 }, (branch) => branch.stage("a", stage).stage("b", stage))
-      .run({ passages: trunk });
-    try {
-      for await (const event of run) {
-        if (event.type === "text-delta") most = Math.max(most, fresh.stats().blocksUsed);
+  test.each([
+    [8, 2],
+    [4, 8],
+  ])(
+    "%i branches x %i stages read one trunk: its blocks exist once, its rows are computed once",
+    async (branches, stages) => {
+      const fresh = await loadTiny();
+      const { blockRows } = fresh.info;
+      const trunk = passages.repeat(4);
+      let most = 0;
+      const run = defineChain(fresh)
+        .input("passages")
+        .fanOut("votes", { samples: branches }, (branch) => {
+          const names = Array.from({ length: stages }, (_, index) => `s${index}`);
+          return names.reduce<Chain<"passages", string, never, never, unknown, string, never>>(
+            (chain, name) => chain.stage(name, stage) as never,
+            branch as never,
+          ) as never;
+        })
+        .run({ passages: trunk });
+      try {
+        for await (const event of run) {
+          if (event.type === "text-delta") most = Math.max(most, fresh.stats().blocksUsed);
+        }
+        const { votes } = await run.result;
+        const rows = rowsOf(fresh, trunk);
+        expect(rows).toBeGreaterThan(100);
+        const usages = votes.flatMap((one) =>
+          Object.values(one as Record<string, StageResult>).map((s) => s.usage),
+        );
+        expect(usages).toHaveLength(branches * stages);
+        const computed = usages.reduce((sum, one) => sum + one.rowsComputed, 0);
+        // an output: opener and tokens but the last, which the next stage feeds
+        expect(computed).toBe(rows + branches * (1 + 4 + (stages - 1) * (1 + 1 + 4)));
+        expect(usages.every((one) => one.rowsReused >= rows)).toBe(true);
+        expect(most).toBeGreaterThan(Math.ceil(rows / blockRows));
+        expect(most).toBeLessThanOrEqual(Math.ceil(rows / blockRows) + branches * stages); // a block for every output
+        await settled(fresh);
+        expect(fresh.stats()).toMatchObject({ usedBytes: 0, segments: 0 });
+      } finally {
+        await fresh.close();
       }
-      const { votes } = await run.result;
-      const rows = rowsOf(fresh, trunk);
-      expect(rows).toBeGreaterThan(100);
-      const usages = votes.flatMap((one) => [one.a.usage, one.b.usage]);
-      const computed = usages.reduce((sum, one) => sum + one.rowsComputed, 0);
-      expect(computed).toBe(rows + 8 * (1 + 4) + 8 * (1 + 1 + 4)); // an output: opener and tokens but the last
-      expect(usages.every((one) => one.rowsReused >= rows)).toBe(true);
-      expect(most).toBeGreaterThan(Math.ceil(rows / blockRows));
-      expect(most).toBeLessThanOrEqual(Math.ceil(rows / blockRows) + 16); // a block for every output
-      await settled(fresh);
-      expect(fresh.stats()).toMatchObject({ usedBytes: 0, segments: 0 });
-    } finally {
-      await fresh.close();
-    }
-  });
+    },
+  );
 });
 
 describe("at once", () => {

@@ -195,8 +195,8 @@ export class Chain<
   /**
    * Declares steps that run for each item, or `samples` times, at once and unseen by each other; what stands before
    * them is computed once for all. Over items, the one input inside without `from` takes the item; duplicates are
-   * branches of their own. Of samples, number i adds i to the seeds of its stages. Later steps read the outputs of all
-   * branches, by default or under `name`.
+   * branches of their own. Of samples, number i adds i to the seeds of its stages; without a temperature all are the
+   * same. Later steps read the outputs of all branches, by default or under `name`.
    */
   fanOut<
     const Name extends string,

@@ -62,6 +62,7 @@ constexpr Export kExports[] = {
     {"modelInfo", guarded<modelInfo>},
     {"setVocabulary", guarded<setVocabulary>},
     {"cacheStats", guarded<cacheStats>},
+    {"engineStats", guarded<engineStats>},
     {"closeModel", guarded<closeModel>},
     {"createSegment", guarded<createSegment>},
     {"segmentInfo", guarded<segmentInfo>},

@@ -31,6 +31,16 @@ napi_value statsObject(JsWriter& js, const JobStats& stats) {
   js.set(object, "firstTokenMs", js.number(stats.firstTokenMs));
   js.set(object, "totalMs", js.number(stats.totalMs));
   js.set(object, "queueMs", js.number(stats.queueMs));
+  js.set(object, "turns", js.number(double(stats.turns)));
+  js.set(object, "turnsSkipped", js.number(double(stats.turnsSkipped)));
+  return object;
+}
+
+napi_value logprobsObject(JsWriter& js, const Logprobs& logprobs) {
+  napi_value object = js.object();
+  js.set(object, "chosen", js.float32s(logprobs.chosen));
+  js.set(object, "topIds", js.int32s(logprobs.topIds));
+  js.set(object, "topLogprobs", js.float32s(logprobs.topLogprobs));
   return object;
 }
 
@@ -47,6 +57,7 @@ struct EventWriter {
   void operator()(const TokensEvent& event) const {
     js.set(object, "type", js.string("tokens"));
     js.set(object, "ids", js.int32s(event.ids));
+    if (event.logprobs.top >= 0) js.set(object, "logprobs", logprobsObject(js, event.logprobs));
   }
   void operator()(const LogitsEvent& event) const {
     js.set(object, "type", js.string("logits"));
@@ -81,6 +92,7 @@ bool mergeInto(Event& last, Event& next) {
     const auto* more = std::get_if<TokensEvent>(&next.body);
     if (more == nullptr) return false;
     tokens->ids.insert(tokens->ids.end(), more->ids.begin(), more->ids.end());
+    tokens->logprobs.append(more->logprobs);
     return true;
   }
   if (std::holds_alternative<ProgressEvent>(last.body) &&

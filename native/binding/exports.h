@@ -15,6 +15,7 @@ Napi::Value openModel(const Napi::CallbackInfo& info);
 Napi::Value modelInfo(const Napi::CallbackInfo& info);
 Napi::Value setVocabulary(const Napi::CallbackInfo& info);
 Napi::Value cacheStats(const Napi::CallbackInfo& info);
+Napi::Value engineStats(const Napi::CallbackInfo& info);
 Napi::Value closeModel(const Napi::CallbackInfo& info);
 
 Napi::Value createSegment(const Napi::CallbackInfo& info);

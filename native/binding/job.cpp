@@ -24,6 +24,23 @@ Append parseAppend(const Napi::Object& object, const Engine& engine) {
   return append;
 }
 
+// Absent: `fallback`.
+double numberOr(const Napi::Object& object, const char* name, double fallback) {
+  const Napi::Value value = object.Get(name);
+  return value.IsUndefined() ? fallback : asNumber(value, name);
+}
+
+void parseBias(const Napi::Value& value, SamplerOptions& options) {
+  if (value.IsUndefined()) return;
+  const Napi::Object object = asObject(value, "logitBias");
+  const auto ids = asTyped<Napi::Int32Array>(object.Get("ids"), napi_int32_array, "logitBias.ids",
+                                             "an Int32Array");
+  const auto values = asTyped<Napi::Float32Array>(object.Get("values"), napi_float32_array,
+                                                  "logitBias.values", "a Float32Array");
+  options.biasIds.assign(ids.Data(), ids.Data() + ids.ElementLength());
+  options.biases.assign(values.Data(), values.Data() + values.ElementLength());
+}
+
 SamplerOptions parseSampler(const Napi::Object& object) {
   SamplerOptions options;
   options.temperature = static_cast<float>(asNumber(object.Get("temperature"), "temperature"));
@@ -32,6 +49,9 @@ SamplerOptions parseSampler(const Napi::Object& object) {
   options.minP = static_cast<float>(asNumber(object.Get("minP"), "minP"));
   options.repetitionPenalty =
       static_cast<float>(asNumber(object.Get("repetitionPenalty"), "repetitionPenalty"));
+  options.presencePenalty = static_cast<float>(numberOr(object, "presencePenalty", 0));
+  options.frequencyPenalty = static_cast<float>(numberOr(object, "frequencyPenalty", 0));
+  parseBias(object.Get("logitBias"), options);
   const double seed = asNumber(object.Get("seed"), "seed");
   if (!(seed >= 0 && seed < 0x1p53)) throw wrongType("seed", "an integer from 0 to 2^53 - 1");
   options.seed = static_cast<uint64_t>(seed);
@@ -51,6 +71,8 @@ GenerateSpec parseGenerate(const Napi::Object& object) {
     spec.stops.emplace_back(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
   }
   spec.maxTokens = asInt(object.Get("maxTokens"), "maxTokens");
+  const Napi::Value logprobs = object.Get("logprobs");
+  if (!logprobs.IsUndefined()) spec.logprobs = asInt(logprobs, "logprobs");
   return spec;
 }
 

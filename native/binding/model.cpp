@@ -190,6 +190,21 @@ Napi::Value cacheStats(const Napi::CallbackInfo& info) {
   return Napi::Value(info.Env(), object);
 }
 
+Napi::Value engineStats(const Napi::CallbackInfo& info) {
+  const EngineStats stats = openEngine(info[0])->stats();
+  JsWriter js(info.Env());
+  napi_value object = js.object();
+  const auto number = [&](const char* name, int64_t value) {
+    js.set(object, name, js.number(double(value)));
+  };
+  number("turns", stats.turns);
+  number("decodeRows", stats.decodeRows);
+  number("prefillRows", stats.prefillRows);
+  number("mostDecodeRows", stats.mostDecodeRows);
+  number("jobs", stats.jobs);
+  return Napi::Value(info.Env(), object);
+}
+
 Napi::Value closeModel(const Napi::CallbackInfo& info) {
   ModelHandle& handle = unwrapHandle<ModelHandle>(info[0]);
   auto engine = std::exchange(handle.engine, nullptr);

@@ -15,6 +15,9 @@ namespace {
 // stack.
 constexpr int kMostOpenDepth = 1024;
 
+// Far beyond any logit, and far enough from float's end that penalties cannot reach infinity.
+constexpr float kMostBias = 1e30f;
+
 Error invalid(std::string message) {
   return Error(code::kOptionInvalid, std::move(message));
 }
@@ -66,6 +69,7 @@ uint64_t Engine::submit(Job job) {
     if (!spec.stops.empty() && vocabulary_ == nullptr)
       throw invalid("stop strings need setVocabulary() first");
     state->sampler.emplace(spec.sampler);
+    state->logprobs.top = spec.logprobs;
     state->stops.emplace(spec.stops, vocabulary_);
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
   }
@@ -114,12 +118,47 @@ void Engine::checkGenerate(const GenerateSpec& spec) const {
   if (!(s.repetitionPenalty > 0) || std::isinf(s.repetitionPenalty)) {
     throw refuse("repetitionPenalty", s.repetitionPenalty, "above 0");
   }
+  for (const auto& [name, value] : {std::pair("presencePenalty", s.presencePenalty),
+                                    std::pair("frequencyPenalty", s.frequencyPenalty)}) {
+    if (!std::isfinite(value)) throw refuse(name, value, "a finite number");
+  }
+  checkBias(s);
+  if (spec.logprobs < -1 || spec.logprobs > std::min(Logprobs::kMostTop, model_->config.vocab)) {
+    throw refuse("logprobs", spec.logprobs, "-1 (none) or from 0 to 20");
+  }
   if (spec.maxTokens < 1 || spec.maxTokens > model_->config.contextLength) {
     throw refuse("maxTokens", spec.maxTokens, "at least 1 and within the context");
   }
   for (const std::string& stop : spec.stops) {
     if (stop.empty()) throw invalid("a stop string is empty; it would stop before the first token");
   }
+}
+
+// Ids of the vocabulary, each once, and at least one token that is not banned.
+void Engine::checkBias(const SamplerOptions& sampler) const {
+  const int vocab = model_->config.vocab;
+  if (sampler.biasIds.size() != sampler.biases.size()) {
+    throw invalid("logitBias has " + std::to_string(sampler.biasIds.size()) + " token ids and " +
+                  std::to_string(sampler.biases.size()) + " values");
+  }
+  for (const int32_t id : sampler.biasIds) {
+    if (id >= 0 && id < vocab) continue;
+    throw invalid("logitBias names token " + std::to_string(id) + "; the vocabulary has ids 0 to " +
+                  std::to_string(vocab - 1));
+  }
+  std::vector<int32_t> ids = sampler.biasIds;
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end())
+    throw invalid("logitBias names a token twice");
+  int banned = 0;
+  for (const float bias : sampler.biases) {
+    banned += std::isinf(bias) && bias < 0 ? 1 : 0;
+    if (std::isnan(bias) || bias > kMostBias || (bias < -kMostBias && !std::isinf(bias))) {
+      throw invalid("logitBias holds " + std::to_string(bias) +
+                    "; it must be a number from -1e30 to 1e30, or -infinity for a banned token");
+    }
+  }
+  if (banned == vocab) throw invalid("logitBias bans every token of the vocabulary");
 }
 
 // A read row must be written already, or by an earlier append of the same job.

@@ -46,6 +46,13 @@ void Engine::setVocabulary(std::shared_ptr<const Vocabulary> vocabulary) {
   vocabulary_ = std::move(vocabulary);
 }
 
+EngineStats Engine::stats() {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.jobs = static_cast<int>(jobs_.size());
+  return stats;
+}
+
 void Engine::cancel(uint64_t job) {
   const std::lock_guard lock(mutex_);
   const auto found = jobs_.find(job);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine: one thread that owns forward, cache writes and sampling. Other threads queue jobs,
 // set cancel flags, and receive events; nothing lower calls up. Every loop turn builds one batch
-// out of all jobs in flight: first one row of every job that decodes, then rows of jobs that
-// prefill until maxRows is full (chunked prefill).
+// out of all jobs in flight; who gets how many of its rows is the law of schedule.cpp.
 //
 // When blocks run out: a job whose appends do not fit fails before it takes any. A job that decodes
 // and gets no block waits while others go on; when all wait, the youngest fails. A failed job
@@ -35,6 +34,15 @@ struct EngineOptions {
   int maxBatchRows = 512;
 };
 
+// What the engine has done since it was made, in forwards and rows.
+struct EngineStats {
+  int64_t turns = 0;        // forwards
+  int64_t decodeRows = 0;   // rows of generated tokens
+  int64_t prefillRows = 0;  // rows of appends
+  int mostDecodeRows = 0;   // of one forward: jobs that decoded in one batch
+  int jobs = 0;             // submitted and not finished, now
+};
+
 class Engine {
  public:
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
@@ -55,6 +63,8 @@ class Engine {
   // DoneEvent or FailedEvent.
   uint64_t submit(Job job);
 
+  EngineStats stats();
+
   // The job fails with ABORTED within one layer's time, wherever it is: queued, waiting for its
   // turn or computed. Unknown ids are ignored.
   void cancel(uint64_t job);
@@ -69,25 +79,32 @@ class Engine {
   // Admission, on the submitting thread (admission.cpp).
   void checkAppend(const Append& append, int leastRows) const;
   void checkGenerate(const GenerateSpec& spec) const;
+  void checkBias(const SamplerOptions& sampler) const;
   void checkReads(const JobState& job) const;
   void checkPositions(JobState& job) const;
   void claimSegments(JobState& job) const;
+
+  // The batch of a turn, on the engine thread (schedule.cpp).
+  void buildBatch();
+  void planDecode();
+  void planPrefill();
+  void addDecodeRow(JobState& job);
+  void failYoungest();
+  void addPrefillRows(JobState& job, int rows);
+  void addRun(JobState& job, const Append* append, int row, int count);
 
   // The loop, on the engine thread (loop.cpp).
   void loop();
   bool takeJobs();  // false: stop
   void step();
-  void buildBatch();
   void start(JobState& job);
-  void addDecodeRow(JobState& job);
-  void failYoungest();
-  void addPrefillRows(JobState& job);
-  void addRun(JobState& job, const Append* append, int row, int count);
   bool goOn();
   void failCancelled();
+  void countTurn();
   void commit();
   void handOutLogits();
-  void acceptToken(JobState& job, int32_t token);
+  void acceptToken(JobState& job, float* logits);
+  void tellTokens(JobState& job, std::vector<int32_t> released);
   void finish(JobState& job, DoneReason reason, int32_t pending, std::string tail);
   void fail(JobState& job, const Error& error);
   void failRunning(const Error& error);
@@ -102,18 +119,21 @@ class Engine {
   ThreadPool threads_;
   Forward forward_;
 
-  std::mutex mutex_;  // guards the five below
+  std::mutex mutex_;  // guards the six below
   std::condition_variable wake_;
   std::vector<JobPtr> queue_;
   std::map<uint64_t, JobPtr> jobs_;  // submitted and not finished
   std::shared_ptr<const Vocabulary> vocabulary_;
   uint64_t nextJob_ = 1;
+  EngineStats stats_;
   std::atomic<bool> stopping_{false};  // written under mutex_, read between layers without it
   std::atomic<bool> cancels_{false};   // cancel() was called since goOn() last looked
   std::mutex joining_;                 // held while thread_ is joined
 
   // Engine thread only.
-  std::vector<JobPtr> running_;
+  std::vector<JobPtr> running_;  // in the order of submission
+  int64_t turn_ = 0;             // forwards so far
+  int64_t ringEnd_ = 0;          // the highest ringPlace given out
   Batch batch_;
   struct Planned {  // rows of a job in the batch
     JobState* job;
@@ -126,6 +146,8 @@ class Engine {
     bool sample;  // the row that the next token is drawn from
     bool handOut;
   };
+  std::vector<JobState*> decoding_, prefilling_;  // the running ones, as the turn began
+  std::vector<int64_t> shares_;                   // rows offered to each of prefilling_
   std::vector<std::pair<JobState*, Error>>
       starved_;  // decode, and the pool has no block for the next row
   std::vector<Planned> planned_;

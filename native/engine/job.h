@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "cache/segment.h"
+#include "engine/logprobs.h"
 #include "engine/sampler.h"
 #include "engine/stop_matcher.h"
 
@@ -31,6 +32,8 @@ struct GenerateSpec {
   std::vector<int32_t> closers;
   std::vector<std::string> stops;
   int maxTokens = 1;
+  int logprobs =
+      -1;  // alternatives to report at each place, at most Logprobs::kMostTop; -1: nothing
 };
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
@@ -47,6 +50,8 @@ struct JobStats {
   double firstTokenMs = 0;
   double totalMs = 0;
   double queueMs = 0;
+  int64_t turns = 0;         // forwards that had rows of it
+  int64_t turnsSkipped = 0;  // forwards without a row of it between its start and its end
 };
 
 enum class DoneReason : uint8_t { kAppended, kClosed, kStop, kLength };
@@ -56,6 +61,7 @@ struct ProgressEvent {
 };
 struct TokensEvent {
   std::vector<int32_t> ids;
+  Logprobs logprobs;  // of the ids, if the job asked for them
 };
 struct LogitsEvent {
   int rows;
@@ -104,11 +110,16 @@ struct JobState {
   std::optional<Sampler> sampler;
   std::optional<StopMatcher> stops;
   std::vector<int32_t> generated;
+  Logprobs logprobs;    // of `generated`, when wanted
+  size_t released = 0;  // tokens of `generated` that were told; the others may still be dropped
   int firstGeneratedRow = 0;  // segment row that the first generated token takes
   int32_t nextToken = -1;     // sampled, not yet a row
 
   bool finished = false;
   bool started = false;
+  int64_t firstTurn = 0;  // the engine's turn when it was started
+  int64_t lastTurn = -1;  // the turn that last had a row of it
+  int64_t ringPlace = 0;  // among those that decode; grows with every row
   Clock::time_point submitted;
   JobStats stats;
 

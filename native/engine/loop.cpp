@@ -59,6 +59,7 @@ void Engine::step() {
   buildBatch();
   if (batch_.rows == 0) return;
   if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+  countTurn();
   commit();
   handOutLogits();
 }
@@ -66,6 +67,7 @@ void Engine::step() {
 // Blocks for all rows of the appends at once: what cannot fit takes nothing from others.
 void Engine::start(JobState& job) {
   job.started = true;
+  job.firstTurn = turn_;
   job.stats.queueMs = millisecondsSince(job.submitted);
   forward_.growPositions(job.positionLimit);
   try {
@@ -80,91 +82,6 @@ void Engine::start(JobState& job) {
     for (size_t i = 0; i < rows.size(); ++i) job.claimed[i]->reserve(rows[i]);
   } catch (const Error& error) {
     fail(job, error);
-  }
-}
-
-// ---- plan
-// ------------------------------------------------------------------------------------------------------
-
-void Engine::buildBatch() {
-  batch_.clear();
-  planned_.clear();
-  logitOwners_.clear();
-  starved_.clear();
-  for (const JobPtr& job : running_) {
-    if (!job->finished && !job->prefilling()) addDecodeRow(*job);
-  }
-  for (const JobPtr& job : running_) {
-    if (!job->finished && job->prefilling()) addPrefillRows(*job);
-  }
-  if (batch_.rows == 0 && !starved_.empty()) failYoungest();
-  // More jobs than rows: the ones left out come first next time.
-  if (running_.size() > 1) std::rotate(running_.begin(), running_.begin() + 1, running_.end());
-}
-
-void Engine::addRun(JobState& job, const Append* append, int row, int count) {
-  const size_t index = append == nullptr ? job.job.appends.size() - 1
-                                         : static_cast<size_t>(append - job.job.appends.data());
-  Segment& segment = *job.job.appends[index].segment;
-  // Rows of this segment that stand in the batch already (an earlier append of the same job).
-  int firstRow = segment.rows();
-  for (const Planned& planned : planned_)
-    firstRow += planned.segment == &segment ? planned.count : 0;
-  segment.reserve(firstRow + count);
-  const int32_t* tokens = append == nullptr        ? &job.nextToken
-                          : append->tokens.empty() ? nullptr
-                                                   : append->tokens.data() + row;
-  const float* embeddings =
-      append != nullptr && append->tokens.empty()
-          ? append->embeddings.data() +
-                static_cast<size_t>(row) * static_cast<size_t>(model_->config.hidden)
-          : nullptr;
-  batch_.add({&segment, &job.reads[index], firstRow, count, 0, tokens, embeddings});
-  planned_.push_back({&job, &segment, append, row, count});
-}
-
-void Engine::addDecodeRow(JobState& job) {
-  if (batch_.rows >= options_.maxBatchRows) return;
-  try {
-    addRun(job, nullptr, 0, 1);
-  } catch (const Error& error) {
-    starved_.emplace_back(&job, error);
-    return;
-  }
-  batch_.logitRows.push_back(batch_.rows - 1);
-  logitOwners_.push_back({&job, true, false});
-}
-
-void Engine::failYoungest() {
-  const auto youngest =
-      std::max_element(starved_.begin(), starved_.end(),
-                       [](const auto& a, const auto& b) { return a.first->id < b.first->id; });
-  fail(*youngest->first, youngest->second);
-}
-
-void Engine::addPrefillRows(JobState& job) {
-  const bool all = job.job.logits == LogitsWanted::kAll;
-  while (job.prefilling() && batch_.rows < options_.maxBatchRows) {
-    const Append& append = job.job.appends[job.append];
-    const int count = std::min(append.count - job.appendRow, options_.maxBatchRows - batch_.rows);
-    const int firstBatchRow = batch_.rows;
-    addRun(job, &append, job.appendRow, count);
-    job.appendRow += count;
-    if (job.appendRow == append.count) {
-      ++job.append;
-      job.appendRow = 0;
-      // An output without opener: its first token comes from the row before.
-      if (job.prefilling() && job.job.appends[job.append].count == 0) ++job.append;
-    }
-    const bool last = !job.prefilling();
-    const bool wanted = job.job.generate.has_value() || job.job.logits != LogitsWanted::kNone;
-    for (int row = 0; row < count; ++row) {
-      const bool lastRow = last && row + 1 == count;
-      if (!all && !(lastRow && wanted)) continue;
-      batch_.logitRows.push_back(firstBatchRow + row);
-      logitOwners_.push_back({&job, lastRow && job.job.generate.has_value(),
-                              all || job.job.logits == LogitsWanted::kLast});
-    }
   }
 }
 
@@ -194,6 +111,24 @@ void Engine::failCancelled() {
 
 // ---- after the forward
 // -----------------------------------------------------------------------------------------
+
+void Engine::countTurn() {
+  int decodeRows = 0;
+  for (const Planned& planned : planned_) {
+    decodeRows += planned.append == nullptr ? 1 : 0;
+    JobState& job = *planned.job;
+    job.ringPlace = ++ringEnd_;
+    if (job.lastTurn == turn_) continue;  // several appends
+    job.lastTurn = turn_;
+    ++job.stats.turns;
+  }
+  ++turn_;
+  const std::lock_guard lock(mutex_);
+  ++stats_.turns;
+  stats_.decodeRows += decodeRows;
+  stats_.prefillRows += batch_.rows - decodeRows;
+  stats_.mostDecodeRows = std::max(stats_.mostDecodeRows, decodeRows);
+}
 
 void Engine::commit() {
   for (const Planned& planned : planned_) {
@@ -233,7 +168,7 @@ void Engine::handOutLogits() {
       if (owner.handOut) job.logits.insert(job.logits.end(), row, row + vocab);
       if (!owner.sample) continue;
       if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
-      acceptToken(job, job.sampler->sample(row, model_->config.vocab, job.generated));
+      acceptToken(job, row);
     }
   }
   for (const JobPtr& job : running_) {
@@ -243,8 +178,11 @@ void Engine::handOutLogits() {
   }
 }
 
-void Engine::acceptToken(JobState& job, int32_t token) {
+// `logits` [V] of the place that the token is drawn for.
+void Engine::acceptToken(JobState& job, float* logits) {
   const GenerateSpec& spec = *job.job.generate;
+  const int vocab = model_->config.vocab;
+  const int32_t token = job.sampler->sample(logits, vocab, job.generated);
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
   std::vector<int32_t> released;
   const bool closes =
@@ -252,11 +190,12 @@ void Engine::acceptToken(JobState& job, int32_t token) {
   StopMatcher::Result stop;
   if (!closes) {
     job.generated.push_back(token);
+    if (spec.logprobs >= 0) job.logprobs.add(logits, vocab, token);
     stop = job.stops->push(token, released);
   }
   const bool full = static_cast<int>(job.generated.size()) == spec.maxTokens;
   if (closes || (full && !stop.stopped)) job.stops->flush(released);
-  if (!released.empty()) sink_->post({job.id, TokensEvent{std::move(released)}});
+  tellTokens(job, std::move(released));
   job.stats.tokens = stop.stopped ? stop.kept : static_cast<int64_t>(job.generated.size());
 
   if (closes) {
@@ -271,6 +210,14 @@ void Engine::acceptToken(JobState& job, int32_t token) {
   }
 }
 
+// Tokens are let go in the order in which they were generated.
+void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
+  if (released.empty()) return;
+  Logprobs logprobs = job.logprobs.slice(job.released, released.size());
+  job.released += released.size();
+  sink_->post({job.id, TokensEvent{std::move(released), std::move(logprobs)}});
+}
+
 // ---- ends
 // ------------------------------------------------------------------------------------------------------
 
@@ -278,6 +225,7 @@ void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::stri
   job.finished = true;
   job.stats.totalMs = millisecondsSince(job.submitted);
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
+  job.stats.turnsSkipped = turn_ - job.firstTurn - job.stats.turns;
   if (!job.logits.empty()) {
     const int rows =
         static_cast<int>(job.logits.size() / static_cast<size_t>(model_->config.vocab));

@@ -7,20 +7,51 @@
 namespace baton {
 
 int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& history) {
-  if (options_.repetitionPenalty != 1) {
-    penalised_ = history;
-    std::sort(penalised_.begin(), penalised_.end());
-    penalised_.erase(std::unique(penalised_.begin(), penalised_.end()), penalised_.end());
-    for (const int32_t id : penalised_) {
-      float& logit = logits[id];
-      logit = logit > 0 ? logit / options_.repetitionPenalty : logit * options_.repetitionPenalty;
-    }
+  replaced_.clear();
+  addBias(logits);
+  penalise(logits, history);
+  const int32_t token = choose(logits, vocab);
+  for (auto one = replaced_.rbegin(); one != replaced_.rend(); ++one) logits[one->id] = one->logit;
+  return token;
+}
+
+void Sampler::set(float* logits, int32_t id, float value) {
+  replaced_.push_back({logits[id], id});
+  logits[id] = value;
+}
+
+void Sampler::addBias(float* logits) {
+  for (size_t i = 0; i < options_.biasIds.size(); ++i) {
+    const int32_t id = options_.biasIds[i];
+    // A ban holds whatever the logit is, NaN too.
+    const float bias = options_.biases[i];
+    set(logits, id, std::isinf(bias) ? bias : logits[id] + bias);
   }
-  if (options_.temperature == 0)
-    return static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
+}
+
+// Each token of the history once, with the number of its occurrences.
+void Sampler::penalise(float* logits, const std::vector<int32_t>& history) {
+  const SamplerOptions& o = options_;
+  if (o.repetitionPenalty == 1 && o.presencePenalty == 0 && o.frequencyPenalty == 0) return;
+  penalised_ = history;
+  std::sort(penalised_.begin(), penalised_.end());
+  for (size_t first = 0, next = 0; first < penalised_.size(); first = next) {
+    const int32_t id = penalised_[first];
+    while (next < penalised_.size() && penalised_[next] == id) ++next;
+    const auto count = static_cast<float>(next - first);
+    const float logit = logits[id];
+    const float repeated = logit > 0 ? logit / o.repetitionPenalty : logit * o.repetitionPenalty;
+    set(logits, id, repeated - count * o.frequencyPenalty - o.presencePenalty);
+  }
+}
+
+int32_t Sampler::choose(const float* logits, int vocab) {
+  candidates_.clear();
+  const float* highest = std::max_element(logits, logits + vocab);
+  if (options_.temperature == 0) return static_cast<int32_t>(highest - logits);
+  const float best = *highest;
 
   // Distances from the best: no quotient overflows, however small the temperature is.
-  const float best = *std::max_element(logits, logits + vocab);
   candidates_.resize(static_cast<size_t>(vocab));
   for (int32_t id = 0; id < vocab; ++id) {
     candidates_[static_cast<size_t>(id)] = {(logits[id] - best) / options_.temperature, id};
@@ -47,8 +78,7 @@ void Sampler::keepTopP() {
   const auto above = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  float best = candidates_[0].logit;
-  for (const Candidate& c : candidates_) best = std::max(best, c.logit);
+  const float best = bestLogit();
   double total = 0;
   for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
   const double wanted = options_.topP * total;
@@ -70,23 +100,42 @@ void Sampler::keepTopP() {
 }
 
 void Sampler::keepMinP() {
-  float best = candidates_[0].logit;
-  for (const Candidate& c : candidates_) best = std::max(best, c.logit);
-  const float floor = best + std::log(options_.minP);
+  const float floor = bestLogit() + std::log(options_.minP);
   std::erase_if(candidates_, [floor](const Candidate& c) { return c.logit < floor; });
 }
 
-int32_t Sampler::draw() {
+float Sampler::bestLogit() const {
   float best = candidates_[0].logit;
   for (const Candidate& c : candidates_) best = std::max(best, c.logit);
+  return best;
+}
+
+int32_t Sampler::draw() {
+  const float best = bestLogit();
   double total = 0;
   for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
   double left = uniform() * total;
+  int32_t last = candidates_[0].id;  // the last that could be drawn: rounding may leave a rest
   for (const Candidate& c : candidates_) {
-    left -= std::exp(double(c.logit - best));
+    const double weight = std::exp(double(c.logit - best));
+    left -= weight;
+    if (weight > 0) last = c.id;
     if (left < 0) return c.id;
   }
-  return candidates_.back().id;
+  return last;
+}
+
+std::vector<Sampler::Choice> Sampler::choices() const {
+  std::vector<Choice> all;
+  if (candidates_.empty()) return all;
+  const float best = bestLogit();
+  double total = 0;
+  for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
+  for (const Candidate& c : candidates_) {
+    const double weight = std::exp(double(c.logit - best));
+    if (weight > 0) all.push_back({c.id, weight / total});
+  }
+  return all;
 }
 
 // [0, 1) from the top 53 bits: the same on every standard library, unlike

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From logits to a token. Order as in transformers' generate: repetition penalty (CTRL, arXiv
-// 1909.05858), temperature, top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv 2407.01082),
-// draw. Same seed, same logits: same tokens.
+// From logits to a token. Order: logit bias, repetition penalty (CTRL, arXiv 1909.05858), frequency
+// and presence penalty, temperature, top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv
+// 2407.01082), draw; where transformers' generate has the same step it stands in the same place.
+// Every penalty looks at the tokens of one output only. Same seed, same logits: same tokens.
 #pragma once
 
 #include <cstdint>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace baton {
@@ -15,25 +17,42 @@ struct SamplerOptions {
   int topK = 0;                 // 0: off
   float topP = 1;               // 1: off
   float minP = 0;               // 0: off
-  float repetitionPenalty = 1;  // 1: off; on tokens of this output so far
+  float repetitionPenalty = 1;  // 1: off; divides a positive logit of a token, multiplies others
+  float presencePenalty = 0;    // subtracted once from the logit of a token that has occurred
+  float frequencyPenalty = 0;   // subtracted as often as the token has occurred
+  // Added to the logits of `biasIds` [n], distinct; -infinity: the token never occurs.
+  std::vector<int32_t> biasIds = {};
+  std::vector<float> biases = {};  // [n]
   uint64_t seed = 0;
 };
 
 class Sampler {
  public:
-  explicit Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {}
+  explicit Sampler(SamplerOptions options) : options_(std::move(options)), random_(options_.seed) {}
 
-  // `logits` [vocab] is changed. `history`: tokens that the penalty applies to, repeats allowed.
+  // `logits` [vocab] is as before when this returns. `history`: the tokens of this output so far.
   int32_t sample(float* logits, int vocab, const std::vector<int32_t>& history);
+
+  struct Choice {
+    int32_t id;
+    double probability;
+  };
+  // What the last sample() drew from, in no order; nothing after a greedy one.
+  std::vector<Choice> choices() const;
 
  private:
   struct Candidate {
     float logit;
     int32_t id;
   };
+  void addBias(float* logits);
+  void penalise(float* logits, const std::vector<int32_t>& history);
+  void set(float* logits, int32_t id, float value);
+  int32_t choose(const float* logits, int vocab);
   void keepTopK();
   void keepTopP();
   void keepMinP();
+  float bestLogit() const;
   int32_t draw();
   double uniform();
 
@@ -41,6 +60,7 @@ class Sampler {
   std::mt19937_64 random_;
   std::vector<Candidate> candidates_;  // descending logit wherever a filter needs the order
   std::vector<int32_t> penalised_;
+  std::vector<Candidate> replaced_;  // logits that were changed, as they were, in order of change
 };
 
 }  // namespace baton

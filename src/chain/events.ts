@@ -14,7 +14,9 @@ interface Waiter<Stage extends string> {
 /** The two as one event, or null if they must stay apart. */
 function merged<S extends string>(last: ChainEvent<S>, next: ChainEvent<S>): ChainEvent<S> | null {
   if (last.type === "text-delta" && next.type === "text-delta" && last.stage === next.stage) {
-    return { ...last, text: last.text + next.text };
+    const joined = { ...last, text: last.text + next.text };
+    if (next.logprobs === undefined) return joined;
+    return { ...joined, logprobs: [...(last.logprobs ?? []), ...next.logprobs] };
   }
   if (last.type === "prefill" && next.type === "prefill" && last.stage === next.stage) return next;
   return null;

@@ -18,6 +18,8 @@ export interface StageSettings {
   stop: readonly string[];
   maxTokens: number;
   sampler: SamplerOptions;
+  /** null: none. */
+  logprobs: number | null;
 }
 
 interface Range {
@@ -29,7 +31,9 @@ interface Range {
 const finite = Number.isFinite;
 const whole = Number.isInteger;
 
-const samplerRanges: Readonly<Record<keyof SamplingOptions, Range>> = {
+type SamplerNumber = Exclude<keyof SamplingOptions, "logitBias" | "logprobs">;
+
+const samplerRanges: Readonly<Record<SamplerNumber, Range>> = {
   temperature: {
     fallback: 0,
     valid: (v) => finite(v) && v >= 0 && v <= 100,
@@ -47,6 +51,8 @@ const samplerRanges: Readonly<Record<keyof SamplingOptions, Range>> = {
     valid: (v) => v > 0 && v <= 10,
     range: "a number above 0 and at most 10",
   },
+  presencePenalty: { fallback: 0, valid: (v) => v >= -2 && v <= 2, range: "a number from -2 to 2" },
+  frequencyPenalty: { fallback: 0, valid: (v) => v >= -2 && v <= 2, range: "a number from -2 to 2" },
   seed: {
     fallback: 0,
     valid: (v) => whole(v) && v >= 0 && v < 2 ** 32,
@@ -58,6 +64,12 @@ const tokensRange: Range = {
   fallback: 256,
   valid: (v) => whole(v) && v >= 1 && v < 2 ** 31,
   range: "a whole number of at least 1",
+};
+
+const logprobsRange: Range = {
+  fallback: 0,
+  valid: (v) => whole(v) && v >= 0 && v <= 20,
+  range: "a whole number from 0 to 20",
 };
 
 function invalid(stage: string, option: string, value: unknown, expected: string): OptionInvalidError {
@@ -94,6 +106,50 @@ function textList(stage: string, option: string, value: unknown): string[] | nul
   return list;
 }
 
+const mostBias = 1e30; // finite in float32, whatever penalties do to it
+
+/** Ids and values of a bias; undefined for none. Whether the model has the ids is checked with the model at hand. */
+function logitBiasOption(stage: string, value: unknown): SamplerOptions["logitBias"] {
+  if (value === undefined) return undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw invalid(stage, "logitBias", value, "an object { [token id]: bias }");
+  }
+  const entries = Object.entries(value);
+  for (const [id, bias] of entries) {
+    if (!/^(0|[1-9]\d{0,9})$/.test(id) || Number(id) >= 2 ** 31) {
+      throw invalid(stage, "logitBias", id, "an object whose keys are token ids");
+    }
+    const fits = typeof bias === "number" && Math.abs(bias) <= mostBias;
+    if (!fits && bias !== Number.NEGATIVE_INFINITY) {
+      throw invalid(stage, `logitBias[${id}]`, bias, "a number from -1e30 to 1e30, or -Infinity for a ban");
+    }
+  }
+  if (entries.length === 0) return undefined;
+  return {
+    ids: Int32Array.from(entries, ([id]) => Number(id)),
+    values: Float32Array.from(entries, ([, bias]) => bias as number),
+  };
+}
+
+/** Throws OPTION_INVALID if the model has not all of the biased tokens, or if no token is left to generate. */
+export function checkLogitBias(stage: string, { sampler }: StageSettings, vocab: number): void {
+  const { logitBias } = sampler;
+  if (logitBias === undefined) return;
+  const unknown = logitBias.ids.find((id) => id >= vocab);
+  if (unknown !== undefined) {
+    throw invalid(stage, "logitBias", unknown, `a token id of this model: 0 to ${vocab - 1}`);
+  }
+  const banned = logitBias.values.reduce((sum, one) => sum + (one === Number.NEGATIVE_INFINITY ? 1 : 0), 0);
+  if (banned === vocab) {
+    throw invalid(
+      stage,
+      "logitBias",
+      `-Infinity for all ${vocab} tokens`,
+      "one that leaves a token to generate",
+    );
+  }
+}
+
 const stageOptionNames: ReadonlySet<string> = new Set<keyof StageOptions<string, string>>([
   "prompt",
   "own",
@@ -108,6 +164,10 @@ const stageOptionNames: ReadonlySet<string> = new Set<keyof StageOptions<string,
   "topP",
   "minP",
   "repetitionPenalty",
+  "presencePenalty",
+  "frequencyPenalty",
+  "logitBias",
+  "logprobs",
   "seed",
 ]);
 
@@ -130,9 +190,11 @@ export function checkStageOptions(stage: string, options: StageOptions<string, s
     );
   }
   const sampler = {} as SamplerOptions;
-  for (const name of Object.keys(samplerRanges) as (keyof SamplingOptions)[]) {
+  for (const name of Object.keys(samplerRanges) as SamplerNumber[]) {
     sampler[name] = numeric(stage, name, options[name], samplerRanges[name]);
   }
+  const logitBias = logitBiasOption(stage, options.logitBias);
+  if (logitBias !== undefined) sampler.logitBias = logitBias;
   return {
     prompt: options.prompt ?? null,
     own,
@@ -143,6 +205,8 @@ export function checkStageOptions(stage: string, options: StageOptions<string, s
     stop: textList(stage, "stop", options.stop) ?? [],
     maxTokens: numeric(stage, "maxTokens", options.maxTokens, tokensRange),
     sampler,
+    logprobs:
+      options.logprobs === undefined ? null : numeric(stage, "logprobs", options.logprobs, logprobsRange),
   };
 }
 

@@ -73,6 +73,21 @@ export interface SamplingOptions {
   minP?: number;
   /** Divides the logits of tokens already in this output; 1 (default) is off. */
   repetitionPenalty?: number;
+  /** Subtracted once from the logits of tokens already in this output, -2 to 2; 0 (default) is off. */
+  presencePenalty?: number;
+  /** Subtracted from a token's logit once per occurrence in this output, -2 to 2; 0 (default) is off. */
+  frequencyPenalty?: number;
+  /**
+   * Added to logits, by token id, before every penalty: `{ [id]: bias }`. A finite number, or -Infinity: the token
+   * never occurs. Ids come from `model.tokenizer`.
+   */
+  logitBias?: Readonly<Record<number, number>>;
+  /**
+   * Reports the log-probability of every token and of the `logprobs` (0 to 20) likeliest ones in its place. Default:
+   * nothing is computed. They are natural logarithms of the model's unmodified distribution: log-softmax of the raw
+   * logits, before bias, penalties, temperature and filters.
+   */
+  logprobs?: number;
   /** 32-bit seed of this stage's random numbers; default 0. */
   seed?: number;
 }
@@ -127,11 +142,26 @@ export interface StageUsage {
   kvBytes: number;
 }
 
+/** A token and its log-probability; `text` has U+FFFD where the token is a part of a character. */
+export interface TokenCandidate {
+  id: number;
+  text: string;
+  /** Natural logarithm, from log-softmax of the raw logits: before bias, penalties, temperature and filters. */
+  logprob: number;
+}
+
+/** A token of an output with the likeliest tokens in its place, likeliest first; it may be one of them. */
+export interface TokenLogprob extends TokenCandidate {
+  top: readonly TokenCandidate[];
+}
+
 export interface StageResult {
   /** Generated text, without opener, lead and closing token. */
   text: string;
   /** Ids of the tokens generated. */
   tokens: readonly number[];
+  /** One per token of `tokens`; present if the stage asks for `logprobs`. */
+  logprobs?: readonly TokenLogprob[];
   reason: FinishReason;
   usage: StageUsage;
 }
@@ -165,8 +195,11 @@ export type ChainEvent<Stage extends string = string> =
   | { type: "cache-hit"; stage: Stage; segment: string; rows: number }
   /** A trained prompt is used otherwise than it was trained. */
   | { type: "warning"; stage: Stage; message: string }
-  /** Whole characters only; the concatenation is the stage's `text`. */
-  | { type: "text-delta"; stage: Stage; text: string }
+  /**
+   * Whole characters only; the concatenation is the stage's `text`. `logprobs`, if the stage asks for them: of the
+   * tokens that came since the delta before; their concatenation is the stage's `logprobs`.
+   */
+  | { type: "text-delta"; stage: Stage; text: string; logprobs?: readonly TokenLogprob[] }
   | { type: "stage-end"; stage: Stage; text: string; reason: FinishReason; usage: StageUsage };
 
 export interface RunOptions {

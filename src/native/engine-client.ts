@@ -6,12 +6,14 @@ import { BatonError, ClosedError, errorFromCode } from "../errors.js";
 import { loadNative } from "./load.js";
 import type {
   CacheStats,
+  EngineStats,
   JobStats,
   ModelHandle,
   ModelInfo,
   NativeBinding,
   NativeEvent,
   NativeJob,
+  NativeLogprobs,
   NativeModelOptions,
   SegmentHandle,
   SegmentInfo,
@@ -23,8 +25,8 @@ export interface JobListeners {
   signal?: AbortSignal;
   /** Rows of the job's appends done so far. */
   onProgress?: (done: number, total: number) => void;
-  /** Ids that are certain to be part of the output. */
-  onTokens?: (ids: Int32Array) => void;
+  /** Ids that are certain to be part of the output; `logprobs` if the job asked for them. */
+  onTokens?: (ids: Int32Array, logprobs?: NativeLogprobs) => void;
   /** Rows of logits [rows, vocab]. */
   onLogits?: (rows: number, data: Float32Array) => void;
 }
@@ -115,6 +117,10 @@ export class EngineClient {
 
   stats(): CacheStats {
     return this.#native.cacheStats(this.#model());
+  }
+
+  engineStats(): EngineStats {
+    return this.#native.engineStats(this.#model());
   }
 
   setVocabulary(bytes: Uint8Array, offsets: Uint32Array): void {
@@ -208,7 +214,7 @@ function deliver(job: RunningJob, event: NativeEvent): void {
       listeners.onProgress?.(event.done, event.total);
       break;
     case "tokens":
-      listeners.onTokens?.(event.ids);
+      listeners.onTokens?.(event.ids, event.logprobs);
       break;
     case "logits":
       listeners.onLogits?.(event.rows, event.data);

@@ -97,6 +97,20 @@ export interface CacheStats {
   segments: number;
 }
 
+/** What the engine has done since the model was opened. */
+export interface EngineStats {
+  /** Forwards. */
+  turns: number;
+  /** Rows of generated tokens. */
+  decodeRows: number;
+  /** Rows of appends. */
+  prefillRows: number;
+  /** Most jobs that decoded in one forward. */
+  mostDecodeRows: number;
+  /** Jobs submitted and not finished, now. */
+  jobs: number;
+}
+
 export interface SegmentRead {
   segment: SegmentHandle;
   /** Rows of it that are read: its first `rows` rows. */
@@ -140,6 +154,12 @@ export interface SamplerOptions {
   minP: number;
   /** 1 switches it off. Applied to tokens of this output so far. */
   repetitionPenalty: number;
+  /** Subtracted once from the logits of tokens of this output so far; absent: 0. */
+  presencePenalty?: number;
+  /** Subtracted once per occurrence in this output so far; absent: 0. */
+  frequencyPenalty?: number;
+  /** Added to the logits of distinct token ids, both [n]; -Infinity bans a token. Absent: none. */
+  logitBias?: { ids: Int32Array; values: Float32Array };
   seed: number;
 }
 
@@ -151,6 +171,18 @@ export interface GenerateSpec {
   stops: Uint8Array[];
   /** At least 1. */
   maxTokens: number;
+  /** Log-probabilities of every token and of the n likeliest in its place, 0 to 20; absent: none are computed. */
+  logprobs?: number;
+}
+
+/** Log-softmax of the raw logits, before the sampler changes anything; rows as the ids they come with. */
+export interface NativeLogprobs {
+  /** [ids], of the tokens themselves. */
+  chosen: Float32Array;
+  /** [ids, n], likeliest first. */
+  topIds: Int32Array;
+  /** [ids, n] */
+  topLogprobs: Float32Array;
 }
 
 /**
@@ -176,11 +208,16 @@ export interface JobStats {
   totalMs: number;
   /** Milliseconds spent waiting before the first forward. */
   queueMs: number;
+  /** Forwards that had rows of this job. */
+  turns: number;
+  /** Forwards between its start and its end that had none. */
+  turnsSkipped: number;
 }
 
 export type NativeEvent =
   | { job: number; type: "progress"; done: number; total: number }
-  | { job: number; type: "tokens"; ids: Int32Array }
+  /** `logprobs`: if the job asked for them. */
+  | { job: number; type: "tokens"; ids: Int32Array; logprobs?: NativeLogprobs }
   | { job: number; type: "logits"; rows: number; data: Float32Array }
   | {
       job: number;
@@ -238,6 +275,7 @@ export interface NativeBinding {
   /** Bytes of every token's text, concatenated; token t is bytes[offsets[t] .. offsets[t + 1]). For stop strings. */
   setVocabulary(model: ModelHandle, bytes: Uint8Array, offsets: Uint32Array): void;
   cacheStats(model: ModelHandle): CacheStats;
+  engineStats(model: ModelHandle): EngineStats;
   createSegment(model: ModelHandle, spec: SegmentSpec): SegmentHandle;
   segmentInfo(segment: SegmentHandle): SegmentInfo;
   /** No more rows; what it read is let go. Idempotent. */

@@ -43,6 +43,19 @@ describe("event channel", () => {
     ]);
   });
 
+  test("joined deltas keep the log-probabilities of all their tokens", async () => {
+    const channel = new EventChannel(() => {});
+    const one = (id: number) => ({ id, text: "x", logprob: -id, top: [] });
+    channel.push({ type: "text-delta", stage: "a", text: "x", logprobs: [one(1), one(2)] });
+    channel.push({ type: "text-delta", stage: "a", text: "y", logprobs: [one(3)] });
+    channel.push({ type: "text-delta", stage: "b", text: "z", logprobs: [] });
+    channel.end();
+    expect(await collect(channel.iterator())).toEqual([
+      { type: "text-delta", stage: "a", text: "xy", logprobs: [one(1), one(2), one(3)] },
+      { type: "text-delta", stage: "b", text: "z", logprobs: [] },
+    ]);
+  });
+
   test("an error comes once, after what was queued", async () => {
     const channel = new EventChannel(() => {});
     channel.push(started);

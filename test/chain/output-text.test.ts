@@ -29,7 +29,8 @@ function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
 
 describe("output text", () => {
   test("equals the whole text whatever the borders, without the lead, without a broken character", () => {
-    const texts = fc.string({ unit: "grapheme", maxLength: 20 });
+    const intact = (text: string) => !text.includes("\ufffd"); // which stands for a broken character below
+    const texts = fc.string({ unit: "grapheme", maxLength: 20 }).filter(intact);
     fc.assert(
       fc.property(
         texts,

@@ -163,6 +163,13 @@ describe("stage options outside their ranges", () => {
     ["topP", [0, 1.01, Number.NaN]],
     ["minP", [-0.1, 1, Number.NaN]],
     ["repetitionPenalty", [0, -1, 11]],
+    ["presencePenalty", [-2.1, 2.1, Number.NaN, "1"]],
+    ["frequencyPenalty", [-2.1, 2.1, Number.POSITIVE_INFINITY, null]],
+    ["logprobs", [-1, 21, 0.5, Number.NaN, true, "5"]],
+    [
+      "logitBias",
+      [null, 3, "5", [1, 2], { x: 1 }, { "-1": 1 }, { "1.5": 1 }, { "01": 1 }, { 2147483648: 1 }],
+    ],
     ["seed", [-1, 0.5, 2 ** 32]],
     ["maxTokens", [0, -1, 1.5, Number.POSITIVE_INFINITY]],
     ["stop", ["", [""], [1], 3]],
@@ -177,6 +184,14 @@ describe("stage options outside their ranges", () => {
       const error = failure(() => stage("s", { [option]: value }));
       expect(error).toMatchObject({ code: "OPTION_INVALID", facts: { step: "s", option } });
       expect(error.message).toContain(`\`${option}\``);
+    },
+  );
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e31, -1e31, "1", null, undefined])(
+    "logitBias of %s for a token",
+    (bias) => {
+      const error = failure(() => stage("s", { logitBias: { 7: bias } as never }));
+      expect(error).toMatchObject({ code: "OPTION_INVALID", facts: { step: "s", option: "logitBias[7]" } });
     },
   );
 
@@ -198,10 +213,23 @@ describe("stage options outside their ranges", () => {
   });
 
   test("the edges of every range are accepted", () => {
-    const options = { temperature: 100, topK: 0, topP: 1, minP: 0, repetitionPenalty: 10, seed: 2 ** 32 - 1 };
-    expect(stage("s", { ...options, maxTokens: 1 }).settings).toMatchObject({
-      sampler: options,
+    const penalties = { repetitionPenalty: 10, presencePenalty: 2, frequencyPenalty: -2 };
+    const options = { temperature: 100, topK: 0, topP: 1, minP: 0, ...penalties, seed: 2 ** 32 - 1 };
+    const logitBias = { 0: Number.NEGATIVE_INFINITY, 2147483647: -1e30, 5: 1e30 };
+    expect(stage("s", { ...options, logitBias, logprobs: 20, maxTokens: 1 }).settings).toMatchObject({
+      sampler: {
+        ...options,
+        logitBias: {
+          ids: Int32Array.of(0, 5, 2147483647),
+          values: Float32Array.of(Number.NEGATIVE_INFINITY, 1e30, -1e30),
+        },
+      },
       maxTokens: 1,
+      logprobs: 20,
     });
+    const plain = stage("s", { logitBias: {}, logprobs: 0 }).settings;
+    expect(plain?.sampler).not.toHaveProperty("logitBias");
+    expect(plain?.logprobs).toBe(0);
+    expect(stage("s", {}).settings?.logprobs).toBeNull();
   });
 });

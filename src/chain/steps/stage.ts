@@ -9,8 +9,9 @@ import { resolvePrompt } from "../../model/prompt.js";
 import type { JobOutcome } from "../../native/engine-client.js";
 import type { GenerateSpec } from "../../native/types.js";
 import { contractDifferences, differenceMessage } from "../contract.js";
+import { OutputLogprobs } from "../logprobs.js";
 import type { StageSettings } from "../options.js";
-import { checkStageOptions } from "../options.js";
+import { checkLogitBias, checkStageOptions } from "../options.js";
 import { OutputText } from "../output-text.js";
 import type { SegmentId } from "../plan.js";
 import type { RunState } from "../run-state.js";
@@ -40,6 +41,7 @@ export function createStageStep(name: string, options: StageOptions<string, stri
     },
     async prepare(run, site) {
       closerIds(run.model.tokenizer, name, settings.closers);
+      checkLogitBias(name, settings, run.model.info.vocab);
       const prompt = await run.lane.race(load(run.model));
       if (prompt === null) return;
       run.setPrompt(site, prompt);
@@ -97,8 +99,10 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const rowsReused = announceReuse(scope, name, reused) - promptRows;
   const maxTokens = Math.min(settings.maxTokens, left);
   const segment = run.open(id);
+  const logprobs = settings.logprobs === null ? null : new OutputLogprobs(model.tokenizer);
   const text = new OutputText(model.tokenBytes, settings.lead, (delta) => {
-    run.emit({ type: "text-delta", stage: name, text: delta });
+    const fresh = logprobs === null ? {} : { logprobs: logprobs.takeNew() };
+    run.emit({ type: "text-delta", stage: name, text: delta, ...fresh });
   });
   const tokens: number[] = [];
   const submitted = performance.now();
@@ -108,13 +112,15 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
     opener.length + maxTokens,
     {
       onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
-      onTokens: (ids) => {
+      onTokens: (ids, figures) => {
         tokens.push(...ids);
+        if (figures !== undefined) logprobs?.push(ids, figures);
         text.push(ids);
       },
     },
   );
   text.end(outcome.tail);
+  if (logprobs?.hasNew) run.emit({ type: "text-delta", stage: name, text: "", logprobs: logprobs.takeNew() });
   settleOutput(scope, id, segment, outcome.pending);
   const usage: StageUsage = {
     ...speed(outcome, submitted - began),
@@ -124,7 +130,8 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   };
   run.releaseUnread();
   const reason = outcome.reason as FinishReason;
-  scope.set(step, { text: text.text, tokens, reason, usage } satisfies StageResult);
+  const figures = logprobs === null ? {} : { logprobs: logprobs.all };
+  scope.set(step, { text: text.text, tokens, ...figures, reason, usage } satisfies StageResult);
   run.emit({ type: "stage-end", stage: name, text: text.text, reason, usage });
 }
 
@@ -151,6 +158,7 @@ function generateSpec(
     closers: closerIds(run.model.tokenizer, name, closers),
     stops: stop.map((text) => encoder.encode(text)),
     maxTokens,
+    ...(settings.logprobs === null ? {} : { logprobs: settings.logprobs }),
   };
 }
 

@@ -93,13 +93,45 @@ TEST("admission: options of generation") {
   for (const float bad : {0.0f, -1.0f, kInf, kNan}) {
     refused([bad](GenerateSpec& s) { s.sampler.repetitionPenalty = bad; });
   }
+  for (const float bad : {kInf, -kInf, kNan}) {
+    refused([bad](GenerateSpec& s) { s.sampler.presencePenalty = bad; });
+    refused([bad](GenerateSpec& s) { s.sampler.frequencyPenalty = bad; });
+  }
   refused([](GenerateSpec& s) { s.sampler.topK = -1; });
+  for (const int bad : {-2, 21}) refused([bad](GenerateSpec& s) { s.logprobs = bad; });
   for (const int bad : {0, -5, 513}) refused([bad](GenerateSpec& s) { s.maxTokens = bad; });
   refused([](GenerateSpec& s) { s.stops = {"x", ""}; });
   refused([](GenerateSpec& s) { s.stops = {"x"}; });  // no vocabulary was set
   // A generation needs a row of its own or of an append before it.
   CHECK_THROWS("OPTION_INVALID",
                world.engine.submit(World::generation(World::tokens(segment, 0), World::greedy(4))));
+  expectUnharmed(world, segment);
+}
+
+TEST("admission: a logit bias on unknown tokens, of no number, twice, or on all with a ban") {
+  World world;
+  const auto segment = world.segment();
+  const int vocab = world.engine.model().config.vocab;
+  const auto submit = [&](std::vector<int32_t> ids, std::vector<float> biases) {
+    GenerateSpec spec = World::greedy(1);
+    spec.sampler.biasIds = std::move(ids);
+    spec.sampler.biases = std::move(biases);
+    return world.engine.submit(World::generation(World::tokens(segment, 1), spec));
+  };
+  for (const int32_t id : {-1, vocab, std::numeric_limits<int32_t>::max()})
+    CHECK_THROWS("OPTION_INVALID", submit({3, id}, {1, 1}));
+  for (const float bad : {kNan, kInf, 2e30f, -2e30f})
+    CHECK_THROWS("OPTION_INVALID", submit({3, 4}, {1, bad}));
+  CHECK_THROWS("OPTION_INVALID", submit({3, 4}, {1}));
+  CHECK_THROWS("OPTION_INVALID", submit({3, 4, 3}, {1, 2, 1}));
+  std::vector<int32_t> all(static_cast<size_t>(vocab));
+  for (int32_t id = 0; id < vocab; ++id) all[static_cast<size_t>(id)] = id;
+  CHECK_THROWS("OPTION_INVALID", submit(all, std::vector<float>(all.size(), -kInf)));
+  expectUnharmed(world, segment);
+  // All but one: that one is all that comes.
+  std::vector<float> biases(all.size(), -kInf);
+  biases[77] = -1e30f;
+  CHECK(world.sink->end(submit(all, biases)).tokens == std::vector<int32_t>{77});
   expectUnharmed(world, segment);
 }
 

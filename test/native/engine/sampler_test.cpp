@@ -29,8 +29,18 @@ struct Choice {
 };
 
 // What may be drawn and how likely, most likely first: each filter on what the one before left.
-std::vector<Choice> choices(const std::vector<float>& logits, const SamplerOptions& o) {
+std::vector<Choice> choices(std::vector<float> logits, const SamplerOptions& o,
+                            const std::vector<int32_t>& history = {}) {
   std::vector<Choice> all;
+  for (size_t i = 0; i < o.biasIds.size(); ++i)
+    logits[static_cast<size_t>(o.biasIds[i])] += o.biases[i];
+  for (size_t id = 0; id < logits.size(); ++id) {
+    const auto count = std::count(history.begin(), history.end(), static_cast<int32_t>(id));
+    if (count == 0) continue;
+    float& logit = logits[id];
+    logit *= logit > 0 ? 1 / o.repetitionPenalty : o.repetitionPenalty;
+    logit -= o.presencePenalty + o.frequencyPenalty * static_cast<float>(count);
+  }
   const float best = *std::max_element(logits.begin(), logits.end());
   for (size_t id = 0; id < logits.size(); ++id) {
     all.push_back(
@@ -63,12 +73,12 @@ std::vector<Choice> choices(const std::vector<float>& logits, const SamplerOptio
 
 // Draws `draws` tokens from the same logits with one sampler.
 std::map<int32_t, int> frequencies(const std::vector<float>& logits, const SamplerOptions& options,
-                                   int draws) {
+                                   int draws, const std::vector<int32_t>& history = {}) {
   Sampler sampler(options);
   std::map<int32_t, int> found;
   for (int i = 0; i < draws; ++i) {
     std::vector<float> copy = logits;
-    ++found[sampler.sample(copy.data(), static_cast<int>(copy.size()), {})];
+    ++found[sampler.sample(copy.data(), static_cast<int>(copy.size()), history)];
   }
   return found;
 }
@@ -100,14 +110,23 @@ TEST("sampler: draws follow the probabilities, and nothing else is ever drawn") 
       {.temperature = 1, .topK = 1},
       {.temperature = 1, .topP = 1e-6f},
       {.temperature = 1, .minP = 1},
+      {.temperature = 1, .presencePenalty = 1, .frequencyPenalty = 0.7f},
+      {.temperature = 1, .biasIds = {0, 5, 9}, .biases = {2, -1, 4}},
+      {.temperature = 1.1f,
+       .topK = 9,
+       .repetitionPenalty = 1.5f,
+       .presencePenalty = -1,
+       .biasIds = {3, 4},
+       .biases = {-std::numeric_limits<float>::infinity(), 1}},
   };
   constexpr int kDraws = 20000;
   for (SamplerOptions options : settings) {
     for (int turn = 0; turn < 3; ++turn) {
       options.seed = random();
       const std::vector<float> logits = randomLogits(random, 14, false);
-      const std::vector<Choice> expected = choices(logits, options);
-      std::map<int32_t, int> found = frequencies(logits, options, kDraws);
+      const std::vector<int32_t> history{1, 7, 1, 3, 12, 1, 9};
+      const std::vector<Choice> expected = choices(logits, options, history);
+      std::map<int32_t, int> found = frequencies(logits, options, kDraws, history);
       double chiSquare = 0;
       int drawn = 0, cells = 0;
       for (const Choice& choice : expected) {
@@ -157,13 +176,80 @@ TEST("sampler: the same seed gives the same tokens, another seed others") {
   CHECK(tokens(1) != tokens(2));
 }
 
-TEST("sampler: the penalty meets each token of the history once, towards less likely") {
-  Sampler sampler({.repetitionPenalty = 2});
-  std::vector<float> logits{3, -1, 0, 4, 2.5f};
-  CHECK_EQ(sampler.sample(logits.data(), 5, {3, 1, 3, 3, 2}), 0);
-  CHECK(logits == (std::vector<float>{3, -2, 0, 2, 2.5f}));
-  Sampler off({});
-  CHECK_EQ(off.sample(logits.data(), 5, {0, 0}), 0);
+TEST("sampler: penalties meet each token of the history, the frequency's once per occurrence") {
+  const std::vector<float> given{3, -1, 0, 4, 2.5f};
+  const std::vector<int32_t> history{3, 1, 3, 3, 2};
+  // Changed logits, as differences of log-probabilities from token 0, which the history lacks.
+  const auto expectLogits = [&](SamplerOptions options, const std::vector<float>& expected) {
+    std::vector<float> logits = given;
+    const auto best = std::max_element(expected.begin(), expected.end()) - expected.begin();
+    CHECK_EQ(Sampler(options).sample(logits.data(), 5, history), static_cast<int32_t>(best));
+    CHECK(logits == given);
+    options.temperature = 1;
+    Sampler sampler(options);
+    sampler.sample(logits.data(), 5, history);
+    std::vector<double> found(5);
+    for (const Sampler::Choice& one : sampler.choices())
+      found[static_cast<size_t>(one.id)] = one.probability;
+    for (size_t id = 0; id < 5; ++id)
+      CHECK_NEAR(std::log(found[id] / found[0]), expected[id] - 3, 1e-5);
+  };
+  expectLogits({}, given);
+  expectLogits({.repetitionPenalty = 2}, {3, -2, 0, 2, 2.5f});
+  expectLogits({.presencePenalty = 1.5f}, {3, -2.5f, -1.5f, 2.5f, 2.5f});
+  expectLogits({.frequencyPenalty = 0.5f}, {3, -1.5f, -0.5f, 2.5f, 2.5f});
+  expectLogits({.repetitionPenalty = 2, .presencePenalty = 1, .frequencyPenalty = -0.25f},
+               {3, -2.75f, -0.75f, 1.75f, 2.5f});
+  expectLogits({.repetitionPenalty = 2, .biasIds = {3, 4}, .biases = {4, -2}}, {3, -2, 0, 4, 0.5f});
+}
+
+TEST("sampler: a banned token never comes, whatever else is set") {
+  const float never = -std::numeric_limits<float>::infinity();
+  std::mt19937 random(8);
+  for (SamplerOptions options :
+       {SamplerOptions{}, SamplerOptions{.temperature = 5},
+        SamplerOptions{.temperature = 5, .topK = 14},
+        SamplerOptions{.temperature = 5, .topP = 0.99f},
+        SamplerOptions{.temperature = 5, .minP = 1e-9f},
+        SamplerOptions{.temperature = 5, .repetitionPenalty = 0.5f, .presencePenalty = -2}}) {
+    std::vector<float> logits = randomLogits(random, 14, false);
+    for (int32_t id = 0; id < 13; ++id) {  // one token is left in the end
+      options.biasIds.push_back(id);
+      options.biases.push_back(never);
+      options.seed = static_cast<uint64_t>(id);
+      Sampler sampler(options);
+      for (int draw = 0; draw < 200; ++draw)
+        CHECK(sampler.sample(logits.data(), 14, {0, 0, 3, 13}) > id);
+    }
+  }
+}
+
+TEST("sampler: first draws of neighbouring seeds follow the probabilities: n samples, n seeds") {
+  std::mt19937 random(12);
+  const std::vector<float> logits = randomLogits(random, 12, false);
+  SamplerOptions options{.temperature = 1};
+  const std::vector<Choice> expected = choices(logits, options);
+  constexpr int kSeeds = 20000;
+  std::map<int32_t, int> found;
+  int repeats = 0;  // neighbours that drew the same
+  int32_t before = -1;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    options.seed = static_cast<uint64_t>(seed);
+    std::vector<float> copy = logits;
+    const int32_t token = Sampler(options).sample(copy.data(), 12, {});
+    ++found[token];
+    repeats += token == before ? 1 : 0;
+    before = token;
+  }
+  double chiSquare = 0, same = 0;
+  for (const Choice& choice : expected) {
+    const double mean = kSeeds * choice.probability;
+    if (mean >= 5) chiSquare += (found[choice.id] - mean) * (found[choice.id] - mean) / mean;
+    same += choice.probability * choice.probability;
+  }
+  CHECK(chiSquare < 39);  // 11 degrees of freedom: exceeded once in twenty thousand times
+  // Neighbours are independent: five standard deviations of the number of repeats.
+  CHECK_NEAR(repeats, kSeeds * same, 5 * std::sqrt(kSeeds * same * (1 - same)) + 1);
 }
 
 TEST("sampler: a temperature next to zero is greedy, not a division by it") {

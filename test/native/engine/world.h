@@ -28,6 +28,7 @@ inline std::shared_ptr<const Model> tinyModel() {
 // What a job told, by kind of event.
 struct Told {
   std::vector<int32_t> tokens;
+  Logprobs logprobs;
   std::vector<float> logits;
   int64_t progress = 0;
   int ends = 0;        // done and failed events
@@ -44,7 +45,10 @@ class Sink : public EventSink {
     Told& told = told_[event.job];
     if (told.ends > 0) ++told.afterEnd;
     std::visit([&told](auto& body) { note(told, body); }, event.body);
-    ++events_;
+    if (holdWhen_ && holdWhen_(told_)) {
+      held_ = true;
+      holdWhen_ = nullptr;
+    }
     changed_.notify_all();
     changed_.wait(lock, [this] { return !held_; });
   }
@@ -53,6 +57,16 @@ class Sink : public EventSink {
   void hold() {
     const std::lock_guard lock(mutex_);
     held_ = true;
+  }
+  // Until letGo() as well, from the event on after which `condition` holds of what all jobs told.
+  void holdWhen(std::function<bool(const std::map<uint64_t, Told>&)> condition) {
+    const std::lock_guard lock(mutex_);
+    holdWhen_ = std::move(condition);
+  }
+  std::map<uint64_t, Told> waitHeld() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return held_; });
+    return told_;
   }
   void letGo() {
     const std::lock_guard lock(mutex_);
@@ -74,6 +88,7 @@ class Sink : public EventSink {
   static void note(Told& told, ProgressEvent& body) { told.progress = body.done; }
   static void note(Told& told, TokensEvent& body) {
     told.tokens.insert(told.tokens.end(), body.ids.begin(), body.ids.end());
+    told.logprobs.append(body.logprobs);
   }
   static void note(Told& told, LogitsEvent& body) { told.logits = std::move(body.data); }
   static void note(Told& told, DoneEvent& body) {
@@ -89,7 +104,7 @@ class Sink : public EventSink {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, Told> told_;
-  int events_ = 0;
+  std::function<bool(const std::map<uint64_t, Told>&)> holdWhen_;
   bool held_ = false;
 };
 

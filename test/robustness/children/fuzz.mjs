@@ -85,6 +85,19 @@ const sampler = record({
   topP: near(0.01, 1),
   minP: near(0, 1),
   repetitionPenalty: near(0.5, 2),
+  presencePenalty: near(-2, 2),
+  frequencyPenalty: near(-2, 2),
+  logitBias: fc.option(
+    mostly(
+      record({
+        ids: tokens.map((list) => Int32Array.from(new Set(list))),
+        values: tokens.map((list) =>
+          Float32Array.from(new Set(list), (id) => (id % 3 === 0 ? -Infinity : id)),
+        ),
+      }),
+    ),
+    { nil: undefined },
+  ),
   seed: nearInt(0, 2 ** 31 - 1),
 });
 const generate = record({
@@ -92,6 +105,7 @@ const generate = record({
   closers: tokens.map((list) => Int32Array.from(list)),
   stops: fc.array(fc.uint8Array({ minLength: 1, maxLength: 6 }), { maxLength: 3 }),
   maxTokens: nearInt(1, 40),
+  logprobs: fc.option(nearInt(0, 20), { nil: undefined }),
 });
 const job = fc
   .record({
@@ -130,6 +144,7 @@ const functions = {
     mostly(offsets.map((list) => Uint32Array.from(list.sort((a, b) => a - b)))),
   ],
   cacheStats: [models],
+  engineStats: [models],
   createSegment: [models, mostly(spec)],
   segmentInfo: [mostly(segments)],
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],

@@ -14,6 +14,7 @@ export const errorCodes = [
   "PROMPT_INVALID",
   "CHAIN_INVALID",
   "OPTION_INVALID",
+  "QUEUE_FULL",
   "CLOSED",
   "SOURCE_FAILED",
   "TOKENIZER_UNSUPPORTED",
@@ -130,6 +131,14 @@ export class OptionInvalidError extends BatonError {
   }
 }
 
+/** More runs at once than the model's limits let wait; facts: runs in progress and waiting, and the limits. */
+export class QueueFullError extends BatonError {
+  static override readonly code = "QUEUE_FULL" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("QUEUE_FULL", message, init);
+  }
+}
+
 /** Use of a model, segment or run after close(). */
 export class ClosedError extends BatonError {
   static override readonly code = "CLOSED" as const;
@@ -211,6 +220,7 @@ const classes = [
   PromptInvalidError,
   ChainInvalidError,
   OptionInvalidError,
+  QueueFullError,
   ClosedError,
   SourceFailedError,
   TokenizerUnsupportedError,

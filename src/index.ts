@@ -35,8 +35,11 @@ export type {
   StageOptions,
   StageResult,
   StageUsage,
+  TokenCandidate,
+  TokenLogprob,
 } from "./chain/types.js";
 export * from "./errors.js";
+export type { ModelActivity } from "./model/model.js";
 export { loadModel, Model } from "./model/model.js";
 export type { LoadOptions, LoadProgress } from "./model/options.js";
 export type { PromptSource } from "./model/prompt.js";
@@ -44,4 +47,4 @@ export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/sour
 export { resolveModel } from "./model/source.js";
 export type { ChatMessage, ChatTemplate, RenderOptions } from "./model/template.js";
 export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
-export type { CacheStats, DoctorReport, ModelInfo } from "./native/types.js";
+export type { CacheStats, DoctorReport, EngineStats, ModelInfo } from "./native/types.js";

@@ -300,7 +300,7 @@ export class Chain<
 
   /**
    * Starts a run: iterate it for events, await `result`. All failures arrive there. Runs of one model share its
-   * engine: start as many as the KV budget holds.
+   * engine and its batches: start as many as the KV budget holds, or let `maxConcurrentRuns` of loadModel decide.
    */
   run(
     inputs: Readonly<Record<Given, string>>,

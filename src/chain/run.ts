@@ -83,7 +83,7 @@ export function startRun<Stage extends string, Results>(
       checkInputs(steps, inputs);
       const emit = (event: ChainEvent) => channel.push(event as ChainEvent<Stage>);
       const state = new RunState({ model, steps, layout, signal: controller.signal, emit });
-      const result = await execute(state, steps, inputs);
+      const result = await model.runs.run(controller.signal, () => execute(state, steps, inputs));
       channel.end();
       return result as Results;
     } catch (error) {

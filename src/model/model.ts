@@ -4,9 +4,10 @@
 
 import { EngineClient } from "../native/engine-client.js";
 import { loadNative } from "../native/load.js";
-import type { CacheStats, ModelFileInfo, ModelInfo } from "../native/types.js";
+import type { CacheStats, EngineStats, ModelFileInfo, ModelInfo } from "../native/types.js";
 import type { LoadOptions } from "./options.js";
-import { nativeOptions } from "./options.js";
+import { nativeOptions, runLimits } from "./options.js";
+import { RunQueue } from "./run-queue.js";
 import type { ResolvedModel } from "./source.js";
 import { resolveModel } from "./source.js";
 import type { ChatTemplate } from "./template.js";
@@ -20,6 +21,15 @@ interface ModelParts {
   engine: EngineClient;
   tokenizer: Tokenizer;
   tokenBytes: TokenBytes;
+  runs: RunQueue;
+}
+
+/** What a model does now and has done since it was loaded. */
+export interface ModelActivity extends EngineStats {
+  /** Runs of chains in progress. */
+  runs: number;
+  /** Runs that wait for their turn (`maxConcurrentRuns`). */
+  waitingRuns: number;
 }
 
 const marker: unique symbol = Symbol.for("baton-lm.model");
@@ -36,15 +46,18 @@ export class Model {
   readonly engine: EngineClient;
   /** Bytes of every token's text; for code of this package. */
   readonly tokenBytes: TokenBytes;
+  /** Who may run now; for code of this package. */
+  readonly runs: RunQueue;
   readonly #file: ModelFileInfo;
 
-  constructor({ source, file, engine, tokenizer, tokenBytes }: ModelParts) {
+  constructor({ source, file, engine, tokenizer, tokenBytes, runs }: ModelParts) {
     this.name = source.name;
     this.path = source.path;
     this.info = engine.info();
     this.tokenizer = tokenizer;
     this.engine = engine;
     this.tokenBytes = tokenBytes;
+    this.runs = runs;
     this.#file = file;
   }
 
@@ -62,12 +75,19 @@ export class Model {
     return this.engine.stats();
   }
 
+  /** Runs in progress and waiting; forwards and rows so far. Throws ClosedError. */
+  activity(): ModelActivity {
+    return { runs: this.runs.running, waitingRuns: this.runs.waiting, ...this.engine.engineStats() };
+  }
+
   /** The file's chat template. Throws TemplateInvalidError. */
   template(name?: string): ChatTemplate {
     return createTemplate(this.#file.metadata, this.tokenizer, name);
   }
 
+  /** Runs that wait or are in progress fail with CLOSED. Idempotent. */
   close(): Promise<void> {
+    this.runs.close();
     return this.engine.close();
   }
 
@@ -86,6 +106,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions = {}): 
   signal?.throwIfAborted();
   const native = loadNative();
   const checked = nativeOptions(options, native);
+  const limits = runLimits(options);
   const source = await resolveModel(nameOrPath, options);
   signal?.throwIfAborted();
   const file = native.readModelFile(source.path);
@@ -96,7 +117,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions = {}): 
     const tokenBytes = tokenizer.tokenBytes();
     engine.setVocabulary(tokenBytes.bytes, tokenBytes.offsets);
     onProgress?.({ source: "engine", phase: "ready", bytes: file.fileBytes, total: file.fileBytes });
-    return new Model({ source, file, engine, tokenizer, tokenBytes });
+    return new Model({ source, file, engine, tokenizer, tokenBytes, runs: new RunQueue(limits) });
   } catch (error) {
     await engine.close();
     throw error;

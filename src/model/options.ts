@@ -3,6 +3,7 @@
 
 import { OptionInvalidError } from "../errors.js";
 import type { KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
+import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions, SourceProgress } from "./source.js";
 
 /** Progress of a load: the source's (download, check), then the engine's. */
@@ -28,6 +29,14 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   batchInvariant?: boolean;
   /** Most rows of one forward; longer prefills are cut; default 512. */
   maxBatchRows?: number;
+  /**
+   * Most runs of chains in progress at once; further ones wait in the order in which they were started, before they
+   * compute or reserve anything. Default: no limit, then the KV budget decides. A run that a `from` function of
+   * another run starts never waits and takes no place.
+   */
+  maxConcurrentRuns?: number;
+  /** Most runs that wait; one more fails with QUEUE_FULL. Needs maxConcurrentRuns; 0: none waits. Default: no limit. */
+  maxQueuedRuns?: number;
   onProgress?: (progress: LoadProgress) => void;
 }
 
@@ -57,6 +66,22 @@ function oneOf<T extends string>(
   if (value === undefined) return fallback;
   if (allowed.includes(value)) return value;
   throw invalid(option, JSON.stringify(value), allowed.map((one) => JSON.stringify(one)).join(" or "));
+}
+
+/** Throws OPTION_INVALID naming option, value and range. */
+export function runLimits({ maxConcurrentRuns, maxQueuedRuns }: LoadOptions): RunLimits {
+  const unlimited = Number.POSITIVE_INFINITY;
+  if (maxQueuedRuns !== undefined && maxConcurrentRuns === undefined) {
+    throw new OptionInvalidError(
+      `\`maxQueuedRuns\` is ${String(maxQueuedRuns)}, and without \`maxConcurrentRuns\` no run ever waits. Give both.`,
+      { facts: { option: "maxQueuedRuns", value: String(maxQueuedRuns) } },
+    );
+  }
+  const most = Number.MAX_SAFE_INTEGER;
+  return {
+    maxConcurrentRuns: count("maxConcurrentRuns", maxConcurrentRuns, unlimited, most),
+    maxQueuedRuns: maxQueuedRuns === 0 ? 0 : count("maxQueuedRuns", maxQueuedRuns, unlimited, most),
+  };
 }
 
 /** Throws OPTION_INVALID naming option, value and range. */

@@ -32,6 +32,10 @@ const document = {
       stage: "answer",
       reads: ["question", "length", "compress"],
       temperature: 0.8,
+      presencePenalty: 0.5,
+      frequencyPenalty: 0.25,
+      logitBias: { 7: "ban", 12: 1.5 },
+      logprobs: 2,
       seed: 3,
       maxTokens: 8,
       closers,
@@ -48,6 +52,10 @@ function inCode() {
     .stage("answer", {
       reads: ["question", "length", "compress"],
       temperature: 0.8,
+      presencePenalty: 0.5,
+      frequencyPenalty: 0.25,
+      logitBias: { 7: Number.NEGATIVE_INFINITY, 12: 1.5 },
+      logprobs: 2,
       seed: 3,
       maxTokens: 8,
       closers,
@@ -66,7 +74,9 @@ describe("a document", () => {
     for (const stage of ["compress", "answer"] as const) {
       expect(ours[stage]?.tokens).toEqual(wanted[stage].tokens);
       expect(ours[stage]?.text).toBe(wanted[stage].text);
+      expect(ours[stage]?.logprobs).toEqual(wanted[stage].logprobs);
     }
+    expect(wanted.answer.logprobs).toHaveLength(8);
   });
 
   test("with rounds gives what the same rounds in code give, however `until` ends them", async () => {

@@ -42,6 +42,8 @@ export const frameSchema = {
         activations: { enum: ["int8", "float32"] },
         batchInvariant: { type: "boolean" },
         maxBatchRows: { type: "integer", minimum: 1 },
+        maxConcurrentRuns: { type: "integer", minimum: 1 },
+        maxQueuedRuns: { type: "integer", minimum: 0 },
       },
     },
     layout: { enum: ["contiguous", "concatenated"] },

@@ -7,6 +7,7 @@ import type { DocumentStep, JsonSchema } from "../contract.js";
 interface StageNode {
   stage: string;
   prompt?: string | { text: string; virtualTokens?: number };
+  logitBias?: Biases;
   [option: string]: unknown;
 }
 
@@ -39,13 +40,33 @@ export const stageProperties: JsonSchema = {
   topP: number("Keep the smallest set of tokens with this probability."),
   minP: number("Keep tokens at least this fraction as likely as the likeliest."),
   repetitionPenalty: number("Divides the logits of tokens already in this output."),
+  presencePenalty: number("Subtracted once from the logits of tokens already in this output."),
+  frequencyPenalty: number("Subtracted from a token's logit once per occurrence in this output."),
+  logitBias: {
+    type: "object",
+    description: 'Added to logits, by token id; "ban": the token never occurs.',
+    propertyNames: { pattern: "^(0|[1-9][0-9]*)$" },
+    additionalProperties: { anyOf: [{ type: "number" }, { const: "ban" }] },
+  },
+  logprobs: integer("Reports log-probabilities of every token and of so many likeliest ones in its place."),
   seed: integer("Of this stage's random numbers."),
 };
 
 type StageOptions = Omit<StageNode, "stage">;
 
+type Biases = Readonly<Record<string, number | "ban">>;
+
+/** JSON has no -Infinity. */
+function biases(document: Biases): Record<string, number> {
+  const pairs = Object.entries(document);
+  return Object.fromEntries(
+    pairs.map(([id, bias]) => [id, bias === "ban" ? Number.NEGATIVE_INFINITY : bias]),
+  );
+}
+
 /** Options of `.stage` with the prompt's folder found. */
-export function stageOptions({ prompt, ...options }: StageOptions, directory: string): object {
+export function stageOptions({ prompt, logitBias, ...rest }: StageOptions, directory: string): object {
+  const options = logitBias === undefined ? rest : { ...rest, logitBias: biases(logitBias as Biases) };
   if (prompt === undefined) return options;
   return { ...options, prompt: typeof prompt === "string" ? resolve(directory, prompt) : prompt };
 }

@@ -356,10 +356,13 @@ describe("what goes wrong", () => {
 });
 
 test("explain shows branches apart from each other, and all of them under a join", async () => {
-  const { groups, segments } = await overItems([]).explain({ passages });
+  const explanation = await overItems([]).explain({ passages });
+  const { groups, segments } = explanation;
   expect(groups).toEqual([{ group: "votes", runs: "one branch per item", shown: 8 }]);
   const readsOf = (name: string) =>
     segments.find((one) => one.segment === name)?.reads.map((one) => one.segment);
   expect(readsOf("votes[1].vote")).toEqual(["prompt of votes.vote", "passages", "votes[1].item"]);
   expect(readsOf("pick")).toEqual(Array.from({ length: 8 }, (_, index) => `votes[${index}].vote`));
+  expect(explanation.draw("svg")).toContain("pick reads votes[7].vote at");
+  expect(explanation.draw("mermaid")).toContain('"votes[7].vote"');
 });

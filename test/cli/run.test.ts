@@ -24,6 +24,19 @@ beforeAll(() => {
         .stage("answer", { maxTokens: 6, closers: ["<|endoftext|>"] }),
     };\n`,
   );
+  writeFileSync(
+    join(directory, "groups.mjs"),
+    `const stage = { maxTokens: 6, closers: ["<|endoftext|>"] };
+    export default {
+      model: ${JSON.stringify(tinyPath)},
+      options: { threads: 1, cacheBytes: 8 << 20, batchInvariant: true },
+      chain: (model, { defineChain }) => defineChain(model)
+        .input("question")
+        .fanOut("votes", { samples: 3 }, (branch) => branch.stage("vote", stage))
+        .rounds("turns", (round) => round.stage("turn", stage), { max: 2 })
+        .when("never", () => false, (inside) => inside.stage("unseen", stage)),
+    };\n`,
+  );
   const steps = [
     { input: "question" },
     { input: "passages", from: "retrieve" },
@@ -76,6 +89,29 @@ describe("run", () => {
       "Once.",
     );
     expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
+  });
+
+  test("stages in groups are streamed and counted under their names, those of branches by turns", async () => {
+    const args = ["run", "groups.mjs", "-i", "question=How long?"];
+    const { votes, turns } = JSON.parse((await baton([...args, "--json"])).stdout);
+    expect([votes.length, turns.rounds.length, turns.stopped]).toEqual([3, 2, "max"]);
+    const { code, stdout, stderr } = await baton(args);
+    expect(code).toBe(0);
+    const names = ["votes[0].vote", "votes[1].vote", "votes[2].vote", "turns[0].turn", "turns[1].turn"];
+    const texts = new Map<string, string>();
+    for (const part of stdout.split(/^(?=\[(?:votes|turns)\[)/m)) {
+      const end = part.indexOf("]\n");
+      const name = part.slice(1, end);
+      texts.set(name, (texts.get(name) ?? "") + part.slice(end + 2, -1));
+    }
+    expect([...texts.keys()].sort()).toEqual([...names].sort());
+    expect(names.slice(0, 3).map((name) => texts.get(name))).toEqual(
+      votes.map((one: { vote: { text: string } }) => one.vote.text),
+    );
+    expect(texts.get("turns[1].turn")).toBe(turns.rounds[1].turn.text);
+    for (const name of names)
+      expect(stderr).toMatch(new RegExp(`^${name.replace(/[[\].]/g, "\\$&")} +\\d+ rows`, "m"));
+    expect(stdout + stderr).not.toContain("unseen");
   });
 
   test("a document with its functions gives what the module gives", async () => {

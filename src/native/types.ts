@@ -69,6 +69,7 @@ export interface ModelInfo {
   vocab: number;
   /** Most positions of a frame, as trained. */
   contextLength: number;
+  /** Base of the rotary frequencies; layers with a window may have another. */
   ropeTheta: number;
   normEpsilon: number;
   parameters: number;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { EngineClient } from "../../src/native/engine-client.js";
 import type { GenerateSpec } from "../../src/native/types.js";
 import { loadArrays, logSoftmax } from "../helpers/fixtures.js";
-import { greedy, openTiny, plainSegment } from "./support.js";
+import { greedy, openSmol, openTiny, plainSegment } from "./support.js";
 
 let engine: EngineClient;
 beforeAll(async () => {
@@ -23,10 +23,10 @@ interface Figures {
   logits: Float32Array;
 }
 
-async function generate(tokens: Int32Array, generate: GenerateSpec): Promise<Figures> {
-  const segment = engine.createSegment({ ...plainSegment, reads: [] });
+async function generate(tokens: Int32Array, generate: GenerateSpec, on = engine): Promise<Figures> {
+  const segment = on.createSegment({ ...plainSegment, reads: [] });
   const all: Figures = { ids: [], chosen: [], topIds: [], topLogprobs: [], logits: new Float32Array() };
-  await engine.run(
+  await on.run(
     { appends: [{ segment, tokens }], generate, logits: "last" },
     {
       onTokens: (ids, figures) => {
@@ -40,7 +40,7 @@ async function generate(tokens: Int32Array, generate: GenerateSpec): Promise<Fig
       },
     },
   );
-  engine.releaseSegment(segment);
+  on.releaseSegment(segment);
   return all;
 }
 
@@ -67,6 +67,20 @@ test("the 20 likeliest tokens after every row of the fixture, as transformers ha
     expect(chosen).toEqual([topLogprobs[0]]);
     expect(ids).toEqual([topIds[0]]);
   }
+});
+
+test("SmolLM2 after 208 tokens, over its whole vocabulary, as transformers has them", async () => {
+  const arrays = loadArrays("smollm2-logits");
+  const model = await openSmol();
+  const spec = { ...greedy(1), logprobs: 20 };
+  const { chosen, topIds, topLogprobs } = await generate(arrays.ints("tokens"), spec, model.engine);
+  await model.close();
+  const expected = logSoftmax(arrays.floats("last"));
+  expect(topIds).toEqual(likeliest(expected, 20));
+  expect(chosen).toEqual([topLogprobs[0]]);
+  topIds.forEach((id, k) => {
+    expect(Math.abs((topLogprobs[k] as number) - (expected[id] as number))).toBeLessThan(1e-3);
+  });
 });
 
 test("of the raw logits, whatever the sampler makes of them", async () => {

@@ -5,7 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/exports.h"
 #include "binding/values.h"
-#include "model/formats/gguf.h"
+#include "model/formats/formats.h"
 
 namespace baton {
 namespace {
@@ -49,7 +49,7 @@ napi_value tensorObject(JsWriter& js, const GgufTensor& tensor) {
 }  // namespace
 
 Napi::Value readModelFile(const Napi::CallbackInfo& info) {
-  const std::unique_ptr<GgufFile> file = GgufFile::open(asString(info[0], "path"));
+  const std::unique_ptr<GgufFile> file = openModelFile(asString(info[0], "path"));
   JsWriter js(info.Env());
   napi_value metadata = js.object();
   for (const GgufEntry& entry : file->metadata()) {
@@ -62,7 +62,7 @@ Napi::Value readModelFile(const Napi::CallbackInfo& info) {
   for (const GgufTensor& tensor : file->tensors())
     js.set(tensors, index++, tensorObject(js, tensor));
   napi_value object = js.object();
-  js.set(object, "format", js.string("gguf"));
+  js.set(object, "format", js.string(file->format()));
   js.set(object, "version", js.number(file->version()));
   js.set(object, "fileBytes", js.number(double(file->size())));
   js.set(object, "metadata", metadata);

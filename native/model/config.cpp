@@ -302,7 +302,7 @@ ModelConfig readConfig(const GgufFile& file, const Family& family) {
   keys.refuseNeutral(neutralKeys());
   ModelConfig config{};
   config.family = family.name;
-  config.ropePairing = family.ropePairing;
+  config.ropePairing = file.rotaryHalves() ? RopePairing::kHalves : family.ropePairing;
   config.activation = family.activation;
   config.layers = keys.integer("block_count", kMostLayers);
   config.hidden = keys.integer("embedding_length", kMostHidden);

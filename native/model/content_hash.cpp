@@ -36,8 +36,8 @@ void addPages(Sha256& hash, const GgufTensor& tensor) {
 std::string contentHash(const GgufFile& file, const std::atomic<int32_t>& cancel) {
   Sha256 hash;
   addText(hash, "baton model 1");
-  addNumber(hash, file.headerBytes());
-  hash.update(file.bytes().data(), file.headerBytes());
+  addNumber(hash, file.header().size());
+  hash.update(file.header().data(), file.header().size());
   for (const GgufTensor& tensor : file.tensors()) {
     if (cancel.load(std::memory_order_relaxed) != 0) {
       throw Error(code::kAborted, "Loading model file " + file.path() + " was cancelled.");

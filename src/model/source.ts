@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a model file comes from: a name or path in, the path of a complete and checked file out. Every source is
+// Where a model file comes from: a name or path in, the path of a complete and checked file (or model folder) out. Every source is
 // asked for what is on this machine before any is asked to fetch.
 //
 // Accepted: a path, a name of the catalogue ("smollm2-135m-instruct"), "hf:org/repo/file.gguf[@revision]".
@@ -83,7 +83,7 @@ function allFailed(wanted: Wanted, failures: readonly Failure[]): SourceFailedEr
   const remedy =
     wanted.path === undefined
       ? "Mend one of these, or fetch the file by other means and name its path."
-      : `Name an existing .gguf file, "hf:org/repo/file.gguf" or one of: ${names}.`;
+      : `Name an existing .gguf file or model folder, "hf:org/repo/file.gguf" or one of: ${names}.`;
   return new SourceFailedError(
     `No source could give ${JSON.stringify(wanted.name)}:\n${lines.map((line) => `  ${line}`).join("\n")}\n${remedy}`,
     { facts: { name: wanted.name, sources: lines } },

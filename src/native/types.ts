@@ -50,8 +50,11 @@ export interface TensorInfo {
 }
 
 export interface ModelFileInfo {
-  format: "gguf";
+  /** Other formats than GGUF appear in its terms: metadata keys, names of tensors. */
+  format: "gguf" | "safetensors";
+  /** 0 for formats without one. */
   version: number;
+  /** Of all files together. */
   fileBytes: number;
   metadata: Record<string, MetadataValue>;
   tensors: TensorInfo[];

@@ -103,6 +103,7 @@ describe("klDivergence", () => {
 describe("the committed fixtures", () => {
   it.each([
     ["tiny-llama", { tokens: [40], "logits.q4_1": [40, 512] }],
+    ["tiny-hf", { tokens: [40], logits: [40, 512] }],
     ["tiny-mixed", { tokens: [40], logits: [40, 512] }],
     ["smollm2-logits", { tokens: [208], columns: [1024], logits: [208, 1024], last: [49152] }],
     ["smollm2-greedy", { tokens: [8, 64], gaps: [8, 64] }],

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first bytes decide which format reads a file, never its name.
+// The first bytes decide which format reads a file, never its name. A folder is a Hugging Face one.
 #include "model/formats/formats.h"
 
+#include <filesystem>
+
 #include "model/fault.h"
+#include "model/formats/hugging_face.h"
+#include "model/formats/safetensors.h"
 #include "model/formats/sniff.h"
 
 namespace baton {
@@ -10,6 +14,7 @@ namespace {
 
 constexpr FileFormat kFormats[] = {
     {"gguf", GgufFile::matches, GgufFile::parse},
+    {"safetensors", looksLikeSafetensors, parseSafetensorsModel},
 };
 
 std::string formatNames() {
@@ -26,6 +31,8 @@ std::span<const FileFormat> fileFormats() {
 }
 
 std::unique_ptr<GgufFile> openModelFile(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return openModelFolder(path);
   MappedFile mapping = MappedFile::open(path);
   for (const FileFormat& format : kFormats) {
     if (format.matches(mapping.bytes())) return format.parse(std::move(mapping), path);

@@ -20,7 +20,7 @@ struct FileFormat {
 
 std::span<const FileFormat> fileFormats();
 
-// Maps a file and parses it by the format that its first bytes show.
+// Maps a file and parses it by the format that its first bytes show, or opens a model folder.
 // Errors: IO; MODEL_FORMAT, naming what the file looks like when no format knows it;
 // MODEL_UNSUPPORTED.
 std::unique_ptr<GgufFile> openModelFile(const std::string& path);

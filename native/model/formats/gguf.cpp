@@ -110,7 +110,7 @@ class GgufParser {
     file_.tensorsByName_ = sortedByName(file_.tensors_, nameOf, [&](const GgufTensor& tensor) {
       reader_.fail({"tensor name", tensor.name}, "given twice", "unique names", infoAt(tensor));
     });
-    file_.headerBytes_ = reader_.offset();
+    file_.header_ = file_.bytes_.first(reader_.offset());
     placeData();
     refuseOverlaps();
   }
@@ -232,10 +232,10 @@ class GgufParser {
     const uint64_t alignment = readAlignment();
     if (file_.tensors_.empty()) return;
     const uint64_t size = file_.bytes_.size();
-    const uint64_t start = (file_.headerBytes_ + alignment - 1) & ~(alignment - 1);
+    const uint64_t start = (file_.header_.size() + alignment - 1) & ~(alignment - 1);
     if (start > size) {
       reader_.fail({"start of the tensor data"}, "byte " + std::to_string(start),
-                   "inside the file of " + std::to_string(size) + " bytes", file_.headerBytes_);
+                   "inside the file of " + std::to_string(size) + " bytes", file_.header_.size());
     }
     for (GgufTensor& tensor : file_.tensors_) {
       const GgufField field{"offset of tensor", tensor.name};
@@ -288,6 +288,7 @@ std::unique_ptr<GgufFile> GgufFile::parse(MappedFile mapping, const std::string&
   file->path_ = path;
   file->mapping_ = std::move(mapping);
   file->bytes_ = file->mapping_.bytes();
+  file->size_ = file->bytes_.size();
   GgufParser(*file).run();
   return file;
 }
@@ -297,7 +298,28 @@ std::unique_ptr<GgufFile> GgufFile::parse(std::span<const std::byte> bytes,
   std::unique_ptr<GgufFile> file(new GgufFile);
   file->path_ = path;
   file->bytes_ = bytes;
+  file->size_ = bytes.size();
   GgufParser(*file).run();
+  return file;
+}
+
+std::unique_ptr<GgufFile> GgufFile::assemble(ModelParts parts) {
+  std::unique_ptr<GgufFile> file(new GgufFile);
+  file->path_ = parts.path;
+  file->format_ = parts.format;
+  file->parts_ = std::move(parts);
+  file->metadata_ = std::move(file->parts_.metadata);
+  file->tensors_ = std::move(file->parts_.tensors);
+  file->header_ = std::as_bytes(std::span(file->parts_.header));
+  for (const MappedFile& mapping : file->parts_.mappings) file->size_ += mapping.bytes().size();
+  const auto refuse = [&](const char* what, std::string_view name) {
+    refuseFormat({file->path_, what + quote(name), "given twice", "unique names"});
+  };
+  file->metadataByKey_ = sortedByName(
+      file->metadata_, keyOf, [&](const GgufEntry& entry) { refuse("metadata key ", entry.key); });
+  file->tensorsByName_ = sortedByName(file->tensors_, nameOf, [&](const GgufTensor& tensor) {
+    refuse("tensor name ", tensor.name);
+  });
   return file;
 }
 

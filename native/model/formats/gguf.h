@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -81,6 +82,20 @@ struct GgufTensor {
   std::vector<int64_t> rowMajorShape() const { return {shape.rend() - dims, shape.rend()}; }
 };
 
+// A model of another format in GGUF's terms: its keys, its names of tensors, its order of
+// dimensions.
+struct ModelParts {
+  std::string path;
+  const char* format = "";
+  std::vector<MappedFile> mappings;  // what tensors lie in
+  std::deque<std::string> texts;     // what names, keys and values point into
+  std::string header;                // all that the meaning of the tensors' bytes depends on
+  std::vector<GgufEntry> metadata;
+  std::vector<GgufTensor> tensors;
+  bool rotaryHalves = false;
+};
+
+// What every format is read into. Made from a GGUF file, or from ModelParts.
 class GgufFile {
  public:
   // Maps and parses a file. Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED.
@@ -90,15 +105,22 @@ class GgufFile {
   // Parses bytes that the caller keeps alive; `path` only names them in errors.
   static std::unique_ptr<GgufFile> parse(std::span<const std::byte> bytes, const std::string& path);
 
+  // The same from another format, whose reader has checked where the data lies.
+  // Errors: MODEL_FORMAT (a key or name given twice).
+  static std::unique_ptr<GgufFile> assemble(ModelParts parts);
+
   // What a GGUF file starts with.
   static bool matches(std::span<const std::byte> head);
 
   const std::string& path() const { return path_; }
-  uint32_t version() const { return version_; }
-  size_t size() const { return bytes_.size(); }
-  // Bytes before the tensor data, padding not counted.
-  size_t headerBytes() const { return headerBytes_; }
-  std::span<const std::byte> bytes() const { return bytes_; }
+  const char* format() const { return format_; }
+  uint32_t version() const { return version_; }                // 0 for formats without one
+  size_t size() const { return size_; }                        // of all files together
+  std::span<const std::byte> bytes() const { return bytes_; }  // of a GGUF file
+  // What precedes the tensor data, padding left out.
+  std::span<const std::byte> header() const { return header_; }
+  // Rows of Q and K are in Hugging Face's order, (i, i + D/2), whatever the family's order is.
+  bool rotaryHalves() const { return parts_.rotaryHalves; }
 
   const std::vector<GgufEntry>& metadata() const { return metadata_; }  // in file order
   const std::vector<GgufTensor>& tensors() const { return tensors_; }   // in file order
@@ -110,10 +132,13 @@ class GgufFile {
   GgufFile() = default;
 
   std::string path_;
+  const char* format_ = "gguf";
   MappedFile mapping_;
+  ModelParts parts_;  // of another format
   std::span<const std::byte> bytes_;
   uint32_t version_ = 0;
-  size_t headerBytes_ = 0;
+  size_t size_ = 0;
+  std::span<const std::byte> header_;
   std::vector<GgufEntry> metadata_;
   std::vector<GgufTensor> tensors_;
   // Indices in order of name. Sorted rather than hashed: no input makes look-ups quadratic.

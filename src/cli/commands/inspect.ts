@@ -36,7 +36,7 @@ function tensorTypes({ tensors }: ModelFileInfo): { type: string; tensors: numbe
 function print({ stdout }: Terminal, path: string, info: ModelFileInfo, all: boolean): void {
   const parameters = info.tensors.reduce((sum, one) => sum + one.shape.reduce((a, b) => a * b, 1), 0);
   const lines = [
-    `${path}: ${info.format} version ${info.version}, ${formatBytes(info.fileBytes)}`,
+    `${path}: ${info.format}${info.version === 0 ? "" : ` version ${info.version}`}, ${formatBytes(info.fileBytes)}`,
     `${info.tensors.length} tensors, ${(parameters / 1e6).toFixed(1)} million parameters`,
     "",
     formatTable([

@@ -13,6 +13,7 @@
 #include "model/gguf_writer.h"
 #include "model/model.h"
 #include "model/refusal.h"
+#include "model/temporary_folder.h"
 
 using namespace baton;
 using namespace baton::test;
@@ -20,24 +21,6 @@ using namespace baton::test;
 namespace {
 
 const std::atomic<int32_t> kGoOn{0};
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "baton-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string file(const char* name) const { return (path_ / name).string(); }
-  std::string write(const char* name, const std::string& bytes) const {
-    std::ofstream(file(name), std::ios::binary) << bytes;
-    return file(name);
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string hashOf(const GgufWriter& writer) {
   const ExactBytes bytes(writer.build());

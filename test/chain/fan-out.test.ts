@@ -208,14 +208,19 @@ describe("what goes wrong", () => {
     const fresh = await loadTiny();
     const cause = new Error("third time unlucky");
     const stopped: unknown[] = [];
+    let waiting = 0; // branches whose function has begun
     const run = defineChain(fresh)
       .input("question")
       .fanOut("votes", { samples: 4 }, (branch) =>
         branch
           .stage("vote", { ...stage, maxTokens: 3 })
           .input("more", {
-            from: (_, { index, signal }) => {
-              if (index === 2) throw cause;
+            from: async (_, { index, signal }) => {
+              if (index === 2) {
+                await until(() => waiting === 3);
+                throw cause;
+              }
+              waiting += 1;
               signal.addEventListener("abort", () => stopped.push(signal.reason));
               return new Promise<string>(() => {});
             },

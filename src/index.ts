@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
+export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";
+export type { AppendOptions, AppendUsage, CacheContent, CacheHandle, CacheMark } from "./cache/handle.js";
+export type { CacheReport } from "./cache/model-cache.js";
+export { ModelCache } from "./cache/model-cache.js";
 export { Chain, defineChain } from "./chain/chain.js";
 export type { ChainDocument, DocumentOptions } from "./chain/document/index.js";
 export { chainFromDocument, chainSchema, parseChainDocument } from "./chain/document/index.js";
@@ -47,4 +51,4 @@ export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/sour
 export { resolveModel } from "./model/source.js";
 export type { ChatMessage, ChatTemplate, RenderOptions } from "./model/template.js";
 export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
-export type { CacheStats, DoctorReport, EngineStats, ModelInfo } from "./native/types.js";
+export type { CacheStats, DoctorReport, EngineStats, MissReason, ModelInfo } from "./native/types.js";

@@ -15,7 +15,9 @@ const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1
 async function open(settings: TrialSettings): Promise<{ library: Package; model: Model }> {
   const library = (await import(packageUrl)) as Package;
   const device = settings.device as "cpu";
-  return { library, model: await library.loadModel(settings.model, { device, threads: settings.threads }) };
+  // nothing may be found again from an earlier repetition
+  const options = { device, threads: settings.threads, indexBytes: 0 };
+  return { library, model: await library.loadModel(settings.model, options) };
 }
 
 /** A closed segment of `rows` rows that reads nothing. */

@@ -63,6 +63,7 @@ constexpr Export kExports[] = {
     {"setVocabulary", guarded<setVocabulary>},
     {"cacheStats", guarded<cacheStats>},
     {"engineStats", guarded<engineStats>},
+    {"cacheCensus", guarded<cacheCensus>},
     {"closeModel", guarded<closeModel>},
     {"createSegment", guarded<createSegment>},
     {"segmentInfo", guarded<segmentInfo>},

@@ -24,9 +24,30 @@ const char* reasonName(DoneReason reason) {
   return "";
 }
 
+const char* missName(MissReason reason) {
+  switch (reason) {
+    case MissReason::kNone:
+      return "none";
+    case MissReason::kNeverSeen:
+      return "never-seen";
+    case MissReason::kEvicted:
+      return "evicted";
+    case MissReason::kDifferentFrame:
+      return "different-frame";
+    case MissReason::kIndexOff:
+      return "index-off";
+    case MissReason::kLogitsNeeded:
+      return "logits-needed";
+    case MissReason::kPartOfBlock:
+      return "part-of-block";
+  }
+  return "";
+}
+
 napi_value statsObject(JsWriter& js, const JobStats& stats) {
   napi_value object = js.object();
   js.set(object, "rowsComputed", js.number(double(stats.rowsComputed)));
+  js.set(object, "rowsFound", js.number(double(stats.rowsFound)));
   js.set(object, "tokens", js.number(double(stats.tokens)));
   js.set(object, "firstTokenMs", js.number(stats.firstTokenMs));
   js.set(object, "totalMs", js.number(stats.totalMs));
@@ -53,6 +74,13 @@ struct EventWriter {
     js.set(object, "type", js.string("progress"));
     js.set(object, "done", js.number(double(event.done)));
     js.set(object, "total", js.number(double(event.total)));
+  }
+  void operator()(const FoundEvent& event) const {
+    js.set(object, "type", js.string("found"));
+    js.set(object, "append", js.number(event.append));
+    js.set(object, "found", js.number(event.found));
+    js.set(object, "missed", js.number(event.missed));
+    js.set(object, "reason", js.string(missName(event.reason)));
   }
   void operator()(const TokensEvent& event) const {
     js.set(object, "type", js.string("tokens"));

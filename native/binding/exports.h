@@ -16,6 +16,7 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info);
 Napi::Value setVocabulary(const Napi::CallbackInfo& info);
 Napi::Value cacheStats(const Napi::CallbackInfo& info);
 Napi::Value engineStats(const Napi::CallbackInfo& info);
+Napi::Value cacheCensus(const Napi::CallbackInfo& info);
 Napi::Value closeModel(const Napi::CallbackInfo& info);
 
 Napi::Value createSegment(const Napi::CallbackInfo& info);

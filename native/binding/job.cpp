@@ -21,6 +21,8 @@ Append parseAppend(const Napi::Object& object, const Engine& engine) {
     append.count = static_cast<int>(append.embeddings.size() /
                                     static_cast<size_t>(engine.model().config.hidden));
   }
+  const Napi::Value close = object.Get("close");
+  if (!close.IsUndefined()) append.close = asBoolean(close, "close");
   return append;
 }
 

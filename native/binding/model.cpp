@@ -26,6 +26,7 @@ EngineOptions parseOptions(const Napi::Object& object) {
   EngineOptions options;
   options.threads = asInt(object.Get("threads"), "threads");
   const double cacheBytes = asNumber(object.Get("cacheBytes"), "cacheBytes");
+  const double indexBytes = asNumber(object.Get("indexBytes"), "indexBytes");
   options.kvType = parseKvType(asString(object.Get("kvType"), "kvType"));
   const std::string activations = asString(object.Get("activations"), "activations");
   if (activations != "int8" && activations != "float32") {
@@ -37,9 +38,11 @@ EngineOptions parseOptions(const Napi::Object& object) {
   options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
   if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");
   if (!(cacheBytes >= 0 && cacheBytes < 0x1p53)) throw wrongType("cacheBytes", "a number of bytes");
+  if (!(indexBytes >= 0 && indexBytes < 0x1p53)) throw wrongType("indexBytes", "a number of bytes");
   if (options.maxBatchRows < 1 || options.maxBatchRows > 65536)
     throw wrongType("maxBatchRows", "from 1 to 65536");
   options.cacheBytes = static_cast<size_t>(cacheBytes);
+  options.indexBytes = static_cast<size_t>(indexBytes);
   return options;
 }
 
@@ -186,6 +189,7 @@ Napi::Value cacheStats(const Napi::CallbackInfo& info) {
   number("blockRows", kBlockRows);
   number("blocksUsed", stats.blocksUsed);
   number("blocksTotal", stats.blocksTotal);
+  number("blocksKept", stats.blocksKept);
   number("segments", stats.segments);
   return Napi::Value(info.Env(), object);
 }
@@ -202,6 +206,23 @@ Napi::Value engineStats(const Napi::CallbackInfo& info) {
   number("prefillRows", stats.prefillRows);
   number("mostDecodeRows", stats.mostDecodeRows);
   number("jobs", stats.jobs);
+  return Napi::Value(info.Env(), object);
+}
+
+Napi::Value cacheCensus(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Engine> engine = openEngine(info[0]);
+  const Pool::Census census = engine->pool()->census();
+  JsWriter js(info.Env());
+  napi_value object = js.object();
+  const auto number = [&](const char* name, double value) {
+    js.set(object, name, js.number(value));
+  };
+  number("promptBlocks", double(census.blocksOfKind[size_t(SegmentKind::kPrompt)]));
+  number("inputBlocks", double(census.blocksOfKind[size_t(SegmentKind::kInput)]));
+  number("outputBlocks", double(census.blocksOfKind[size_t(SegmentKind::kOutput)]));
+  number("blocksShared", double(census.blocksShared));
+  number("rowsComputed", double(engine->rowsComputed()));
+  number("rowsReused", double(engine->rowsReused()));
   return Napi::Value(info.Env(), object);
 }
 

@@ -21,8 +21,12 @@ bool poisonWanted() {
 
 }  // namespace
 
-Pool::Pool(const KvShape& shape, size_t budgetBytes)
-    : shape_(shape), poisoned_(poisonWanted()), total_(budgetBytes / shape.blockBytes()) {
+Pool::Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes)
+    : shape_(shape),
+      poisoned_(poisonWanted()),
+      total_(budgetBytes / shape.blockBytes()),
+      indexed_(indexBytes >= shape.blockBytes()),
+      index_(indexBytes / shape.blockBytes()) {
   if (total_ == 0) {
     throw Error(code::kOptionInvalid,
                 "cacheBytes is " + std::to_string(budgetBytes) + ", less than one block of " +
@@ -69,44 +73,99 @@ void Pool::allocate(size_t count, std::vector<int32_t>& blocks) {
   const std::lock_guard lock(mutex_);
   requireLocked(count);
   blocks.reserve(blocks.size() + count);
+  // Room for every block ever handed out, so that release() never allocates and cannot fail.
+  const size_t numbers = std::min(total_, touched_ + count);
+  if (holders_.size() < numbers) holders_.resize(std::min(total_, std::max(numbers, 2 * touched_)));
+  if (free_.capacity() < holders_.size()) free_.reserve(holders_.size());
   for (size_t i = 0; i < count; ++i) {
-    if (free_.empty()) {
-      blocks.push_back(static_cast<int32_t>(touched_++));
-    } else {
-      blocks.push_back(free_.back());
-      free_.pop_back();
-    }
+    const int32_t block = takeFreeLocked();
+    poison(block);
+    holders_[static_cast<size_t>(block)] = 1;
+    blocks.push_back(block);
   }
-  poison(blocks.data() + blocks.size() - count, count);
   used_ += count;
   peak_ = std::max(peak_, used_);
-  // Room for every block in use, so that release() never allocates and cannot fail.
-  if (free_.capacity() < touched_) free_.reserve(std::max(touched_, 2 * free_.capacity()));
+}
+
+// There is one: free, never used, or kept.
+int32_t Pool::takeFreeLocked() {
+  if (!free_.empty()) {
+    const int32_t block = free_.back();
+    free_.pop_back();
+    return block;
+  }
+  if (touched_ < total_) return static_cast<int32_t>(touched_++);
+  return index_.evict();
 }
 
 void Pool::release(const int32_t* blocks, size_t count) noexcept {
   const std::lock_guard lock(mutex_);
-  poison(blocks, count);
-  free_.insert(free_.end(), blocks, blocks + count);
-  used_ -= count;
+  for (size_t i = count; i-- > 0;) {
+    const int32_t block = blocks[i];
+    if (--holders_[static_cast<size_t>(block)] > 0) continue;
+    --used_;
+    if (!index_.keep(block)) freeLocked(block);
+  }
+  while (index_.full()) freeLocked(index_.evict());
 }
 
-void Pool::poison(const int32_t* blocks, size_t count) const noexcept {
+void Pool::freeLocked(int32_t block) noexcept {
+  poison(block);
+  free_.push_back(block);
+}
+
+void Pool::poison(int32_t block) const noexcept {
   if (!poisoned_) return;
+  std::memset(base_ + static_cast<size_t>(block) * shape_.blockBytes(), 0xFF, shape_.blockBytes());
+}
+
+void Pool::offer(const Digest* identities, const int32_t* blocks, size_t count,
+                 const Digest& content) {
+  if (!indexed_) return;
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < count; ++i) index_.put(identities[i], blocks[i]);
+  index_.noteContent(content);
+}
+
+size_t Pool::find(const Digest* identities, size_t count, std::vector<int32_t>& blocks) {
+  if (!indexed_) return 0;
+  blocks.reserve(blocks.size() + count);
+  const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < count; ++i) {
-    std::memset(base_ + static_cast<size_t>(blocks[i]) * shape_.blockBytes(), 0xFF,
-                shape_.blockBytes());
+    const int32_t block = index_.find(identities[i]);
+    if (block < 0) return i;
+    if (holders_[static_cast<size_t>(block)]++ == 0) {
+      index_.take(block);
+      peak_ = std::max(peak_, ++used_);
+    }
+    blocks.push_back(block);
   }
+  return count;
+}
+
+MissReason Pool::why(const Digest& identity, const Digest* content) const {
+  const std::lock_guard lock(mutex_);
+  return index_.why(identity, content);
 }
 
 Pool::Stats Pool::stats() const {
+  size_t segments = 0;
+  {
+    const std::lock_guard lock(membersMutex_);
+    segments = members_.size();
+  }
   const std::lock_guard lock(mutex_);
-  return {total_, used_, peak_, shape_.blockBytes(), segments_};
+  return {total_, used_, peak_, index_.kept(), shape_.blockBytes(), segments};
 }
 
-void Pool::countSegment(int delta) noexcept {
-  const std::lock_guard lock(mutex_);
-  segments_ += static_cast<size_t>(delta);
+void Pool::enter(const Segment* segment) {
+  const std::lock_guard lock(membersMutex_);
+  members_.insert(segment);
+}
+
+void Pool::leave(const Segment* segment) noexcept {
+  const std::lock_guard lock(membersMutex_);
+  members_.erase(segment);
 }
 
 }  // namespace baton

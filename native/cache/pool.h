@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The KV pool: blocks of 16 rows under one byte budget. Address space for the whole budget is
 // reserved at once and touched as blocks are used, so a block number fixes its address and nothing
-// moves. Every block has one owner, the segment that wrote it; sharing happens by segments holding
-// each other, never by copying.
+// moves. A block is written by one segment, once; sharing happens by segments holding each other,
+// or the same blocks, never by copying. A block is free, held by one segment or several, or kept:
+// held by nobody, and found again by its content (content_index.h) until its room is needed.
 //
 // With BATON_POISON_CACHE=1 in the environment when the pool is made, every block is filled with
 // 0xFF bytes (NaN in all three formats) when it is handed out and when it is given back. For tests:
@@ -15,11 +16,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <unordered_set>
 #include <vector>
 
 #include "base/dtype.h"
+#include "cache/content_index.h"
 
 namespace baton {
+
+class Segment;
 
 struct KvShape {
   int layers;   // L
@@ -38,19 +43,32 @@ struct KvShape {
 class Pool {
  public:
   // Error(OPTION_INVALID) if the budget holds no block; Error(OUT_OF_MEMORY) if the address space
-  // cannot be had.
-  Pool(const KvShape& shape, size_t budgetBytes);
+  // cannot be had. `indexBytes`: of it, what may be kept for being found again; 0: nothing is.
+  explicit Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes = 0);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  // Error(CACHE_BUDGET) with bytes needed and free, if `count` blocks are not free now.
+  // Error(CACHE_BUDGET) with bytes needed and free, if `count` blocks are not free or kept now.
   void require(size_t count) const;
 
-  // Appends `count` block numbers to `blocks`: all or none. Error(CACHE_BUDGET) with bytes needed
-  // and free.
+  // Appends `count` block numbers to `blocks`: all or none. Kept blocks make room.
+  // Error(CACHE_BUDGET) with bytes needed and free.
   void allocate(size_t count, std::vector<int32_t>& blocks);
+
+  // One holder of each block less. What is known by its content is kept, the first block longest.
   void release(const int32_t* blocks, size_t count) noexcept;
+
+  // ---- content: nothing happens, and nothing is found, when indexBytes is 0.
+  bool indexed() const { return indexed_; }
+
+  // Makes blocks known that will never be written again: `identities[i]` ends in `blocks[i]`.
+  void offer(const Digest* identities, const int32_t* blocks, size_t count, const Digest& content);
+
+  // Longest known run of `identities` from the first on: appends its blocks, each held once more.
+  size_t find(const Digest* identities, size_t count, std::vector<int32_t>& blocks);
+
+  MissReason why(const Digest& identity, const Digest* content) const;
 
   const KvShape& shape() const { return shape_; }
   std::byte* keys(int layer) const {
@@ -61,16 +79,26 @@ class Pool {
   }
 
   struct Stats {
-    size_t blocksTotal, blocksUsed, blocksPeak, blockBytes, segments;
+    size_t blocksTotal, blocksUsed, blocksPeak, blocksKept, blockBytes, segments;
   };
   Stats stats() const;
 
-  void countSegment(int delta) noexcept;
+  // What the living segments hold, each block counted once however many hold it.
+  struct Census {
+    size_t blocksOfKind[3];  // by SegmentKind
+    size_t blocksShared;     // held or read by more than one segment
+  };
+  Census census() const;  // census.cpp
+
+  // A segment's life, for the census.
+  void enter(const Segment* segment);
+  void leave(const Segment* segment) noexcept;
 
  private:
   void requireLocked(size_t count) const;
-
-  void poison(const int32_t* blocks, size_t count) const noexcept;
+  int32_t takeFreeLocked();
+  void freeLocked(int32_t block) noexcept;
+  void poison(int32_t block) const noexcept;
 
   KvShape shape_;
   size_t mappedBytes_ = 0;
@@ -80,9 +108,14 @@ class Pool {
   std::vector<int32_t> free_;  // stack of released blocks
   size_t total_ = 0;           // blocks that the budget holds
   size_t touched_ = 0;         // blocks ever handed out; numbers below are in free_ or in use
-  size_t used_ = 0;
+  size_t used_ = 0;            // held by a segment
   size_t peak_ = 0;
-  size_t segments_ = 0;
+  std::vector<uint32_t> holders_;  // by block number
+  bool indexed_;
+  ContentIndex index_;
+
+  mutable std::mutex membersMutex_;
+  std::unordered_set<const Segment*> members_;
 };
 
 }  // namespace baton

@@ -2,6 +2,7 @@
 #include "cache/segment.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace baton {
@@ -24,12 +25,12 @@ Segment::Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope
     : pool_(std::move(pool)), spec_(std::move(spec)), scope_(std::move(scope)) {
   for (const SegmentRead& read : spec_.reads)
     openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
-  pool_->countSegment(1);
+  pool_->enter(this);
 }
 
 Segment::~Segment() {
+  pool_->leave(this);  // first: a census may be looking at this segment
   pool_->release(blocks_.data(), blocks_.size());
-  pool_->countSegment(-1);
 }
 
 int Segment::rows() const {
@@ -45,6 +46,11 @@ bool Segment::closed() const {
 size_t Segment::blockCount() const {
   const std::lock_guard lock(mutex_);
   return blocks_.size();
+}
+
+std::vector<int32_t> Segment::blockNumbers() const {
+  const std::lock_guard lock(mutex_);
+  return blocks_;
 }
 
 int Segment::openDepth() const {
@@ -70,20 +76,21 @@ size_t Segment::blocksMissing(int rows) const {
   return needed > blocks_.size() ? needed - blocks_.size() : 0;
 }
 
+void Segment::adopt(const std::vector<int32_t>& blocks, bool whole) {
+  const std::lock_guard lock(mutex_);
+  blocks_.insert(blocks_.end(), blocks.begin(), blocks.end());
+  whole_ = whole;
+}
+
 void Segment::commitTokens(const int32_t* ids, int count) {
   const std::lock_guard lock(mutex_);
-  tokens_.insert(tokens_.end(), ids, ids + count);
+  chain_.addTokens(ids, count);
   rows_ += count;
 }
 
 void Segment::commitRows(const float* rows, int count, int width) {
   const std::lock_guard lock(mutex_);
-  for (int r = 0; r < count; ++r) {
-    Sha256 hash;
-    hash.update(rows + static_cast<size_t>(r) * width, static_cast<size_t>(width) * sizeof(float));
-    softRows_.push_back(hash.digest());
-    tokens_.push_back(-static_cast<int32_t>(softRows_.size()));
-  }
+  chain_.addSoft(rows, count, width);
   rows_ += count;
 }
 
@@ -91,11 +98,8 @@ void Segment::truncate(int rows) {
   const std::lock_guard lock(mutex_);
   if (rows > rows_) return;
   rows_ = rows;
-  for (; tokens_.size() > static_cast<size_t>(rows); tokens_.pop_back()) {
-    if (tokens_.back() < 0) softRows_.pop_back();
-  }
-  if (chained_.size() > static_cast<size_t>(rows / kBlockRows))
-    chained_.resize(static_cast<size_t>(rows / kBlockRows));
+  chain_.truncate(rows);
+  whole_ = false;
   const size_t keep = blocksFor(rows);
   pool_->release(blocks_.data() + keep, blocks_.size() - keep);
   blocks_.resize(keep);
@@ -108,18 +112,35 @@ void Segment::close() {
   sealHead();
   closed_ = true;
   dropped.swap(spec_.reads);
+  if (!appending_) offerLocked();
+}
+
+// Blocks of a closed segment never change again. Failing to be found again is no failure.
+void Segment::offerLocked() {
+  if (offered_ || rows_ == 0 || !chain_.headed() || !pool_->indexed()) return;
+  offered_ = true;
+  try {
+    std::vector<Digest> identities;
+    for (int rows = kBlockRows; rows <= rows_; rows += kBlockRows)
+      identities.push_back(chain_.at(rows));
+    if (rows_ % kBlockRows != 0) identities.push_back(chain_.at(rows_));
+    pool_->offer(identities.data(), blocks_.data(), identities.size(), chain_.content());
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 bool Segment::beginAppend() {
   const std::lock_guard lock(mutex_);
-  if (closed_ || appending_) return false;
+  if (closed_ || appending_ || whole_) return false;
   appending_ = true;
+  settledRows_ = rows_;
   return true;
 }
 
 void Segment::endAppend() {
   const std::lock_guard lock(mutex_);
   appending_ = false;
+  if (closed_) offerLocked();
 }
 
 bool Segment::appending() const {
@@ -128,54 +149,49 @@ bool Segment::appending() const {
 }
 
 bool Segment::sealHead() const {
-  if (headSealed_) return true;
+  if (chain_.headed()) return true;
   if (closed_) return false;  // closed before what it read was written: it never had an identity
+  std::vector<Digest> identities;
+  for (const SegmentRead& read : spec_.reads) {
+    const std::optional<Digest> identity = read.segment->digest(read.rows);
+    if (!identity) return false;
+    identities.push_back(*identity);
+  }
+  chain_.setHead(headOf(spec_.reads, identities));
+  return true;
+}
+
+Digest Segment::headOf(const std::vector<SegmentRead>& reads,
+                       const std::vector<Digest>& identities) const {
   Sha256 hash;
   hash.update(scope_.data(), scope_.size());
   updateInt(hash, static_cast<int64_t>(spec_.kind));
   updateInt(hash, spec_.start);
-  for (const SegmentRead& read : spec_.reads) {
-    const std::string identity = read.segment->identity(read.rows);
-    if (identity.empty()) return false;
-    hash.update(identity.data(), identity.size());
-    updateInt(hash, read.rows);
-    updateInt(hash, read.shift);
+  for (size_t i = 0; i < reads.size(); ++i) {
+    hash.update(identities[i].data(), identities[i].size());
+    updateInt(hash, reads[i].rows);
+    updateInt(hash, reads[i].shift);
   }
-  head_ = hash.digest();
-  headSealed_ = true;
-  return true;
+  return hash.digest();
 }
 
-Digest Segment::chain(int rows) const {
-  const size_t fullBlocks = static_cast<size_t>(rows / kBlockRows);
-  const auto extend = [this](const Digest& before, int begin, int end) {
-    Sha256 hash;
-    hash.update(before.data(), before.size());
-    for (int row = begin; row < end; ++row) {
-      const int32_t token = tokens_[static_cast<size_t>(row)];
-      if (token >= 0) {
-        updateInt(hash, token);
-      } else {
-        const Digest& soft = softRows_[static_cast<size_t>(-1 - token)];
-        hash.update(soft.data(), soft.size());
-      }
-    }
-    return hash.digest();
-  };
-  while (chained_.size() < fullBlocks) {
-    const int begin = static_cast<int>(chained_.size()) * kBlockRows;
-    chained_.push_back(
-        extend(chained_.empty() ? head_ : chained_.back(), begin, begin + kBlockRows));
-  }
-  const Digest& before = fullBlocks == 0 ? head_ : chained_[fullBlocks - 1];
-  const int rest = static_cast<int>(fullBlocks) * kBlockRows;
-  return rest == rows ? before : extend(before, rest, rows);
+IdentityChain Segment::chainAfter(const std::vector<SegmentRead>& reads,
+                                  const std::vector<Digest>& identities) const {
+  const std::lock_guard lock(mutex_);
+  IdentityChain chain = chain_;
+  if (!chain.headed()) chain.setHead(headOf(reads, identities));
+  return chain;
+}
+
+std::optional<Digest> Segment::digest(int rows) const {
+  const std::lock_guard lock(mutex_);
+  if (rows > (appending_ ? settledRows_ : rows_) || !sealHead()) return std::nullopt;
+  return chain_.at(rows);
 }
 
 std::string Segment::identity(int rows) const {
-  const std::lock_guard lock(mutex_);
-  if (rows > rows_ || !sealHead()) return {};
-  return Sha256::toHex(chain(rows));
+  const std::optional<Digest> found = digest(rows);
+  return found ? Sha256::toHex(*found) : std::string();
 }
 
 }  // namespace baton

@@ -3,10 +3,10 @@
 // It owns its blocks and holds the segments that it reads for as long as it is open, because only
 // then can a row of it still be written.
 //
-// Identity (method.md part 2): SHA-256 chained block by block. The head covers model content, KV
-// format, the segment's start and, in view order, identity, rows and shift of everything read; each
-// block adds its rows' token ids (or the digest of a soft row). A prefix of a segment therefore has
-// an identity too.
+// Identity (identity.h): the head covers model content, KV format, the segment's kind and start
+// and, in view order, identity, rows and shift of everything read; each block adds its rows' token
+// ids (or the digest of a soft row). A prefix of a segment therefore has an identity too, and a new
+// segment may begin on the blocks of another one whose rows have the same identity.
 //
 // Threads: rows are appended by the engine thread; handles are closed and asked from any thread.
 #pragma once
@@ -14,11 +14,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
 #include "base/hash.h"
+#include "cache/identity.h"
 #include "cache/pool.h"
 
 namespace baton {
@@ -55,6 +57,7 @@ class Segment {
   int rows() const;
   bool closed() const;
   size_t blockCount() const;
+  std::vector<int32_t> blockNumbers() const;
 
   // Open segments on the longest path of reads that begins here, itself counted; 0 when closed.
   int openDepth() const;
@@ -71,17 +74,29 @@ class Segment {
   void commitTokens(const int32_t* ids, int count);
   void commitRows(const float* rows, int count, int width);
 
+  // Engine thread, before the rows are committed. Takes over blocks, each held once for this
+  // segment, that have the next rows: only at the end of a whole block. `whole`: the last one is
+  // not full, so that no row may follow.
+  void adopt(const std::vector<int32_t>& blocks, bool whole);
+
   // Blocks that `reserve(rows)` would take.
   size_t blocksMissing(int rows) const;
 
   // Engine thread. Drops rows at and beyond `rows`, and blocks that hold none.
   void truncate(int rows);
 
-  // No more rows; lets go of what it read. Idempotent.
+  // No more rows; lets go of what it read, and its content may be found. Idempotent.
   void close();
 
-  // Identity of the first `rows` rows; empty while something that it reads is not fully written.
-  std::string identity(int rows) const;
+  // Identity of the first `rows` rows; nothing while something that it reads is not fully written,
+  // and for rows of a job that has not ended, because they may yet be taken back.
+  std::optional<Digest> digest(int rows) const;
+  std::string identity(int rows) const;  // in hex; empty for none
+
+  // What rows of this segment would be identified by if its reads had these identities, by read.
+  // Rows that are there already included.
+  IdentityChain chainAfter(const std::vector<SegmentRead>& reads,
+                           const std::vector<Digest>& identities) const;
 
   // One job at a time may append. False if one already does or the segment is closed.
   bool beginAppend();
@@ -91,23 +106,23 @@ class Segment {
   const std::shared_ptr<Pool>& pool() const { return pool_; }
 
  private:
-  bool sealHead() const;         // needs mutex_
-  Digest chain(int rows) const;  // needs mutex_ and a sealed head
+  bool sealHead() const;  // needs mutex_
+  void offerLocked();
+  Digest headOf(const std::vector<SegmentRead>& reads, const std::vector<Digest>& identities) const;
 
   std::shared_ptr<Pool> pool_;
   SegmentSpec spec_;
   std::string scope_;
   mutable std::mutex mutex_;
   std::vector<int32_t> blocks_;
-  std::vector<int32_t> tokens_;  // per row: token id, or -1 - index in softRows_
-  std::vector<Digest> softRows_;
+  mutable IdentityChain chain_;  // headed once everything that is read is written
   int rows_ = 0;
+  int settledRows_ = 0;  // rows_ when the job that appends now began
   bool closed_ = false;
+  bool whole_ = false;  // ends in the middle of a block that others hold too
+  bool offered_ = false;
   int openDepth_ = 1;
   bool appending_ = false;
-  mutable bool headSealed_ = false;
-  mutable Digest head_{};
-  mutable std::vector<Digest> chained_;  // identity after each full block
 };
 
 }  // namespace baton

@@ -54,6 +54,12 @@ uint64_t Engine::submit(Job job) {
     const bool opensOutput =
         job.generate && job.appends.size() > 1 && &append == &job.appends.back();
     checkAppend(append, opensOutput ? 0 : 1);
+    const bool grows = job.generate && append.segment == job.appends.back().segment;
+    const auto later = [&](const Append& other) {
+      return &other > &append && other.segment == append.segment;
+    };
+    if (append.close && (grows || std::any_of(job.appends.begin(), job.appends.end(), later)))
+      throw invalid("an append that closes its segment must be the last rows of it");
     state->totalRows += append.count;
     state->reads.push_back(append.segment->reads());
   }

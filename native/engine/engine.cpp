@@ -29,7 +29,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       sink_(std::move(sink)),
       pool_(std::make_shared<Pool>(KvShape{model_->config.layers, model_->config.kvHeads,
                                            model_->config.headDim, options.kvType},
-                                   options.cacheBytes)),
+                                   options.cacheBytes, options.indexBytes)),
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
              (options.int8Activations ? "/int8" : "/float32")),
       threads_(options.threads),

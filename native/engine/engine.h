@@ -28,6 +28,7 @@ namespace baton {
 struct EngineOptions {
   int threads = 1;
   size_t cacheBytes = 0;
+  size_t indexBytes = 0;  // of cacheBytes, kept for content that may come again; 0: none
   KvType kvType = KvType::kF16;
   bool int8Activations = true;
   bool batchInvariant = false;
@@ -69,6 +70,11 @@ class Engine {
   // turn or computed. Unknown ids are ignored.
   void cancel(uint64_t job);
 
+  // Rows that went through a forward, and rows that did not have to: read by new segments, or found
+  // by their content. Of jobs that ended well.
+  int64_t rowsComputed() const { return rowsComputed_; }
+  int64_t rowsReused() const { return rowsReused_; }
+
   // Fails what is in flight with CLOSED and ends the thread. Idempotent, also from several threads
   // at once.
   void close();
@@ -92,6 +98,12 @@ class Engine {
   void failYoungest();
   void addPrefillRows(JobState& job, int rows);
   void addRun(JobState& job, const Append* append, int row, int count);
+
+  // What need not be computed, on the engine thread (reuse.cpp).
+  void reuse(JobState& job);
+  MissReason adoptKnown(JobState& job, size_t index, const IdentityChain& chain, bool logitsWanted);
+  static void countReads(JobState& job);
+  static void skipDone(JobState& job);
 
   // The loop, on the engine thread (loop.cpp).
   void loop();
@@ -129,6 +141,8 @@ class Engine {
   std::atomic<bool> stopping_{false};  // written under mutex_, read between layers without it
   std::atomic<bool> cancels_{false};   // cancel() was called since goOn() last looked
   std::mutex joining_;                 // held while thread_ is joined
+  std::atomic<int64_t> rowsComputed_{0};
+  std::atomic<int64_t> rowsReused_{0};
 
   // Engine thread only.
   std::vector<JobPtr> running_;  // in the order of submission

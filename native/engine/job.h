@@ -25,6 +25,7 @@ struct Append {
   std::vector<int32_t> tokens;    // either token ids
   std::vector<float> embeddings;  // or soft rows [count, M]
   int count = 0;
+  bool close = false;  // no rows after these: the segment is closed when the job is done
 };
 
 struct GenerateSpec {
@@ -46,6 +47,7 @@ struct Job {
 
 struct JobStats {
   int64_t rowsComputed = 0;
+  int64_t rowsFound = 0;  // of the appends, not computed: a closed segment had them
   int64_t tokens = 0;
   double firstTokenMs = 0;
   double totalMs = 0;
@@ -57,7 +59,12 @@ struct JobStats {
 enum class DoneReason : uint8_t { kAppended, kClosed, kStop, kLength };
 
 struct ProgressEvent {
-  int64_t done, total;  // rows
+  int64_t done, total;  // rows, those found not counted
+};
+struct FoundEvent {   // of an append that begins a segment, or that was found in part
+  int append;         // index
+  int found, missed;  // rows
+  MissReason reason;  // for the missed ones
 };
 struct TokensEvent {
   std::vector<int32_t> ids;
@@ -79,7 +86,7 @@ struct FailedEvent {
 
 struct Event {
   uint64_t job;
-  std::variant<ProgressEvent, TokensEvent, LogitsEvent, DoneEvent, FailedEvent> body;
+  std::variant<ProgressEvent, FoundEvent, TokensEvent, LogitsEvent, DoneEvent, FailedEvent> body;
 };
 
 // Takes events from the engine thread; must not block for long and must not throw.
@@ -103,7 +110,9 @@ struct JobState {
   int positionLimit = 0;                          // the rotary table must reach this far
   size_t append = 0;                              // index of the append that is being worked off
   int appendRow = 0;                              // rows of it that are done
-  int64_t totalRows = 0;                          // of all appends
+  std::vector<int> found;                         // rows of each append, its first, not to compute
+  int64_t rowsRead = 0;                           // by its new segments, not written by itself
+  int64_t totalRows = 0;                          // of all appends, without those found
   int64_t doneRows = 0;
   std::vector<float> logits;  // [rows, V] collected so far, when wanted
 

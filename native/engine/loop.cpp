@@ -70,6 +70,7 @@ void Engine::start(JobState& job) {
   job.firstTurn = turn_;
   job.stats.queueMs = millisecondsSince(job.submitted);
   forward_.growPositions(job.positionLimit);
+  reuse(job);
   try {
     std::vector<int> rows = job.rowsBefore;
     size_t missing = 0;
@@ -82,7 +83,9 @@ void Engine::start(JobState& job) {
     for (size_t i = 0; i < rows.size(); ++i) job.claimed[i]->reserve(rows[i]);
   } catch (const Error& error) {
     fail(job, error);
+    return;
   }
+  if (!job.prefilling() && !job.job.generate) finish(job, DoneReason::kAppended, -1, {});
 }
 
 // ---- between layers
@@ -135,6 +138,7 @@ void Engine::commit() {
     JobState& job = *planned.job;
     if (job.finished) continue;
     job.stats.rowsComputed += planned.count;
+    rowsComputed_ += planned.count;
     if (planned.append == nullptr) {
       planned.segment->commitTokens(&job.nextToken, 1);
       continue;
@@ -232,6 +236,10 @@ void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::stri
     sink_->post({job.id, LogitsEvent{rows, std::move(job.logits)}});
   }
   endAppends(job);
+  for (const Append& append : job.job.appends) {
+    if (append.close) append.segment->close();
+  }
+  rowsReused_ += job.rowsRead + job.stats.rowsFound;
   job.claimed.clear();
   job.reads.clear();
   job.job.appends.clear();

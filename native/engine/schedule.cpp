@@ -124,12 +124,7 @@ void Engine::addPrefillRows(JobState& job, int rows) {
     addRun(job, &append, job.appendRow, count);
     rows -= count;
     job.appendRow += count;
-    if (job.appendRow == append.count) {
-      ++job.append;
-      job.appendRow = 0;
-      // An output without opener: its first token comes from the row before.
-      if (job.prefilling() && job.job.appends[job.append].count == 0) ++job.append;
-    }
+    skipDone(job);
     const bool last = !job.prefilling();
     const bool wanted = job.job.generate.has_value() || job.job.logits != LogitsWanted::kNone;
     for (int row = 0; row < count; ++row) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A prompt sees nothing but itself, so its KV depends on its content and its position only: computed once per model,
-// read by every chain and every run. Entries are counted; one that nobody uses stays until room is needed.
+// read by every chain and every run, with or without a content index. Entries are counted; one that nobody uses stays
+// until room is needed, and then goes to the index like any other segment.
 
 import type { Model } from "../model/model.js";
 import type { ResolvedPrompt } from "../model/prompt.js";
@@ -9,14 +10,15 @@ import { Segment } from "./segment.js";
 export interface PromptLease {
   segment: Segment;
   rows: number;
-  /** This call computed the KV; false: it was there, or another run computes it. */
-  computed: boolean;
+  /** Rows that this call computed; 0: they were there, or another run computes them. */
+  rowsComputed: number;
   release(): void;
 }
 
 interface Entry {
   segment: Segment;
-  ready: Promise<void>;
+  /** Rows that had to be computed. */
+  ready: Promise<number>;
   leases: number;
 }
 
@@ -50,13 +52,15 @@ export class PromptCache {
       if (!released) entry.leases -= 1;
       released = true;
     };
+    let rowsComputed = 0;
     try {
-      await entry.ready;
+      rowsComputed = await entry.ready;
     } catch (error) {
       release();
       throw error;
     }
-    return { segment: entry.segment, rows: prompt.count, computed: found === undefined, release };
+    if (found !== undefined) rowsComputed = 0;
+    return { segment: entry.segment, rows: prompt.count, rowsComputed, release };
   }
 
   /** Lets go of unused prompts, the least recently used first, until `bytes` are free or none is left. */
@@ -73,15 +77,15 @@ export class PromptCache {
     const { engine, info } = this.#model;
     this.makeRoom(Math.ceil(prompt.count / info.blockRows) * info.blockBytes);
     const segment = new Segment(engine, { kind: "prompt", start, reads: [] });
-    const entry: Entry = { segment, ready: Promise.resolve(), leases: 0 };
+    const entry: Entry = { segment, ready: Promise.resolve(0), leases: 0 };
     const append =
       prompt.rows === undefined
         ? segment.appendTokens(prompt.tokens ?? new Int32Array())
         : segment.appendRows(prompt.rows);
     const compute = async () => {
       try {
-        await engine.run({ appends: [append], logits: "none" });
-        segment.close();
+        const { stats } = await engine.run({ appends: [{ ...append, close: true }], logits: "none" });
+        return stats.rowsComputed;
       } catch (error) {
         if (this.#entries.get(key) === entry) this.#entries.delete(key);
         segment.release();

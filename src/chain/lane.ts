@@ -5,7 +5,7 @@
 // another; the chain's own steps share one.
 
 import type { JobListeners, JobOutcome } from "../native/engine-client.js";
-import type { Append, GenerateSpec } from "../native/types.js";
+import type { Append, GenerateSpec, MissReason } from "../native/types.js";
 import type { SegmentId } from "./plan.js";
 import type { RunState } from "./run-state.js";
 
@@ -13,6 +13,11 @@ import type { RunState } from "./run-state.js";
 interface Queued {
   id: SegmentId;
   append: Append;
+}
+
+export interface LaneListeners extends Omit<JobListeners, "onFound"> {
+  /** What the content index had of a new segment, what it had not, and why. */
+  onFound?: (id: SegmentId, found: number, missed: number, reason: MissReason) => void;
 }
 
 export class Lane {
@@ -81,18 +86,25 @@ export class Lane {
     last: Append | null,
     generate: GenerateSpec | null,
     rows: number,
-    listeners: JobListeners,
+    { onFound, ...listeners }: LaneListeners,
   ): Promise<JobOutcome> {
     const { model } = this.#run;
     const queued = this.#queued;
     const bytes = this.#bytesFor(rows);
     this.#queued = [];
-    const appends = queued.map((one) => one.append);
+    const appends = queued.map(({ append }): Append => ({ ...append, close: true }));
     if (last !== null) appends.push(last);
     const job = { appends, logits: "none" as const, ...(generate === null ? {} : { generate }) };
     const admitted = this.#run.room.enter(bytes);
     if (admitted !== null) await this.race(admitted);
-    const running = model.engine.run(job, { ...listeners, signal: this.#signal });
+    const running = model.engine.run(job, {
+      ...listeners,
+      signal: this.#signal,
+      onFound: (append, found, missed, reason) => {
+        const id = queued[append]?.id;
+        if (id !== undefined) onFound?.(id, found, missed, reason);
+      },
+    });
     this.#running.add(running);
     try {
       return await running;

@@ -246,7 +246,7 @@ export class RunState {
     this.#leases.delete(id);
     this.#written.add(id);
     this.#held.set(id, lease);
-    return lease.computed ? lease.rows : 0;
+    return lease.rowsComputed;
   }
 
   // ---- lanes

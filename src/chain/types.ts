@@ -2,6 +2,7 @@
 // What users of chains see: options in, events and results out. Types stay flat: unions of names, no recursion.
 
 import type { PromptSource } from "../model/prompt.js";
+import type { MissReason } from "../native/types.js";
 
 /** How the frames of a chain are laid out; see method.md, "Frames". */
 export type Layout = "contiguous" | "concatenated";
@@ -132,7 +133,10 @@ export interface StageUsage {
    * computed ahead of it while the program's own code ran or before branches went apart.
    */
   rowsComputed: number;
-  /** Rows it read whose KV was already there: earlier segments and its prompt, if computed before this run. */
+  /**
+   * Rows whose KV was already there: earlier segments and its prompt, if computed before this run, and rows of its
+   * inputs that were found by their content.
+   */
   rowsReused: number;
   /** Milliseconds from hand-over (everything it waits for is there) to the first sampled token. */
   timeToFirstTokenMs: number;
@@ -193,6 +197,8 @@ export type ChainEvent<Stage extends string = string> =
   | { type: "prefill"; stage: Stage; done: number; total: number }
   /** `segment` (a prompt or an earlier segment) was read from the cache: `rows` rows not computed again. */
   | { type: "cache-hit"; stage: Stage; segment: string; rows: number }
+  /** An input that this stage is first to need was not found by its content, or only in part: `rows` are computed. */
+  | { type: "cache-miss"; stage: Stage; segment: string; rows: number; reason: Exclude<MissReason, "none"> }
   /** A trained prompt is used otherwise than it was trained. */
   | { type: "warning"; stage: Stage; message: string }
   /**

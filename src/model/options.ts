@@ -18,6 +18,11 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   threads?: number;
   /** Byte budget of the KV pool; default: a quarter of the free memory, at most 1 GiB. */
   cacheBytes?: number;
+  /**
+   * Of `cacheBytes`, what closed segments may keep when nobody holds them any more, to be found again by their
+   * content; room that is needed is taken from it, least recently used first. Default: half of `cacheBytes`; 0: off.
+   */
+  indexBytes?: number;
   /** Number format of stored K and V; default f16. */
   kvType?: KvType;
   /**
@@ -51,10 +56,10 @@ function invalid(option: string, value: unknown, expected: string): OptionInvali
   });
 }
 
-function count(option: string, value: number | undefined, fallback: number, most: number): number {
+function count(option: string, value: number | undefined, fallback: number, most: number, least = 1): number {
   if (value === undefined) return fallback;
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw invalid(option, value, `a whole number from 1 to ${most}`);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw invalid(option, value, `a whole number from ${least} to ${most}`);
 }
 
 function oneOf<T extends string>(
@@ -90,9 +95,12 @@ export function nativeOptions(options: LoadOptions, native: NativeBinding): Nati
   const { batchInvariant = false } = options;
   if (typeof batchInvariant !== "boolean") throw invalid("batchInvariant", batchInvariant, "true or false");
   const defaultBytes = Math.max(64 * mebibyte, Math.min(1024 * mebibyte, native.availableMemory() / 4));
+  const most = Number.MAX_SAFE_INTEGER;
+  const cacheBytes = count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), most);
   return {
     threads: count("threads", options.threads, native.availableThreads(), 1024),
-    cacheBytes: count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), Number.MAX_SAFE_INTEGER),
+    cacheBytes,
+    indexBytes: count("indexBytes", options.indexBytes, Math.floor(cacheBytes / 2), most, 0),
     kvType: oneOf("kvType", options.kvType, kvTypes, "f16"),
     activations: oneOf("activations", options.activations, activationTypes, "int8"),
     batchInvariant,

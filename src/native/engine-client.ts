@@ -5,9 +5,11 @@
 import { BatonError, ClosedError, errorFromCode } from "../errors.js";
 import { loadNative } from "./load.js";
 import type {
+  CacheCensus,
   CacheStats,
   EngineStats,
   JobStats,
+  MissReason,
   ModelHandle,
   ModelInfo,
   NativeBinding,
@@ -25,6 +27,8 @@ export interface JobListeners {
   signal?: AbortSignal;
   /** Rows of the job's appends done so far. */
   onProgress?: (done: number, total: number) => void;
+  /** Rows of an append that a closed segment had; see NativeEvent. */
+  onFound?: (append: number, found: number, missed: number, reason: MissReason) => void;
   /** Ids that are certain to be part of the output; `logprobs` if the job asked for them. */
   onTokens?: (ids: Int32Array, logprobs?: NativeLogprobs) => void;
   /** Rows of logits [rows, vocab]. */
@@ -123,6 +127,10 @@ export class EngineClient {
     return this.#native.engineStats(this.#model());
   }
 
+  census(): CacheCensus {
+    return this.#native.cacheCensus(this.#model());
+  }
+
   setVocabulary(bytes: Uint8Array, offsets: Uint32Array): void {
     this.#native.setVocabulary(this.#model(), bytes, offsets);
   }
@@ -212,6 +220,9 @@ function deliver(job: RunningJob, event: NativeEvent): void {
   switch (event.type) {
     case "progress":
       listeners.onProgress?.(event.done, event.total);
+      break;
+    case "found":
+      listeners.onFound?.(event.append, event.found, event.missed, event.reason);
       break;
     case "tokens":
       listeners.onTokens?.(event.ids, event.logprobs);

@@ -27,6 +27,8 @@ export interface NativeModelOptions {
   threads: number;
   /** Byte budget of the KV pool. */
   cacheBytes: number;
+  /** Of it, what may be kept for content that may come again; 0: nothing is kept, and nothing is found. */
+  indexBytes: number;
   /** Number format of stored K and V. */
   kvType: KvType;
   /** `int8`: activations of quantised weights are quantised per block of 32; `float32`: weights are dequantised. */
@@ -91,12 +93,16 @@ export interface ModelInfo {
 
 export interface CacheStats {
   budgetBytes: number;
+  /** Held by segments. */
   usedBytes: number;
   peakBytes: number;
+  /** What segments can still take: kept blocks count as free. */
   freeBytes: number;
   blockBytes: number;
   blockRows: number;
   blocksUsed: number;
+  /** Held by no segment, kept to be found again by their content until their room is needed. */
+  blocksKept: number;
   blocksTotal: number;
   segments: number;
 }
@@ -113,6 +119,19 @@ export interface EngineStats {
   mostDecodeRows: number;
   /** Jobs submitted and not finished, now. */
   jobs: number;
+}
+
+/** Who holds what, counted over all living segments; a block that several hold is counted once. */
+export interface CacheCensus {
+  promptBlocks: number;
+  inputBlocks: number;
+  outputBlocks: number;
+  /** Held or read by more than one segment. */
+  blocksShared: number;
+  /** Rows that went through a forward since the model was loaded. */
+  rowsComputed: number;
+  /** Rows that did not have to: read by new segments, or found by their content. */
+  rowsReused: number;
 }
 
 export interface SegmentRead {
@@ -136,7 +155,7 @@ export interface SegmentInfo {
   blocks: number;
   bytes: number;
   closed: boolean;
-  /** SHA-256, hex: model, KV format, frame and content of all rows written so far. */
+  /** SHA-256, hex: model, KV format, frame and content of all rows; empty while a job writes them. */
   identity: string;
 }
 
@@ -145,6 +164,8 @@ export interface Append {
   segment: SegmentHandle;
   tokens?: Int32Array;
   rows?: Float32Array;
+  /** No rows after these: the segment is closed when the job is done. It must not generate. */
+  close?: boolean;
 }
 
 export interface SamplerOptions {
@@ -204,6 +225,8 @@ export interface NativeJob {
 export interface JobStats {
   /** Rows that went through a forward for this job. */
   rowsComputed: number;
+  /** Rows of the appends that did not, because a closed segment had them. */
+  rowsFound: number;
   /** Tokens generated, closers and dropped ones not counted. */
   tokens: number;
   /** Milliseconds from submit to the first sampled token (or to the last append, without generation). */
@@ -218,10 +241,26 @@ export interface JobStats {
   turnsSkipped: number;
 }
 
+/**
+ * Why rows were not found: no closed segment had them; it was given up for lack of room; the same rows are known at
+ * another place or after other reads; the index has no budget; the last row is computed for its logits, with its
+ * block; they do not fill a block of a segment that may grow. `none`: all were found.
+ */
+export type MissReason =
+  | "none"
+  | "never-seen"
+  | "evicted"
+  | "different-frame"
+  | "index-off"
+  | "logits-needed"
+  | "part-of-block";
+
 export type NativeEvent =
   | { job: number; type: "progress"; done: number; total: number }
   /** `logprobs`: if the job asked for them. */
   | { job: number; type: "tokens"; ids: Int32Array; logprobs?: NativeLogprobs }
+  /** Rows of an append found by their content; comes for appends that begin a segment, before any is computed. */
+  | { job: number; type: "found"; append: number; found: number; missed: number; reason: MissReason }
   | { job: number; type: "logits"; rows: number; data: Float32Array }
   | {
       job: number;
@@ -280,6 +319,7 @@ export interface NativeBinding {
   setVocabulary(model: ModelHandle, bytes: Uint8Array, offsets: Uint32Array): void;
   cacheStats(model: ModelHandle): CacheStats;
   engineStats(model: ModelHandle): EngineStats;
+  cacheCensus(model: ModelHandle): CacheCensus;
   createSegment(model: ModelHandle, spec: SegmentSpec): SegmentHandle;
   segmentInfo(segment: SegmentHandle): SegmentInfo;
   /** No more rows; what it read is let go. Idempotent. */

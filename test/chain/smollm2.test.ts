@@ -8,7 +8,7 @@ import { loadFacts } from "../helpers/fixtures.js";
 
 let model: Model;
 beforeAll(async () => {
-  model = await loadModel("smollm2-135m-instruct", { threads: 2, batchInvariant: true });
+  model = await loadModel("smollm2-135m-instruct", { threads: 2, batchInvariant: true, indexBytes: 0 });
 }, 300_000);
 afterAll(() => model?.close());
 

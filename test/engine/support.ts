@@ -23,6 +23,7 @@ export type Content = Int32Array | Float32Array;
 export const exact: NativeModelOptions = {
   threads: 1,
   cacheBytes: 64 << 20,
+  indexBytes: 0, // what is compared must have been computed
   kvType: "f32",
   activations: "float32",
   batchInvariant: true,

@@ -17,6 +17,7 @@ export const tinyContext = 512;
 export const tinyOptions: NativeModelOptions = {
   threads: 1,
   cacheBytes: 8 << 20,
+  indexBytes: 2 << 20,
   kvType: "f16",
   activations: "int8",
   batchInvariant: true,

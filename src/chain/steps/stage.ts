@@ -4,6 +4,7 @@
 
 import type { Segment } from "../../cache/segment.js";
 import type { Model } from "../../model/model.js";
+import { OutputText } from "../../model/output-text.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
 import { resolvePrompt } from "../../model/prompt.js";
 import type { JobOutcome } from "../../native/engine-client.js";
@@ -12,7 +13,6 @@ import { contractDifferences, differenceMessage } from "../contract.js";
 import { OutputLogprobs } from "../logprobs.js";
 import type { StageSettings } from "../options.js";
 import { checkLogitBias, checkStageOptions } from "../options.js";
-import { OutputText } from "../output-text.js";
 import type { SegmentId } from "../plan.js";
 import type { RunState } from "../run-state.js";
 import type { Scope } from "../scope.js";
@@ -112,6 +112,11 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
     opener.length + maxTokens,
     {
       onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
+      onFound: (segment, found, missed, reason) => {
+        if (found > 0) run.emit({ type: "cache-hit", stage: name, segment, rows: found });
+        if (reason === "none") return;
+        run.emit({ type: "cache-miss", stage: name, segment, rows: missed, reason });
+      },
       onTokens: (ids, figures) => {
         tokens.push(...ids);
         if (figures !== undefined) logprobs?.push(ids, figures);
@@ -125,7 +130,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const usage: StageUsage = {
     ...speed(outcome, submitted - began),
     rowsComputed: outcome.stats.rowsComputed + promptRows + lane.takeAhead(),
-    rowsReused,
+    rowsReused: rowsReused + outcome.stats.rowsFound,
     kvBytes: run.bytesOf([...reads, id]),
   };
   run.releaseUnread();

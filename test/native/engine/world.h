@@ -30,6 +30,7 @@ struct Told {
   std::vector<int32_t> tokens;
   Logprobs logprobs;
   std::vector<float> logits;
+  std::vector<FoundEvent> found;
   int64_t progress = 0;
   int ends = 0;        // done and failed events
   int afterEnd = 0;    // events that came later than its end
@@ -44,16 +45,17 @@ class Sink : public EventSink {
     std::unique_lock lock(mutex_);
     Told& told = told_[event.job];
     if (told.ends > 0) ++told.afterEnd;
+    const bool found = std::holds_alternative<FoundEvent>(event.body);
     std::visit([&told](auto& body) { note(told, body); }, event.body);
     if (holdWhen_ && holdWhen_(told_)) {
       held_ = true;
       holdWhen_ = nullptr;
     }
     changed_.notify_all();
-    changed_.wait(lock, [this] { return !held_; });
+    if (!found) changed_.wait(lock, [this] { return !held_; });
   }
 
-  // The engine thread stops at its next event, until letGo().
+  // The engine thread stops at its next event that tells of rows computed, until letGo().
   void hold() {
     const std::lock_guard lock(mutex_);
     held_ = true;
@@ -86,6 +88,7 @@ class Sink : public EventSink {
 
  private:
   static void note(Told& told, ProgressEvent& body) { told.progress = body.done; }
+  static void note(Told& told, FoundEvent& body) { told.found.push_back(body); }
   static void note(Told& told, TokensEvent& body) {
     told.tokens.insert(told.tokens.end(), body.ids.begin(), body.ids.end());
     told.logprobs.append(body.logprobs);

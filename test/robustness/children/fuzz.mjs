@@ -72,6 +72,7 @@ const spec = record({
 });
 const append = fc.oneof(
   record({ segment: segments, tokens: tokens.map((list) => Int32Array.from(list)) }),
+  record({ segment: segments, tokens: tokens.map((list) => Int32Array.from(list)), close: fc.boolean() }),
   record({ segment: segments, rows: fc.float32Array({ minLength: 64, maxLength: 64 }) }),
   record({ segment: segments, rows: fc.float32Array({ maxLength: 300 }) }),
   record({
@@ -117,6 +118,7 @@ const job = fc
 const options = record({
   threads: fc.integer({ min: 0, max: 4 }),
   cacheBytes: nearInt(1 << 16, 1 << 24),
+  indexBytes: nearInt(0, 1 << 24),
   kvType: fc.constantFrom("f32", "f16", "bf16"),
   activations: fc.constantFrom("int8", "float32"),
   batchInvariant: fc.boolean(),
@@ -145,6 +147,7 @@ const functions = {
   ],
   cacheStats: [models],
   engineStats: [models],
+  cacheCensus: [models],
   createSegment: [models, mostly(spec)],
   segmentInfo: [mostly(segments)],
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],

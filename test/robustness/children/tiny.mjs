@@ -9,6 +9,7 @@ export const tinyPath = fileURLToPath(new URL("../../fixtures/tiny-llama/tiny-q8
 export const tinyOptions = {
   threads: 2,
   cacheBytes: 8 << 20,
+  indexBytes: 2 << 20,
   kvType: "f16",
   activations: "int8",
   batchInvariant: true,

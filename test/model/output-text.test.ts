@@ -4,7 +4,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { OutputText } from "../../src/chain/output-text.js";
+import { OutputText } from "../../src/model/output-text.js";
 
 const encoder = new TextEncoder();
 

@@ -2,7 +2,7 @@
 // The text of one output as it arrives: bytes of tokens in, whole characters out. A character split over tokens is
 // held until it is complete, and the lead is stripped from the start once it is certain to be there or not.
 
-import type { TokenBytes } from "../model/tokenizer.js";
+import type { TokenBytes } from "./tokenizer.js";
 
 export class OutputText {
   readonly #tokens: TokenBytes;

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+// A cache handle: a text that grows, whose KV is there to be read, forked and rewound, without a chain. Its rows stand
+// in one frame from position 0 on. Forking closes the segment where it stands; what both handles have in common is
+// read by both and computed and stored once.
+//
+// The last row of what was appended is computed together with what comes next, because its logits decide what comes
+// next: so every fork can generate at once, at the cost of one row.
+
+import type { BatonError } from "../errors.js";
+import { ClosedError, ContextLimitError, OptionInvalidError } from "../errors.js";
+import type { Model } from "../model/model.js";
+import { resolvePrompt } from "../model/prompt.js";
+import type { Append } from "../native/types.js";
+import type { Generation, GenerationOptions } from "./generation.js";
+import { startGeneration } from "./generation.js";
+import { Segment } from "./segment.js";
+import type { Row } from "./view.js";
+import { contains, endOf, prefixOf, readsOf, rowOf, ViewLink, WrittenSegment } from "./view.js";
+
+/** A text, token ids, or embedding rows [count, hidden]. */
+export type CacheContent = string | ArrayLike<number> | { rows: Float32Array; count: number };
+
+export interface AppendOptions {
+  /** Stops the computation; the handle is then as it was before. */
+  signal?: AbortSignal;
+  /** The names of control tokens in a text become those tokens; default false: they stay plain text. */
+  specials?: boolean;
+}
+
+export interface AppendUsage {
+  /** Rows appended. */
+  rows: number;
+  /** Rows that went through a forward now: of what was appended, all but the last, and the last one of before. */
+  rowsComputed: number;
+  /** Rows that were found by their content instead. */
+  rowsReused: number;
+}
+
+/** A place to rewind to. It holds no memory; it is good for the handle that made it and for its later forks. */
+export interface CacheMark {
+  readonly rows: number;
+}
+
+interface Place extends CacheMark {
+  readonly view: ViewLink | null;
+  readonly owed: Row | null;
+}
+
+export class CacheHandle {
+  readonly #model: Model;
+  /** Closed rows; held. */
+  #view: ViewLink | null;
+  /** The segment that is being written behind them. */
+  #open: WrittenSegment | null = null;
+  /** The last row, not computed yet. */
+  #owed: Row | null;
+  #busy: AbortController | null = null;
+  #closed = false;
+
+  /** Use `model.cache.open()`. Takes over one hold of `view`. */
+  constructor(model: Model, view: ViewLink | null = null, owed: Row | null = null) {
+    this.#model = model;
+    this.#view = view;
+    this.#owed = owed;
+  }
+
+  /** Rows that the next one will read. */
+  get rows(): number {
+    return this.#writtenRows + (this.#owed === null ? 0 : 1);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get #writtenRows(): number {
+    return endOf(this.#view) + (this.#open?.rows.length ?? 0);
+  }
+
+  /**
+   * Adds rows. A text is tokenised by itself with nothing added, except that the first one starts with BOS if the
+   * tokenizer asks for one. Throws OPTION_INVALID for content that gives no row, PROMPT_INVALID for rows of another
+   * width, CONTEXT_LIMIT, CACHE_BUDGET, CLOSED; rejects with the signal's reason.
+   */
+  async append(content: CacheContent, options: AppendOptions = {}): Promise<AppendUsage> {
+    return this.#exclusively(options.signal, async (signal) => {
+      const added = await this.#rowsOf(content, options.specials ?? false);
+      signal.throwIfAborted();
+      const { contextLength } = this.#model.info;
+      const needed = this.rows + added.length;
+      if (needed > contextLength) throw contextFull(needed, contextLength);
+      const rows = this.#owed === null ? [...added] : [this.#owed, ...added];
+      const owed = rows.pop() as Row;
+      const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0 };
+      if (rows.length > 0) {
+        const open = this.#writing();
+        const appends = appendsOf(open.segment, rows);
+        const { stats } = await this.#model.engine.run({ appends, logits: "none" }, { signal });
+        usage.rowsComputed = stats.rowsComputed;
+        usage.rowsReused = stats.rowsFound;
+        for (const row of rows) open.rows.push(row);
+      }
+      this.#owed = owed;
+      return usage;
+    });
+  }
+
+  /**
+   * Continues the text: iterate the result for text as it comes, or await its `result`. What was generated belongs to
+   * the handle afterwards. Leaving the loop stops it and leaves the handle as it was before; so does the signal.
+   */
+  generate(options: GenerationOptions = {}): Generation {
+    return startGeneration(this.#model, options, (signal, run) =>
+      this.#exclusively(signal, async (stop) => {
+        if (this.#owed === null) this.#takeBackLastRow();
+        const first = this.#owed;
+        if (first === null) {
+          throw new OptionInvalidError("There is nothing to continue. Append at least one token first.", {
+            facts: { rows: 0 },
+          });
+        }
+        const open = this.#writing();
+        const before = open.rows.length;
+        const limit = this.#model.info.contextLength;
+        const left = limit - this.rows;
+        if (left < 1) throw contextFull(this.rows, limit);
+        const outcome = await run(appendsOf(open.segment, [first]), left, stop);
+        const written = open.segment.info().rows - before;
+        for (const row of [first, ...outcome.tokens].slice(0, written)) open.rows.push(row);
+        this.#owed = outcome.pending < 0 ? null : outcome.pending;
+        return outcome;
+      }),
+    );
+  }
+
+  /** A second handle on the same rows. Nothing is copied; each goes on by itself and lives as long as it likes. */
+  fork(): CacheHandle {
+    this.#settle();
+    return new CacheHandle(this.#model, this.#view?.hold() ?? null, this.#owed);
+  }
+
+  mark(): CacheMark {
+    this.#settle();
+    const place: Place = { rows: this.rows, view: this.#view, owed: this.#owed };
+    return Object.freeze(place);
+  }
+
+  /** Back to where the mark was made; later rows are let go. Throws OPTION_INVALID for a mark that is not behind it. */
+  rewind(mark: CacheMark): void {
+    this.#settle();
+    const { view, owed, rows } = mark as Place;
+    const behind =
+      view !== undefined &&
+      contains(this.#view, view) &&
+      (owed === null || owed === this.#rowAt(endOf(view)));
+    if (!behind) {
+      throw new OptionInvalidError(
+        `The mark at row ${rows} is not behind this handle, which has ${this.rows} rows. Rewind to a mark that this ` +
+          "handle, or the one it was forked from before, has made and not rewound past.",
+        { facts: { rows, handleRows: this.rows } },
+      );
+    }
+    this.#goTo(view?.hold() ?? null, owed);
+  }
+
+  /** Keeps the first `rows` rows. Throws OPTION_INVALID for more than there are. */
+  truncate(rows: number): void {
+    this.#settle();
+    if (!Number.isInteger(rows) || rows < 0 || rows > this.rows) {
+      throw new OptionInvalidError(
+        `A handle of ${this.rows} rows cannot be truncated to ${rows}. Give a whole number from 0 to ${this.rows}.`,
+        { facts: { option: "rows", value: String(rows), most: this.rows } },
+      );
+    }
+    if (rows < this.rows) this.#goTo(prefixOf(this.#view, rows), null);
+  }
+
+  /** Lets go of everything; what runs is stopped. Forks are not touched. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#busy?.abort(closedError());
+    this.#open?.drop();
+    this.#view?.drop();
+    this.#open = null;
+    this.#view = null;
+    this.#owed = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** Row `index` of what is closed or owed. */
+  #rowAt(index: number): Row | null | undefined {
+    return index === endOf(this.#view) ? this.#owed : rowOf(this.#view, index);
+  }
+
+  #goTo(view: ViewLink | null, owed: Row | null): void {
+    const before = this.#view;
+    this.#view = view;
+    this.#owed = owed;
+    before?.drop();
+  }
+
+  #takeBackLastRow(): void {
+    this.#closeOpen();
+    const last = rowOf(this.#view, this.rows - 1);
+    if (last !== undefined) this.#goTo(prefixOf(this.#view, this.rows - 1), last);
+  }
+
+  /** The segment to write to, behind everything that the handle reads. */
+  #writing(): WrittenSegment {
+    this.#open ??= new WrittenSegment(
+      new Segment(this.#model.engine, {
+        kind: "input",
+        start: endOf(this.#view),
+        reads: readsOf(this.#view),
+      }),
+    ).hold();
+    return this.#open;
+  }
+
+  /** Closes the segment where it stands. Throws while rows are being computed. */
+  #settle(): void {
+    this.#checkFree();
+    this.#closeOpen();
+  }
+
+  #closeOpen(): void {
+    const open = this.#open;
+    if (open === null) return;
+    this.#open = null;
+    open.segment.close();
+    if (open.rows.length > 0) {
+      const view = new ViewLink(this.#view, open, open.rows.length);
+      this.#view?.drop();
+      this.#view = view;
+    }
+    open.drop();
+  }
+
+  #checkFree(): void {
+    if (this.#closed) throw closedError();
+    if (this.#model.closed) this.#model.stats(); // throws with the model's name
+    if (this.#busy === null) return;
+    throw new OptionInvalidError(
+      "The handle is being written. Await its append or generate first, or fork it before and use both.",
+      { facts: { rows: this.rows } },
+    );
+  }
+
+  async #exclusively<T>(
+    signal: AbortSignal | undefined,
+    work: (stop: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.#checkFree();
+    signal?.throwIfAborted();
+    const busy = new AbortController();
+    const onAbort = () => busy.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#busy = busy;
+    try {
+      return await work(busy.signal);
+    } finally {
+      this.#busy = null;
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async #rowsOf(content: CacheContent, specials: boolean): Promise<Row[]> {
+    const { tokenizer, info } = this.#model;
+    const rows: Row[] = [];
+    if (typeof content === "string") {
+      const { bosId, addBos } = tokenizer;
+      const ids = tokenizer.encode(content, { specials, atZero: this.rows === 0 });
+      if (this.rows === 0 && addBos && bosId !== null && ids.length > 0 && ids[0] !== bosId) rows.push(bosId);
+      rows.push(...ids);
+    } else if (typeof content === "object" && content !== null && "rows" in content) {
+      const { rows: data } = await resolvePrompt(content, { hidden: info.hidden, tokenizer });
+      const width = info.hidden;
+      for (let at = 0; data !== undefined && at < data.length; at += width) {
+        rows.push(data.subarray(at, at + width));
+      }
+    } else {
+      for (const id of Array.from(content ?? [])) {
+        if (!Number.isInteger(id) || id < 0 || id >= info.vocab) throw badToken(id, info.vocab);
+        rows.push(id);
+      }
+    }
+    if (rows.length > 0) return rows;
+    throw new OptionInvalidError(
+      "There is nothing to append. Give a text, or a list, of at least one token.",
+      {
+        facts: { option: "content" },
+      },
+    );
+  }
+}
+
+function badToken(id: unknown, vocab: number): BatonError {
+  return new OptionInvalidError(`${String(id)} is no token id of this model: they are 0 to ${vocab - 1}.`, {
+    facts: { option: "content", value: String(id), vocab },
+  });
+}
+
+function contextFull(needed: number, limit: number): ContextLimitError {
+  return new ContextLimitError(
+    `The handle would have ${needed} rows, and the model's context holds ${limit}, the next token included. Append ` +
+      "less, truncate the handle, or take a model with a longer context.",
+    { facts: { needed, limit } },
+  );
+}
+
+function closedError(): ClosedError {
+  return new ClosedError("The cache handle is closed. Open another one, or close it after its last use.");
+}
+
+/** Runs of tokens and runs of embedding rows, in order. */
+function appendsOf(segment: Segment, rows: readonly Row[]): Append[] {
+  const appends: Append[] = [];
+  for (let begin = 0, end = 0; begin < rows.length; begin = end) {
+    const tokens = typeof rows[begin] === "number";
+    for (end = begin; end < rows.length && (typeof rows[end] === "number") === tokens; ) end += 1;
+    const run = rows.slice(begin, end);
+    if (tokens) appends.push(segment.appendTokens(Int32Array.from(run as number[])));
+    else appends.push(segment.appendRows(joined(run as Float32Array[])));
+  }
+  return appends;
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const width = rows[0]?.length ?? 0;
+  const all = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) all.set(row, i * width);
+  return all;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// `model.cache`: the KV cache of a model in the user's hands. It is added to the model here, so that the model itself
+// need not know what is built on it.
+
+import { Model } from "../model/model.js";
+import type { CacheStats } from "../native/types.js";
+import { CacheHandle } from "./handle.js";
+
+/** The pool, what is in it, and what it has saved. */
+export interface CacheReport extends CacheStats {
+  /** Bytes of KV that segments hold, by who wrote it, and that the index alone keeps. Shared blocks count once. */
+  bytes: { prompts: number; inputs: number; outputs: number; index: number };
+  /** Blocks that more than one segment holds or reads. */
+  blocksShared: number;
+  /** Rows that went through a forward since the model was loaded. */
+  rowsComputed: number;
+  /** Rows that did not have to: read from earlier segments, or found by their content. */
+  rowsReused: number;
+}
+
+export class ModelCache {
+  readonly #model: Model;
+
+  constructor(model: Model) {
+    this.#model = model;
+  }
+
+  /** A handle without a row. Throws CLOSED. */
+  open(): CacheHandle {
+    this.#model.stats(); // throws with the model's name if it is closed
+    return new CacheHandle(this.#model);
+  }
+
+  /** Counts every living segment's blocks: for looking at, not for every token. Throws CLOSED. */
+  stats(): CacheReport {
+    const stats = this.#model.stats();
+    const census = this.#model.engine.census();
+    const { blockBytes } = stats;
+    return {
+      ...stats,
+      bytes: {
+        prompts: census.promptBlocks * blockBytes,
+        inputs: census.inputBlocks * blockBytes,
+        outputs: census.outputBlocks * blockBytes,
+        index: stats.blocksKept * blockBytes,
+      },
+      blocksShared: census.blocksShared,
+      rowsComputed: census.rowsComputed,
+      rowsReused: census.rowsReused,
+    };
+  }
+}
+
+declare module "../model/model.js" {
+  interface Model {
+    /** The KV cache without a chain: append, fork, rewind, generate; and what it holds. */
+    readonly cache: ModelCache;
+  }
+}
+
+const caches = new WeakMap<Model, ModelCache>();
+
+Object.defineProperty(Model.prototype, "cache", {
+  get(this: Model) {
+    let cache = caches.get(this);
+    if (cache === undefined) {
+      cache = new ModelCache(this);
+      caches.set(this, cache);
+    }
+    return cache;
+  },
+});

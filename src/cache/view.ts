@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a cache handle reads: a list of closed segments, each up to some row, linked from the last one back to the
+// first, so that handles which fork share everything before the fork and forking costs the same however much that is.
+// Links and segments are counted; a segment is released when nobody's view has it any more.
+
+import type { Segment, SegmentView } from "./segment.js";
+
+/** A token id, or an embedding row [hidden]. */
+export type Row = number | Float32Array;
+
+/** A segment with what was written to it, held by any number of views. */
+export class WrittenSegment {
+  readonly segment: Segment;
+  readonly rows: Row[] = [];
+  #holders = 0;
+
+  constructor(segment: Segment) {
+    this.segment = segment;
+  }
+
+  hold(): this {
+    this.#holders += 1;
+    return this;
+  }
+
+  drop(): void {
+    this.#holders -= 1;
+    if (this.#holders === 0) this.segment.release();
+  }
+}
+
+/** The first `rows` rows of a closed segment, behind everything of `before`. Made with one holder. */
+export class ViewLink {
+  readonly before: ViewLink | null;
+  readonly written: WrittenSegment;
+  readonly rows: number;
+  /** Rows of the view up to here. */
+  readonly end: number;
+  #holders = 1;
+
+  constructor(before: ViewLink | null, written: WrittenSegment, rows: number) {
+    this.before = before?.hold() ?? null;
+    this.written = written.hold();
+    this.rows = rows;
+    this.end = endOf(before) + rows;
+  }
+
+  hold(): this {
+    this.#holders += 1;
+    return this;
+  }
+
+  /** A loop, not a recursion: a view may be as long as the context. */
+  drop(): void {
+    let link: ViewLink | null = this;
+    while (link !== null) {
+      link.#holders -= 1;
+      if (link.#holders > 0) return;
+      link.written.drop();
+      link = link.before;
+    }
+  }
+}
+
+export function endOf(view: ViewLink | null): number {
+  return view?.end ?? 0;
+}
+
+/** In view order. All rows stand where they were written: a handle has one frame from its first row on. */
+export function readsOf(view: ViewLink | null): SegmentView[] {
+  const reads: SegmentView[] = [];
+  for (let link = view; link !== null; link = link.before) {
+    reads.push({ segment: link.written.segment, rows: link.rows, shift: 0 });
+  }
+  return reads.reverse();
+}
+
+export function contains(view: ViewLink | null, wanted: ViewLink | null): boolean {
+  let link = view;
+  while (link !== wanted && link !== null) link = link.before;
+  return link === wanted;
+}
+
+/** The view's first `rows` rows, held once. `rows` is at most its end. */
+export function prefixOf(view: ViewLink | null, rows: number): ViewLink | null {
+  let link = view;
+  while (link !== null && endOf(link.before) >= rows) link = link.before;
+  if (link === null || link.end === rows) return link?.hold() ?? null;
+  return new ViewLink(link.before, link.written, rows - endOf(link.before));
+}
+
+/** Row `index` of the view; undefined if it has no such row. */
+export function rowOf(view: ViewLink | null, index: number): Row | undefined {
+  let link = view;
+  while (link !== null && endOf(link.before) > index) link = link.before;
+  return link === null || index >= link.end ? undefined : link.written.rows[index - endOf(link.before)];
+}

@@ -250,7 +250,11 @@ describe("what goes wrong", () => {
           .input("question")
           .fanOut("votes", { samples: 5 }, (branch) => branch.stage("vote", { ...stage, maxTokens: 200 }))
           .run({ question }, { signal: controller.signal });
-        setTimeout(() => controller.abort(reason), turn * 4);
+        const watch = async () => {
+          let seen = 0;
+          for await (const _ of run) if (seen++ === turn * 7) controller.abort(reason);
+        };
+        watch().catch(() => {}); // it fails as the result does
         expect(await failure(run.result)).toBe(reason);
         await settled(fresh);
         expect(fresh.stats()).toMatchObject({ usedBytes: 0, segments: 0 });

@@ -96,7 +96,8 @@ class Parser {
     skipSpace();
     if (take('}')) return true;
     while (true) {
-      auto& [key, member] = out.emplace_back();
+      // Not emplace_back(): to clang, a pair that Json names inside itself is not default-constructible.
+      auto& [key, member] = out.emplace_back(std::string(), Json());
       if (peek() != '"') return fail("no key");
       if (!string(key)) return false;
       skipSpace();

@@ -96,8 +96,7 @@ class Parser {
     skipSpace();
     if (take('}')) return true;
     while (true) {
-      // Not emplace_back(): to clang, a pair that Json names inside itself is not default-constructible.
-      auto& [key, member] = out.emplace_back(std::string(), Json());
+      auto& [key, member] = out.emplace_back();
       if (peek() != '"') return fail("no key");
       if (!string(key)) return false;
       skipSpace();

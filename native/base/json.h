@@ -21,7 +21,10 @@ class Json {
   // A number without fraction or exponent that fits is an int64_t, any other a double.
   using Value = std::variant<std::nullptr_t, bool, int64_t, double, std::string, Array, Object>;
 
-  Value value = nullptr;
+  // Not an initialiser in place: clang would hold Object, named before it is read, for not constructible.
+  Json() : value(nullptr) {}
+
+  Value value;
 
   bool isNull() const { return std::holds_alternative<std::nullptr_t>(value); }
   const bool* boolean() const { return std::get_if<bool>(&value); }

@@ -21,7 +21,8 @@ class Json {
   // A number without fraction or exponent that fits is an int64_t, any other a double.
   using Value = std::variant<std::nullptr_t, bool, int64_t, double, std::string, Array, Object>;
 
-  // Not an initialiser in place: clang would hold Object, named before it is read, for not constructible.
+  // Not an initialiser in place: clang would hold Object, named before it is read, for not
+  // constructible.
   Json() : value(nullptr) {}
 
   Value value;

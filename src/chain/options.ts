@@ -5,6 +5,7 @@ import { ChainInvalidError, OptionInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { SamplerOptions } from "../native/types.js";
 import { layoutNames } from "./frame.js";
+import { checkOptionNames } from "./step-options.js";
 import type { ChainOptions, Layout, SamplingOptions, StageOptions } from "./types.js";
 
 export interface StageSettings {
@@ -150,7 +151,7 @@ export function checkLogitBias(stage: string, { sampler }: StageSettings, vocab:
   }
 }
 
-const stageOptionNames: ReadonlySet<string> = new Set<keyof StageOptions<string, string>>([
+const stageOptionNames: readonly (keyof StageOptions<string, string>)[] = [
   "prompt",
   "own",
   "reads",
@@ -169,17 +170,11 @@ const stageOptionNames: ReadonlySet<string> = new Set<keyof StageOptions<string,
   "logitBias",
   "logprobs",
   "seed",
-]);
+];
 
 /** Throws OPTION_INVALID naming stage, option, value and range; CHAIN_INVALID for a stage without a first row. */
 export function checkStageOptions(stage: string, options: StageOptions<string, string>): StageSettings {
-  for (const option of Object.keys(options)) {
-    if (stageOptionNames.has(option)) continue;
-    throw new OptionInvalidError(
-      `Stage "${stage}" has an unknown option \`${option}\`. Known: ${[...stageOptionNames].join(", ")}.`,
-      { facts: { step: stage, option, available: [...stageOptionNames] } },
-    );
-  }
+  checkOptionNames("Stage", stage, options, stageOptionNames);
   const own = textList(stage, "own", options.own) ?? [];
   const opener = textOption(stage, "opener", options.opener);
   if (opener === "" && own.length === 0) {

@@ -264,6 +264,16 @@ describe("what goes wrong", () => {
     }
   });
 
+  test("branches of inputs alone, which no stage reads, ask for nothing of what stands before them", async () => {
+    const result = await defineChain(model)
+      .input("question")
+      .stage("first", stage)
+      .input("second", { from: () => "More of it." })
+      .fanOut("votes", { items: () => ["one", "two"] }, (branch) => branch.input("item"))
+      .run({ question }).result;
+    expect(result.votes).toMatchObject([{ item: { text: "one" } }, { item: { text: "two" } }]);
+  });
+
   test("many branches leave no warning about listeners", async () => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);

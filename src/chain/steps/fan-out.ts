@@ -8,8 +8,9 @@ import { ChainInvalidError } from "../../errors.js";
 import type { Lane } from "../lane.js";
 import type { RunState } from "../run-state.js";
 import type { Scope, ScopeInit } from "../scope.js";
+import { checkOptionNames, invalidOption } from "../step-options.js";
 import type { CallContext } from "../types.js";
-import { checkBody, checkGroupOptions, checkNothingGiven, invalidOption } from "./group.js";
+import { checkBody, checkNothingGiven } from "./group.js";
 import type { Step } from "./step.js";
 
 export interface FanOutStepOptions {
@@ -21,7 +22,7 @@ export interface FanOutStepOptions {
 const kind = "Fan-out";
 
 export function createFanOutStep(name: string, options: FanOutStepOptions): Step {
-  checkGroupOptions(kind, name, options, ["body", "items", "samples"]);
+  checkOptionNames(kind, name, options, ["body", "items", "samples"]);
   const { body, items, samples } = options;
   checkBody(kind, name, body);
   const given = checkSource(name, options);
@@ -106,11 +107,11 @@ async function askItems(
 /** Computes what the branches read of what stands around them, so that their jobs need not wait for each other. */
 async function writeTrunk(run: RunState, lane: Lane, group: string): Promise<void> {
   const isInside = (name: string) => name.startsWith(`${group}[`);
-  for (const { name, reads } of run.plan.segments) {
-    if (!isInside(name)) continue;
-    for (const id of reads) if (!isInside(id)) lane.ensureInput(id);
-  }
-  if (run.plan.segments.some((one) => isInside(one.name))) await lane.flush();
+  const inside = run.plan.segments.filter((one) => isInside(one.name));
+  const trunk = new Set(inside.flatMap((one) => one.reads).filter((id) => !isInside(id)));
+  // What only an input reads that no stage is going to read is not needed, and what it reads may be gone.
+  for (const id of trunk) if (run.isStillRead(id)) lane.ensureInput(id);
+  if (inside.length > 0) await lane.flush();
 }
 
 /** Results in order. The first failure stops the other branches; it is thrown when all of them have ended. */

@@ -1,38 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What groups have in common: checks of their options and of the steps inside.
+// What groups have in common: checks of the steps inside.
 
-import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
+import { ChainInvalidError } from "../../errors.js";
 import type { Step } from "./step.js";
-
-/** Throws OPTION_INVALID for an option that the group does not have. */
-export function checkGroupOptions(
-  kind: string,
-  name: string,
-  options: object,
-  known: readonly string[],
-): void {
-  const unknown = Object.keys(options).find((option) => !known.includes(option));
-  if (unknown === undefined) return;
-  throw new OptionInvalidError(
-    `${kind} "${name}" has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.`,
-    { facts: { step: name, option: unknown, available: [...known] } },
-  );
-}
-
-export function invalidOption(
-  kind: string,
-  name: string,
-  option: string,
-  value: unknown,
-  expected: string,
-): OptionInvalidError {
-  return new OptionInvalidError(
-    `${kind} "${name}" has \`${option}\` ${String(value)}, which must be ${expected}.`,
-    {
-      facts: { step: name, option, value: String(value) },
-    },
-  );
-}
 
 /** Throws CHAIN_INVALID for a group without steps. */
 export function checkBody(kind: string, name: string, body: readonly Step[]): void {

@@ -3,6 +3,7 @@
 // in the same job; an input that nothing reads is never computed.
 
 import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
+import { checkOptionNames, invalidOption } from "../step-options.js";
 import type { ComputedInput, GivenInput } from "../types.js";
 import type { Step } from "./step.js";
 
@@ -40,27 +41,13 @@ export function createInputStep(name: string, options: AnyInputOptions): Step {
 
 const optionNames = ["format", "alone", "reads", "from"];
 
-function invalid(step: string, option: string, value: unknown, expected: string): OptionInvalidError {
-  return new OptionInvalidError(
-    `Input "${step}" has \`${option}\` ${String(value)}, which must be ${expected}.`,
-    {
-      facts: { step, option, value: String(value) },
-    },
-  );
-}
-
 function checked(name: string, options: AnyInputOptions): AnyInputOptions {
   const { format, alone, reads, from } = options;
-  const unknown = Object.keys(options).find((option) => !optionNames.includes(option));
-  if (unknown !== undefined) {
-    throw new OptionInvalidError(
-      `Input "${name}" has an unknown option \`${unknown}\`. Known: ${optionNames.join(", ")}.`,
-      { facts: { step: name, option: unknown, available: optionNames } },
-    );
-  }
-  if (alone !== undefined && typeof alone !== "boolean") throw invalid(name, "alone", alone, "true or false");
+  checkOptionNames("Input", name, options, optionNames);
+  if (alone !== undefined && typeof alone !== "boolean")
+    throw invalidOption("Input", name, "alone", alone, "true or false");
   if (reads !== undefined && !(Array.isArray(reads) && reads.every((one) => typeof one === "string"))) {
-    throw invalid(name, "reads", reads, "a list of names");
+    throw invalidOption("Input", name, "reads", reads, "a list of names");
   }
   if (alone === true && reads !== undefined) {
     throw new ChainInvalidError(
@@ -75,6 +62,7 @@ function checked(name: string, options: AnyInputOptions): AnyInputOptions {
       { facts: { step: name, option: "format", value: String(format) } },
     );
   }
-  if (from !== undefined && typeof from !== "function") throw invalid(name, "from", from, "a function");
+  if (from !== undefined && typeof from !== "function")
+    throw invalidOption("Input", name, "from", from, "a function");
   return options;
 }

@@ -2,8 +2,9 @@
 // Rounds: the same steps over and over, up to `max` times or until a condition holds. Every output reads what was
 // shared before it, in order of turns: earlier rounds and this one. FTHSS's multi-round chains (arXiv 2502.11083).
 
+import { checkOptionNames, invalidOption } from "../step-options.js";
 import type { CallContext, RoundContext } from "../types.js";
-import { checkBody, checkGroupOptions, checkNothingGiven, invalidOption } from "./group.js";
+import { checkBody, checkNothingGiven } from "./group.js";
 import type { Step } from "./step.js";
 
 export interface RoundsStepOptions {
@@ -15,7 +16,7 @@ export interface RoundsStepOptions {
 const kind = "Rounds";
 
 export function createRoundsStep(name: string, options: RoundsStepOptions): Step {
-  checkGroupOptions(kind, name, options, ["body", "max", "until"]);
+  checkOptionNames(kind, name, options, ["body", "max", "until"]);
   const { body, max, until } = options;
   if (!Number.isInteger(max) || max < 1) {
     throw invalidOption(kind, name, "max", max, "a whole number of at least 1");

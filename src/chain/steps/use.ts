@@ -7,8 +7,9 @@ import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
 import { sitesOf } from "../names.js";
 import type { SegmentId } from "../plan.js";
 import type { Scope } from "../scope.js";
+import { checkOptionNames, invalidOption } from "../step-options.js";
 import type { CallContext } from "../types.js";
-import { checkBody, checkGroupOptions, invalidOption } from "./group.js";
+import { checkBody } from "./group.js";
 import type { Step } from "./step.js";
 
 type Source = string | ((results: never, context: CallContext) => string | Promise<string>);
@@ -23,7 +24,7 @@ export interface UseStepOptions {
 const kind = "Use";
 
 export function createUseStep(name: string, options: UseStepOptions): Step {
-  checkGroupOptions(kind, name, options, ["body", "inputs"]);
+  checkOptionNames(kind, name, options, ["body", "inputs"]);
   const { body, inputs } = options;
   checkBody(kind, name, body);
   checkSources(name, body, inputs);

@@ -2,8 +2,9 @@
 // A condition on what is known so far: steps that run once or not at all. They stand where they would stand without
 // it; when they do not run, nobody reads them.
 
+import { checkOptionNames, invalidOption } from "../step-options.js";
 import type { CallContext } from "../types.js";
-import { checkBody, checkGroupOptions, checkNothingGiven, invalidOption } from "./group.js";
+import { checkBody, checkNothingGiven } from "./group.js";
 import type { Step } from "./step.js";
 
 export interface WhenStepOptions {
@@ -14,7 +15,7 @@ export interface WhenStepOptions {
 const kind = "When";
 
 export function createWhenStep(name: string, options: WhenStepOptions): Step {
-  checkGroupOptions(kind, name, options, ["body", "condition"]);
+  checkOptionNames(kind, name, options, ["body", "condition"]);
   const { body, condition } = options;
   if (typeof condition !== "function") throw invalidOption(kind, name, "condition", condition, "a function");
   checkBody(kind, name, body);

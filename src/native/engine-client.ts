@@ -2,7 +2,7 @@
 // One open model of the addon: its jobs as promises, its event channel split by job, its errors typed. A job's
 // promise settles after its last event, so that whatever it held is free when the promise is settled.
 
-import { BatonError, ClosedError, errorFromCode } from "../errors.js";
+import { BatonError, ClosedError, errorFromCode, InternalError } from "../errors.js";
 import { loadNative } from "./load.js";
 import type {
   CacheCensus,
@@ -17,6 +17,7 @@ import type {
   NativeJob,
   NativeLogprobs,
   NativeModelOptions,
+  NativeTrainStep,
   SegmentHandle,
   SegmentInfo,
   SegmentSpec,
@@ -44,13 +45,24 @@ export interface JobOutcome {
   stats: JobStats;
 }
 
+/** What a training step gives back; see the event "trained". */
+export interface TrainOutcome {
+  losses: Float64Array;
+  gradients: Float32Array[];
+  rowsComputed: number;
+  totalMs: number;
+}
+
 interface RunningJob {
   listeners: JobListeners;
-  resolve: (outcome: JobOutcome) => void;
+  /** With the job's last event. */
+  resolve: (event: LastEvent) => void;
   reject: (error: unknown) => void;
   /** What a listener threw: the job is stopped, and its owner hears this when the job has ended. */
   thrown?: { error: unknown };
 }
+
+type LastEvent = Extract<NativeEvent, { type: "done" | "trained" }>;
 
 /** Clients with a job in flight: whoever awaits the job need not hold its model. */
 const busy = new Set<EngineClient>();
@@ -154,15 +166,30 @@ export class EngineClient {
 
   /** Queues the job. Rejects with the typed error of its failure, or the signal's reason. */
   async run(job: NativeJob, listeners: JobListeners = {}): Promise<JobOutcome> {
-    const { signal } = listeners;
+    listeners.signal?.throwIfAborted();
+    const event = await this.#outcome(this.#native.submit(this.#model(), job), listeners);
+    if (event.type !== "done") throw new InternalError(`A job of rows ended with the event "${event.type}".`);
+    return { reason: event.reason, pending: event.pending, tail: event.tail, stats: event.stats };
+  }
+
+  /** Queues a training step; rejects as `run` does. */
+  async train(step: NativeTrainStep, signal?: AbortSignal): Promise<TrainOutcome> {
     signal?.throwIfAborted();
-    const model = this.#model();
-    const id = this.#native.submit(model, job);
+    const id = this.#native.submitTrainStep(this.#model(), step);
+    const event = await this.#outcome(id, signal === undefined ? {} : { signal });
+    if (event.type !== "trained") throw new InternalError(`A training step ended with "${event.type}".`);
+    const { losses, gradients, rowsComputed, totalMs } = event;
+    return { losses, gradients, rowsComputed, totalMs };
+  }
+
+  /** The last event of a job that was just queued. */
+  async #outcome(id: number, listeners: JobListeners): Promise<LastEvent> {
+    const { signal } = listeners;
     const onAbort = () => {
-      if (!this.closed) this.#native.cancelJob(model, id);
+      if (this.#handle !== null && !this.closed) this.#native.cancelJob(this.#handle, id);
     };
     try {
-      return await new Promise<JobOutcome>((resolve, reject) => {
+      return await new Promise<LastEvent>((resolve, reject) => {
         this.#jobs.set(id, { listeners, resolve, reject });
         busy.add(this);
         signal?.addEventListener("abort", onAbort, { once: true });
@@ -214,7 +241,9 @@ export class EngineClient {
 function deliver(job: RunningJob, event: NativeEvent): void {
   const { listeners, thrown } = job;
   if (thrown !== undefined) {
-    if (event.type === "done" || event.type === "failed") job.reject(thrown.error);
+    if (event.type === "done" || event.type === "trained" || event.type === "failed") {
+      job.reject(thrown.error);
+    }
     return;
   }
   switch (event.type) {
@@ -231,7 +260,8 @@ function deliver(job: RunningJob, event: NativeEvent): void {
       listeners.onLogits?.(event.rows, event.data);
       break;
     case "done":
-      job.resolve({ reason: event.reason, pending: event.pending, tail: event.tail, stats: event.stats });
+    case "trained":
+      job.resolve(event);
       break;
     case "failed":
       job.reject(errorFromCode(event.code, event.message, { facts: event.facts }));

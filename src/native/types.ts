@@ -222,6 +222,50 @@ export interface NativeJob {
   logits: "none" | "last" | "all";
 }
 
+/** What a live row reads: exactly one of `segment`, `prompt` and `live` says whose rows. */
+export interface NativeTrainRead {
+  /** Frozen: KV that is there already and gets no gradient. */
+  segment?: SegmentHandle;
+  /** Index in the step's `prompts`. */
+  prompt?: number;
+  /** Index in the item's `segments`, of an earlier one. */
+  live?: number;
+  /** Its first `rows` rows. */
+  rows: number;
+  /** Reader's position minus writer's position of the same row. */
+  shift: number;
+}
+
+/** Live rows of one item: tokens whose states depend on a trained prompt. Their KV lives as long as the step. */
+export interface NativeTrainSegment {
+  kind: "input" | "output";
+  /** Position of row 0 in the segment's own frame. */
+  start: number;
+  /** [rows] */
+  tokens: Int32Array;
+  /** [rows] Token id that the row should predict, or -1: the row is not scored. */
+  labels: Int32Array;
+  /** In view order. */
+  reads: NativeTrainRead[];
+}
+
+export interface NativeTrainItem {
+  segments: NativeTrainSegment[];
+  /** The step's loss is the sum over items of `scale` times the mean of the item's scored rows. */
+  scale: number;
+}
+
+/** Forward of the live rows of some items and, if asked, backward to the trained prompts' rows. */
+export interface NativeTrainStep {
+  /** Soft rows [n, hidden] at positions start .. start + n - 1; they read nothing but themselves. */
+  prompts: { start: number; rows: Float32Array }[];
+  items: NativeTrainItem[];
+  /** Whether gradients are wanted; without, only losses are computed. */
+  gradient: boolean;
+  /** Most bytes of activations that may be held; what does not fit is computed twice. Items are taken in turns. */
+  activationBytes: number;
+}
+
 export interface JobStats {
   /** Rows that went through a forward for this job. */
   rowsComputed: number;
@@ -272,6 +316,18 @@ export type NativeEvent =
       /** Bytes of text before a stop string inside its first token (empty otherwise). */
       tail: Uint8Array;
       stats: JobStats;
+    }
+  /** A training step is over; its last event. */
+  | {
+      job: number;
+      type: "trained";
+      /** [items] Sum of the cross entropies (natural log) of the item's scored rows. */
+      losses: Float64Array;
+      /** By prompt [n, hidden]; none if not asked for. */
+      gradients: Float32Array[];
+      /** Rows that went through a forward: live ones of all items, and the prompts' once. */
+      rowsComputed: number;
+      totalMs: number;
     }
   | { job: number; type: "failed"; code: string; message: string; facts: Record<string, string | number> };
 
@@ -328,6 +384,8 @@ export interface NativeBinding {
   releaseSegment(segment: SegmentHandle): void;
   /** Queues a job; its events carry the returned id. */
   submit(model: ModelHandle, job: NativeJob): number;
+  /** Queues a training step; "trained" or "failed" is its only event. Serving goes on between two steps. */
+  submitTrainStep(model: ModelHandle, step: NativeTrainStep): number;
   /** The job fails with code ABORTED within one layer's time. Unknown or finished ids are ignored. */
   cancelJob(model: ModelHandle, job: number): void;
   /** Fails running jobs with code CLOSED, stops the engine thread, unmaps. Idempotent. */

@@ -60,6 +60,7 @@ constexpr Export kExports[] = {
     {"readModelFile", guarded<readModelFile>},
     {"openModel", guarded<openModel>},
     {"modelInfo", guarded<modelInfo>},
+    {"tokenEmbeddings", guarded<tokenEmbeddings>},
     {"setVocabulary", guarded<setVocabulary>},
     {"cacheStats", guarded<cacheStats>},
     {"engineStats", guarded<engineStats>},

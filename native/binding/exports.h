@@ -13,6 +13,7 @@ Napi::Value availableMemory(const Napi::CallbackInfo& info);
 Napi::Value readModelFile(const Napi::CallbackInfo& info);
 Napi::Value openModel(const Napi::CallbackInfo& info);
 Napi::Value modelInfo(const Napi::CallbackInfo& info);
+Napi::Value tokenEmbeddings(const Napi::CallbackInfo& info);
 Napi::Value setVocabulary(const Napi::CallbackInfo& info);
 Napi::Value cacheStats(const Napi::CallbackInfo& info);
 Napi::Value engineStats(const Napi::CallbackInfo& info);

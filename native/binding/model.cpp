@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
 #include <utility>
+#include <vector>
 
 #include "binding/arguments.h"
 #include "binding/exports.h"
 #include "binding/handles.h"
 #include "binding/task.h"
+#include "binding/values.h"
 #include "device/device.h"
 
 namespace baton {
@@ -154,6 +156,16 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   number("threads", engine->options().threads);
   text("isa", isaName(cpuOps().isa));
   return Napi::Value(info.Env(), object);
+}
+
+Napi::Value tokenEmbeddings(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<const Engine> engine = openEngine(info[0]);
+  const auto ids = asTyped<Napi::Int32Array>(info[1], napi_int32_array, "ids", "an Int32Array");
+  const std::vector<int32_t> tokens(ids.Data(), ids.Data() + ids.ElementLength());
+  JsWriter js(info.Env());
+  napi_value rows = js.float32s(engine->tokenEmbeddings(tokens));
+  if (!js.ok()) throw Error(code::kOutOfMemory, "no memory left for the rows of these tokens");
+  return Napi::Value(info.Env(), rows);
 }
 
 Napi::Value setVocabulary(const Napi::CallbackInfo& info) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "device/device.h"
 
 namespace baton {
@@ -39,6 +41,21 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
 
 Engine::~Engine() {
   close();
+}
+
+std::vector<float> Engine::tokenEmbeddings(const std::vector<int32_t>& ids) const {
+  const ModelConfig& c = model_->config;
+  for (const int32_t id : ids) {
+    if (id >= 0 && id < c.vocab) continue;
+    throw Error(code::kOptionInvalid, "there is no token " + std::to_string(id) +
+                                          "; the model has 0 to " + std::to_string(c.vocab - 1));
+  }
+  std::vector<float> rows(ids.size() * static_cast<size_t>(c.hidden));
+  const EmbedArgs args{
+      model_->embedding.data, model_->embedding.type, c.hidden, ids.data(), rows.data(),
+      c.embeddingScale};
+  cpuOps().embed(args, 0, static_cast<int>(ids.size()));
+  return rows;
 }
 
 void Engine::setVocabulary(std::shared_ptr<const Vocabulary> vocabulary) {

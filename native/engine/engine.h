@@ -54,6 +54,10 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   const std::shared_ptr<Pool>& pool() const { return pool_; }
 
+  // Rows [count, M] of tokens as they enter the first layer: what a soft row takes the place of.
+  // Error(OPTION_INVALID) for an id that is no token. On the calling thread.
+  std::vector<float> tokenEmbeddings(const std::vector<int32_t>& ids) const;
+
   // Text of tokens, for stop strings. Jobs submitted later see it.
   void setVocabulary(std::shared_ptr<const Vocabulary> vocabulary);
 

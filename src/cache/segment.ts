@@ -3,7 +3,7 @@
 // reader or a running job needs them, so that releasing early is always safe.
 
 import type { EngineClient } from "../native/engine-client.js";
-import type { Append, SegmentInfo, SegmentKind } from "../native/types.js";
+import type { Append, SegmentInfo, SegmentKind, SegmentRead } from "../native/types.js";
 
 export interface SegmentView {
   segment: Segment;
@@ -31,8 +31,13 @@ export class Segment {
     this.#handle = engine.createSegment({
       kind,
       start,
-      reads: reads.map((one) => ({ segment: one.segment.#handle, rows: one.rows, shift: one.shift })),
+      reads: reads.map((one) => one.segment.read(one.rows, one.shift)),
     });
+  }
+
+  /** As a reader of its first `rows` rows names it to the addon. */
+  read(rows: number, shift: number): SegmentRead {
+    return { segment: this.#handle, rows, shift };
   }
 
   info(): SegmentInfo {

@@ -15,6 +15,7 @@ import type {
   ResultsOf,
   TopLevel,
 } from "./chain-types.js";
+import type { ChainDefinition } from "./definition.js";
 import type { Explanation } from "./explain.js";
 import { explainChain } from "./explain.js";
 import { checkPlaces } from "./names.js";
@@ -31,7 +32,6 @@ import type {
   FanOutSource,
   GivenInput,
   JoinOptions,
-  Layout,
   RoundContext,
   RoundsOptions,
   RoundsResult,
@@ -40,10 +40,7 @@ import type {
   StageResult,
 } from "./types.js";
 
-interface Definition {
-  model: Model;
-  layout: Layout;
-  steps: readonly Step[];
+interface Definition extends ChainDefinition {
   /** The group whose steps these are; absent for a chain. */
   group?: { name: string };
 }
@@ -310,6 +307,11 @@ export class Chain<
       { ...this.#whole(), inputs },
       options,
     );
+  }
+
+  /** For code of this package. Throws CHAIN_INVALID for the builder of a group's steps. */
+  get definition(): ChainDefinition {
+    return this.#whole();
   }
 
   #whole(): Definition {

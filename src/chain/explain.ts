@@ -4,6 +4,7 @@
 
 import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
+import type { ChainDefinition } from "./definition.js";
 import type { LengthOf } from "./frame.js";
 import { placeSegment } from "./frame.js";
 import { sitesOf } from "./names.js";
@@ -66,22 +67,16 @@ export interface Explanation {
   toString(): string;
 }
 
-interface Definition {
-  model: Model;
-  layout: Layout;
-  steps: readonly Step[];
-}
-
 type Lengths = Map<SegmentId, number>;
 
 /** Rounds and branches that are listed of one group. */
 const shownInstances = 8;
 
 export async function explainChain(
-  { model, layout, steps }: Definition,
+  { model, layout, steps }: ChainDefinition,
   inputs: Readonly<Record<string, string | undefined>>,
 ): Promise<Explanation> {
-  const plan = planChain(steps, new Map(), shownInstances);
+  const plan = planChain(steps, { ahead: shownInstances });
   const known: Lengths = new Map();
   const stepOf = new Map<string, Step>();
   const groups: ExplainedGroup[] = [];

@@ -57,11 +57,19 @@ export type Counts = ReadonlyMap<string, number>;
 /** A round and the one after it: later rounds read no earlier segment that the next one does not read. */
 const lookAhead = 2;
 
-/**
- * The plan of a whole chain. `ahead`: most instances that are listed of a group that is not decided yet. Throws
- * CHAIN_INVALID when the definition contradicts the rules, whatever the counts.
- */
-export function planChain(steps: readonly Step[], counts: Counts = new Map(), ahead = lookAhead): Plan {
+export interface PlanOptions {
+  counts?: Counts;
+  /** Most instances that are listed of a group that is not decided yet. */
+  ahead?: number;
+  /** Sites of stages that have a prompt whether the definition names one or not: it is still to be tuned. */
+  slots?: ReadonlySet<string>;
+}
+
+/** The plan of a whole chain. Throws CHAIN_INVALID when the definition contradicts the rules, whatever the counts. */
+export function planChain(
+  steps: readonly Step[],
+  { counts = new Map(), ahead = lookAhead, slots = new Set() }: PlanOptions = {},
+): Plan {
   checkNames(steps, new Set());
   const scope: Scope = {
     prefix: "",
@@ -71,7 +79,7 @@ export function planChain(steps: readonly Step[], counts: Counts = new Map(), ah
     sites: new Map(),
     listed: new Set(),
   };
-  const planner = new Planner(scope, ownersOf(steps), counts, ahead);
+  const planner = new Planner(scope, ownersOf(steps), { counts, ahead, slots });
   planner.plan(steps);
   const { segments, byId, inputs, promptOf } = planner;
   return { segments, byId, inputs, promptOf };

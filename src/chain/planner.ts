@@ -6,7 +6,8 @@
 import { ChainInvalidError, InternalError } from "../errors.js";
 import type { SegmentKind } from "../native/types.js";
 import { sitesOf } from "./names.js";
-import type { Counts, InputDescription, PlannedSegment, SegmentId } from "./plan.js";
+import type { StageSettings } from "./options.js";
+import type { Counts, InputDescription, PlannedSegment, PlanOptions, SegmentId } from "./plan.js";
 import type { Step } from "./steps/step.js";
 
 /** Where a stage places one of its own inputs. */
@@ -45,13 +46,19 @@ export class Planner {
   readonly #ownerOf: ReadonlyMap<string, string>;
   readonly #counts: Counts;
   readonly #ahead: number;
+  readonly #slots: ReadonlySet<string>;
   #scope: Scope;
 
-  constructor(scope: Scope, ownerOf: ReadonlyMap<string, string>, counts: Counts, ahead: number) {
+  constructor(
+    scope: Scope,
+    ownerOf: ReadonlyMap<string, string>,
+    { counts, ahead, slots }: Required<PlanOptions>,
+  ) {
     this.#scope = scope;
     this.#ownerOf = ownerOf;
     this.#counts = counts;
     this.#ahead = ahead;
+    this.#slots = slots;
   }
 
   // ---- steps and groups
@@ -158,9 +165,14 @@ export class Planner {
     return found;
   }
 
-  /** The prompt of a stage of this scope: one for all its instances. */
-  prompt(stage: string): SegmentId {
-    return this.#promptAt(this.siteOf(stage));
+  /** The prompt of a stage of this scope, one for all its instances; none without a prompt or a slot for one. */
+  promptsOf(stage: string, settings: StageSettings): SegmentId[] {
+    const site = this.siteOf(stage);
+    return this.#hasPrompt(site, settings) ? [this.#promptAt(site)] : [];
+  }
+
+  #hasPrompt(site: string, settings: StageSettings | undefined): boolean {
+    return this.#slots.has(site) || (settings?.prompt ?? null) !== null;
   }
 
   #promptAt(site: string): SegmentId {
@@ -175,7 +187,7 @@ export class Planner {
   /** Prompts in a group, whether it runs or not: the concatenated layout places everything behind them. */
   #addPrompts(name: string, body: readonly Step[]): void {
     for (const { step, site } of sitesOf(body, `${this.siteOf(name)}.`)) {
-      if (step.settings?.prompt) this.#promptAt(site);
+      if (this.#hasPrompt(site, step.settings)) this.#promptAt(site);
     }
   }
 

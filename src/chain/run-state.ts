@@ -76,7 +76,7 @@ export class RunState {
   decide(name: string, count: number): void {
     if (this.#counts.get(name) === count) return;
     this.#counts.set(name, count);
-    this.#plan = planChain(this.#steps, this.#counts);
+    this.#plan = planChain(this.#steps, { counts: this.#counts });
   }
 
   segment(id: SegmentId): PlannedSegment {

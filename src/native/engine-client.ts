@@ -143,6 +143,11 @@ export class EngineClient {
     return this.#native.cacheCensus(this.#model());
   }
 
+  /** Rows [ids, hidden] as tokens enter the first layer. Throws OPTION_INVALID for an id that is no token. */
+  tokenEmbeddings(ids: Int32Array): Float32Array {
+    return this.#native.tokenEmbeddings(this.#model(), ids);
+  }
+
   setVocabulary(bytes: Uint8Array, offsets: Uint32Array): void {
     this.#native.setVocabulary(this.#model(), bytes, offsets);
   }

@@ -371,6 +371,8 @@ export interface NativeBinding {
     onEvents: (events: NativeEvent[]) => void,
   ): Promise<ModelHandle>;
   modelInfo(model: ModelHandle): ModelInfo;
+  /** Rows [ids, hidden] of tokens as they enter the first layer: what a soft row takes the place of. */
+  tokenEmbeddings(model: ModelHandle, ids: Int32Array): Float32Array;
   /** Bytes of every token's text, concatenated; token t is bytes[offsets[t] .. offsets[t + 1]). For stop strings. */
   setVocabulary(model: ModelHandle, bytes: Uint8Array, offsets: Uint32Array): void;
   cacheStats(model: ModelHandle): CacheStats;

@@ -42,7 +42,7 @@ export function stepsOf(steps: readonly OracleStep[], extras: StepExtras = {}): 
 
 /** The plan when every group has run as often as the oracle says. */
 export function planOf(steps: readonly OracleStep[]): Plan {
-  return planChain(stepsOf(steps), oracleCounts(steps));
+  return planChain(stepsOf(steps), { counts: oracleCounts(steps) });
 }
 
 /** "<stage>/prompt" for prompts, else the step's name with the groups around it. */

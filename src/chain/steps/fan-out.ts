@@ -33,6 +33,7 @@ export function createFanOutStep(name: string, options: FanOutStepOptions): Step
     given: false,
     body,
     apart: true,
+    runs: { least: samples ?? 0, most: samples ?? Number.POSITIVE_INFINITY, numbered: true },
     note: samples === undefined ? "one branch per item" : `${samples} branches`,
     plan(planner) {
       const count = planner.instancesOf(name, samples ?? Number.POSITIVE_INFINITY);

@@ -32,6 +32,7 @@ export function createRoundsStep(name: string, options: RoundsStepOptions): Step
     claimable: false,
     given: false,
     body,
+    runs: { least: 1, most: max, numbered: true },
     note: `up to ${max} rounds`,
     plan(planner) {
       const count = planner.instancesOf(name, max);

@@ -34,7 +34,7 @@ export function createStageStep(name: string, options: StageOptions<string, stri
     loadPrompt: load,
     plan(planner) {
       const stage = planner.nameOf(name);
-      const prompt = settings.prompt === null ? [] : [planner.prompt(name)];
+      const prompt = planner.promptsOf(name, settings);
       const reads = planner.resolve(name, settings.reads, planner.shared(["input", "output"]));
       const own = planner.takeOwn(settings.own, { stage, prompt, reads });
       planner.share("output", name, stage, [...prompt, ...reads, ...own]);

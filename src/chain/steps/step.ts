@@ -24,6 +24,10 @@ export interface Step {
   readonly closed?: boolean;
   /** Groups: instances do not wait for each other, so that none can stand behind another on one absolute line. */
   readonly apart?: boolean;
+  /** Groups: how often the steps inside may run, and whether instances are numbered; absent: once. */
+  readonly runs?: { least: number; most: number; numbered: boolean };
+  /** Groups: names of inputs inside that stand for segments around the group. */
+  readonly bound?: readonly string[];
   /** Groups: how often the steps inside run, for people. */
   readonly note?: string;
   /** Its soft prompt, loaded once per model; null without one. */

@@ -36,6 +36,7 @@ export function createUseStep(name: string, options: UseStepOptions): Step {
     given: false,
     body,
     closed: true,
+    bound: [...bound].filter(([, source]) => typeof source === "string").map(([inner]) => inner),
     plan(planner) {
       const aliases = new Map<string, SegmentId>();
       for (const [inner, source] of bound) {

@@ -26,6 +26,7 @@ export function createWhenStep(name: string, options: WhenStepOptions): Step {
     claimable: false,
     given: false,
     body,
+    runs: { least: 0, most: 1, numbered: false },
     note: "once or not at all",
     plan(planner) {
       const ran = planner.instancesOf(name, 1) > 0;

@@ -5,7 +5,11 @@
 #pragma once
 
 #include "kernels/attend/attend.h"
+#include "kernels/attend/dattend.h"
+#include "kernels/drows.h"
+#include "kernels/linear/dlinear.h"
 #include "kernels/linear/linear.h"
+#include "kernels/loss/cross_entropy.h"
 #include "kernels/rows.h"
 
 namespace baton {
@@ -25,6 +29,14 @@ struct Ops {
   KvStoreFn kvStore;
   GluFn swiglu;
   GluFn geglu;
+  // Backward ops, d<forward>.
+  DLinearFn dLinear;
+  DRmsNormFn dRmsnorm;
+  DGluFn dSwiglu;
+  DGluFn dGeglu;
+  CrossEntropyFn crossEntropy;
+  DAttendFn dAttendQuery;
+  DAttendFn dAttendKey;
 };
 
 extern const Ops kScalarOps;

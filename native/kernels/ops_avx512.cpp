@@ -6,8 +6,10 @@
 namespace baton {
 
 const Ops kAvx512Ops{
-    Isa::kAvx512, linearAvx512, attendAvx512, mergeAvx2,   embedAvx2,  rmsnormAvx2,
-    addBiasAvx2,  quantizeAvx2, ropeAvx2,     kvStoreAvx2, swigluAvx2, gegluAvx2,
+    Isa::kAvx512, linearAvx512,       attendAvx512,       mergeAvx2,        embedAvx2,
+    rmsnormAvx2,  addBiasAvx2,        quantizeAvx2,       ropeAvx2,         kvStoreAvx2,
+    swigluAvx2,   gegluAvx2,          dLinearScalar,      dRmsnormScalar,   dSwigluScalar,
+    dGegluScalar, crossEntropyScalar, dAttendQueryScalar, dAttendKeyScalar,
 };
 
 }  // namespace baton

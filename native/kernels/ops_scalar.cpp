@@ -5,8 +5,10 @@
 namespace baton {
 
 const Ops kScalarOps{
-    Isa::kScalar,  linearScalar,   attendScalar, mergeScalar,   embedScalar,  rmsnormScalar,
-    addBiasScalar, quantizeScalar, ropeScalar,   kvStoreScalar, swigluScalar, gegluScalar,
+    Isa::kScalar,  linearScalar,       attendScalar,       mergeScalar,      embedScalar,
+    rmsnormScalar, addBiasScalar,      quantizeScalar,     ropeScalar,       kvStoreScalar,
+    swigluScalar,  gegluScalar,        dLinearScalar,      dRmsnormScalar,   dSwigluScalar,
+    dGegluScalar,  crossEntropyScalar, dAttendQueryScalar, dAttendKeyScalar,
 };
 
 }  // namespace baton

@@ -17,6 +17,13 @@ void ropeScalar(const RopeArgs& args, int r0, int r1);
 void kvStoreScalar(const KvStoreArgs& args, int r0, int r1);
 void swigluScalar(const GluArgs& args, int r0, int r1);
 void gegluScalar(const GluArgs& args, int r0, int r1);
+void dLinearScalar(const DLinearArgs& args, int k0, int k1, void* scratch);
+void dRmsnormScalar(const DRmsNormArgs& args, int r0, int r1);
+void dSwigluScalar(const DGluArgs& args, int r0, int r1);
+void dGegluScalar(const DGluArgs& args, int r0, int r1);
+void crossEntropyScalar(const CrossEntropyArgs& args, int r0, int r1);
+void dAttendQueryScalar(const DAttendArgs& args);
+void dAttendKeyScalar(const DAttendArgs& args);
 
 #if defined(__x86_64__)
 void linearAvx2(const LinearArgs& args, int n0, int n1, void* scratch);
@@ -30,6 +37,13 @@ void ropeAvx2(const RopeArgs& args, int r0, int r1);
 void kvStoreAvx2(const KvStoreArgs& args, int r0, int r1);
 void swigluAvx2(const GluArgs& args, int r0, int r1);
 void gegluAvx2(const GluArgs& args, int r0, int r1);
+void dLinearAvx2(const DLinearArgs& args, int k0, int k1, void* scratch);
+void dRmsnormAvx2(const DRmsNormArgs& args, int r0, int r1);
+void dSwigluAvx2(const DGluArgs& args, int r0, int r1);
+void dGegluAvx2(const DGluArgs& args, int r0, int r1);
+void crossEntropyAvx2(const CrossEntropyArgs& args, int r0, int r1);
+void dAttendQueryAvx2(const DAttendArgs& args);
+void dAttendKeyAvx2(const DAttendArgs& args);
 
 // The rest of this table is AVX2's: ops_avx512.cpp.
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);

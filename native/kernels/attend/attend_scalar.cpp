@@ -3,23 +3,11 @@
 #include <cmath>
 #include <limits>
 
-#include "base/half.h"
+#include "kernels/attend/kv_element.h"
 #include "kernels/variants.h"
 
 namespace baton {
 namespace {
-
-float element(KvType kv, const std::byte* base, int i) {
-  switch (kv) {
-    case KvType::kF32:
-      return reinterpret_cast<const float*>(base)[i];
-    case KvType::kF16:
-      return floatOfHalf(reinterpret_cast<const uint16_t*>(base)[i]);
-    case KvType::kBF16:
-      return floatOfBfloat(reinterpret_cast<const uint16_t*>(base)[i]);
-  }
-  return 0;
-}
 
 const std::byte* blockOf(const AttendArgs& a, const std::byte* base, int row) {
   return base + static_cast<size_t>(a.blocks[row / kBlockRows]) * a.blockStride;
@@ -38,7 +26,7 @@ void attendScalar(const AttendArgs& a) {
     for (int j = first; j < visible; ++j) {
       const std::byte* k = blockOf(a, a.k, j);
       float dot = 0;
-      for (int t = 0; t < a.D; ++t) dot += a.q[i][t] * element(a.kv, k, t * kBlockRows + j % 16);
+      for (int t = 0; t < a.D; ++t) dot += a.q[i][t] * kvElement(a.kv, k, t * kBlockRows + j % 16);
       s[j] = a.scale * dot;
       m = s[j] > m ? s[j] : m;
     }
@@ -52,7 +40,7 @@ void attendScalar(const AttendArgs& a) {
     for (int t = 0; t < a.D; ++t) o[t] = 0;
     for (int j = first; j < visible; ++j) {
       const std::byte* v = blockOf(a, a.v, j);
-      for (int t = 0; t < a.D; ++t) o[t] += s[j] * element(a.kv, v, j % 16 * a.D + t);
+      for (int t = 0; t < a.D; ++t) o[t] += s[j] * kvElement(a.kv, v, j % 16 * a.D + t);
     }
     a.m[i] = m;
     a.d[i] = d;

@@ -3,65 +3,14 @@
 // are not visible hold NaN; bit for bit between a query alone and in any company.
 #include "kernels/attend/attend.h"
 
-#include <numeric>
-
 #include "base/buffer.h"
+#include "kv_pool.h"
 #include "support.h"
 
 using namespace baton;
 using namespace baton::test;
 
 namespace {
-
-float rounded(KvType kv, float value) {
-  if (kv == KvType::kF16) return floatOfHalf(halfOfFloat(value));
-  if (kv == KvType::kBF16) return floatOfBfloat(bfloatOfFloat(value));
-  return value;
-}
-
-const char* kvName(KvType kv) {
-  return kv == KvType::kF32 ? "f32" : kv == KvType::kF16 ? "f16" : "bf16";
-}
-
-// A pool with `rows` rows of one kv head, blocks in a shuffled order, written by the scalar kernel.
-// Rows beyond `rows` hold NaN.
-struct Pool {
-  KvType kv;
-  int D, rows;
-  std::vector<float> k, v;  // [rows, D] as stored, i.e. after rounding
-  std::vector<int32_t> blocks;
-  std::vector<std::byte> memory;
-  size_t blockStride, vOffset;
-};
-
-Pool makePool(KvType kv, int D, int rows, Random& random) {
-  Pool pool{kv, D, rows, {}, {}, {}, {}, 0, 0};
-  const int count = (rows + kBlockRows - 1) / kBlockRows;
-  pool.k.resize(static_cast<size_t>(count * kBlockRows * D), kNan);
-  pool.v = pool.k;
-  for (int i = 0; i < rows * D; ++i) {
-    pool.k[static_cast<size_t>(i)] = rounded(kv, random.number());
-    pool.v[static_cast<size_t>(i)] = rounded(kv, random.number());
-  }
-  pool.blocks.resize(static_cast<size_t>(count));
-  std::iota(pool.blocks.begin(), pool.blocks.end(), 1);
-  for (size_t i = pool.blocks.size(); i > 1; --i) {
-    std::swap(pool.blocks[i - 1], pool.blocks[random.below(static_cast<uint32_t>(i))]);
-  }
-  pool.vOffset = static_cast<size_t>(kBlockRows * D * kvTypeBytes(kv));
-  pool.blockStride = 2 * pool.vOffset + 64;
-  pool.memory.resize(pool.blockStride * static_cast<size_t>(count + 1), std::byte{0xff});  // NaN
-  std::vector<int32_t> block, slot;
-  for (int r = 0; r < count * kBlockRows; ++r) {
-    block.push_back(pool.blocks[static_cast<size_t>(r / kBlockRows)]);
-    slot.push_back(r % kBlockRows);
-  }
-  kScalarOps.kvStore(
-      {pool.k.data(), D, pool.v.data(), D, 1, D, kv, pool.memory.data(),
-       pool.memory.data() + pool.vOffset, 0, pool.blockStride, block.data(), slot.data()},
-      0, count * kBlockRows);
-  return pool;
-}
 
 struct Result {
   std::vector<float> o, m, d;
@@ -122,23 +71,6 @@ void checkQuery(const std::string& what, const Pool& pool, const float* q, int f
   checkWithin(what + " o", o, want.data(), bound.data(), want.size());
 }
 
-// A pool like this one whose first `rows` rows hold NaN, in the blocks that the kernel is given.
-Pool poisoned(const Pool& pool, int rows) {
-  Pool out = pool;
-  std::fill_n(out.k.begin(), rows * pool.D, kNan);
-  std::fill_n(out.v.begin(), rows * pool.D, kNan);
-  std::vector<int32_t> block, slot;
-  for (int r = 0; r < rows; ++r) {
-    block.push_back(pool.blocks[static_cast<size_t>(r / kBlockRows)]);
-    slot.push_back(r % kBlockRows);
-  }
-  kScalarOps.kvStore(
-      {out.k.data(), pool.D, out.v.data(), pool.D, 1, pool.D, pool.kv, out.memory.data(),
-       out.memory.data() + pool.vOffset, 0, pool.blockStride, block.data(), slot.data()},
-      0, rows);
-  return out;
-}
-
 // `window`: most rows that a query reads; 0: no limit.
 void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, int window = 0) {
   Random random(seed);
@@ -166,7 +98,7 @@ void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, i
     const float* o = all.o.data() + i * D;
     checkQuery(what + " query " + std::to_string(i), pool, queries[at], first[at], visible[at], o,
                all.m[at], all.d[at]);
-    const Pool& rest = window == 0 ? pool : poisoned(pool, first[at]);
+    const Pool rest = window == 0 ? pool : poisonedOutside(pool, first[at], visible[at]);
     const Result alone = run(ops, rest, {queries[at]}, {visible[at]}, {first[at]});
     same = same && sameBits(alone.o.data(), o, static_cast<size_t>(D)) &&
            sameBits(alone.m.data(), &all.m[at], 1) && sameBits(alone.d.data(), &all.d[at], 1);

@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "support.h"
+#include "weights.h"
 
 using namespace baton;
 using namespace baton::test;
@@ -34,49 +35,6 @@ std::string describe(const Problem& p) {
          " K=" + std::to_string(p.K) + " R=" + std::to_string(p.R);
 }
 
-// Where a block has its float16 numbers, -1 for none: the scale and, of types over an interval, the
-// offset or the scale of offsets.
-struct Halves {
-  int scale, offset;
-};
-Halves halvesOf(DType type) {
-  switch (type) {
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return {0, 2};
-    case DType::kQ6_K:
-      return {208, -1};
-    default:
-      return {0, -1};
-  }
-}
-
-// Blocks of random bytes with sane scales: also quants that a quantiser would not write (-128).
-void fillWeights(const Problem& p, Random& random, std::byte* out) {
-  const QuantType& type = quantType(p.type);
-  const size_t blocks = static_cast<size_t>(p.N) * p.K / type.blockElements;
-  const auto [scaleAt, offsetAt] = halvesOf(p.type);
-  for (size_t b = 0; b < blocks; ++b) {
-    std::byte* block = out + b * type.blockBytes;
-    if (type.blockElements == 1) {
-      const float value = random.number();
-      type.quantize(&value, block, 1);
-      continue;
-    }
-    for (int i = 0; i < type.blockBytes; ++i) {
-      const uint32_t byte = p.extreme ? p.fill : random.below(256);
-      block[i] = static_cast<std::byte>(byte);
-    }
-    const float size = type.blockElements > 32 ? 0.0005f : 0.01f;  // scales within scales
-    const uint16_t d = halfOfFloat(random.number() * size);
-    const uint16_t m = halfOfFloat(random.number() * size * 10);
-    std::memcpy(block + scaleAt, &d, 2);
-    if (offsetAt >= 0) std::memcpy(block + offsetAt, &m, 2);
-  }
-}
-
 Data make(const Problem& p) {
   Random random(p.seed);
   const size_t rk = static_cast<size_t>(p.R) * p.K;
@@ -84,7 +42,8 @@ Data make(const Problem& p) {
   Data data{Misaligned<std::byte>(quantRowBytes(quantType(p.type), int64_t{p.N} * p.K), 4),
             Misaligned<float>(rk, 1), Misaligned<int8_t>(rk, 3), Misaligned<float>(groups, 1),
             Misaligned<float>(groups, 3)};
-  fillWeights(p, random, data.weight.data());
+  fillWeights(quantType(p.type), static_cast<size_t>(p.N) * p.K, random, data.weight.data(),
+              p.extreme ? static_cast<int>(p.fill) : -1);
   random.fill(data.x);
   if (p.extreme) {
     for (size_t i = 0; i < rk; ++i)

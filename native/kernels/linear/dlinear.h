@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward of linear.h with respect to x: dX[R, K] (+)= dY[R, N] W[N, K]. W is frozen, so there is
+// no gradient of it anywhere.
+//
+// float32 arithmetic on exactly dequantised weights, whatever arithmetic the forward used. The sum
+// over n ascends; a kernel may cut it into chunks at fixed n, sum each by itself and add the sums
+// in order, so that N = 200,000 (an output head) loses no digits. Hence the bits of a row of dX
+// depend on nothing but that row of dY, W, and with `accumulate` what stood there: not on R, on the
+// columns of a call, or on threads.
+#pragma once
+
+#include <cstddef>
+
+#include "base/dtype.h"
+
+namespace baton {
+
+struct DLinearArgs {
+  const void* weight;  // [N, K] rows of DType `type`, as in the file
+  DType type;
+  int N, K;         // K is a multiple of the type's block
+  const float* dy;  // [R, N], row stride ldy
+  int ldy;
+  float* dx;  // [R, K], row stride ldx
+  int ldx;
+  int R;
+  bool accumulate;  // dx += instead of dx =
+};
+
+// Columns of a panel: the least that one call computes, and whole blocks of every weight type.
+inline constexpr int kDLinearColumns = 256;
+// Rows of W that are dequantised together.
+inline constexpr int kDLinearChunk = 128;
+
+// Computes columns [k0, k1) of all R rows; k0 is a multiple of kDLinearColumns, k1 is one or is K.
+// `scratch`: dLinearScratchBytes(), 64-byte aligned, private to the calling worker.
+using DLinearFn = void (*)(const DLinearArgs& args, int k0, int k1, void* scratch);
+
+// One chunk of a panel as float32. Tiles of 16 columns are set apart by 64 bytes more than they
+// hold, because a power of two would put all of them into the same sets of the cache.
+static constexpr size_t dLinearScratchBytes() {
+  return static_cast<size_t>(kDLinearColumns / 16) * (kDLinearChunk + 1) * 16 * sizeof(float);
+}
+
+static constexpr double dLinearFlops(const DLinearArgs& a) {
+  return 2.0 * a.R * a.N * a.K;
+}
+
+}  // namespace baton

@@ -37,7 +37,10 @@ export interface PreparedItem {
 export interface LossOfItems {
   /** By item: the sum of the cross entropies (natural log) of its scored rows. */
   losses: Float64Array;
-  /** By parameter [rows, hidden]: of the sum over items of `scale` times the item's mean loss. Empty if not asked for. */
+  /**
+   * By parameter [rows, hidden]: of the sum over items of `scale` times the item's mean loss. Empty if not asked for.
+   * The arrays are the caller's from then on.
+   */
   gradients: Float32Array[];
   /** Rows that went through a forward, prompts included. */
   rowsComputed: number;

@@ -21,6 +21,8 @@ export const errorCodes = [
   "TEMPLATE_INVALID",
   "NATIVE_LOAD",
   "STEP_FAILED",
+  "TUNING_DIVERGED",
+  "CHECKPOINT_INVALID",
   "IO",
   "INTERNAL",
   "ABORTED",
@@ -187,6 +189,22 @@ export class StepFailedError extends BatonError {
   }
 }
 
+/** Loss, gradient or values of a tuning step are no numbers any more; facts: step, learning rate, what it was. */
+export class TuningDivergedError extends BatonError {
+  static override readonly code = "TUNING_DIVERGED" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("TUNING_DIVERGED", message, init);
+  }
+}
+
+/** A checkpoint that is damaged, of another format version, or of another run; facts name the difference. */
+export class CheckpointInvalidError extends BatonError {
+  static override readonly code = "CHECKPOINT_INVALID" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("CHECKPOINT_INVALID", message, init);
+  }
+}
+
 /** The file system or the network refused; `cause` is the system's error. */
 export class IoError extends BatonError {
   static override readonly code = "IO" as const;
@@ -227,6 +245,8 @@ const classes = [
   TemplateInvalidError,
   NativeLoadError,
   StepFailedError,
+  TuningDivergedError,
+  CheckpointInvalidError,
   IoError,
   InternalError,
   AbortedError,

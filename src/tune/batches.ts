@@ -57,17 +57,23 @@ export class BatchOrder {
     return [random.permutation(this.#count), random.state];
   }
 
-  /** The items of the next step. */
-  next(): Batch {
-    const { epoch, position, random } = this.#state;
+  /** The items of the step that is next. */
+  current(): Batch {
+    const { epoch, position } = this.#state;
     const end = Math.min(position + this.#itemsPerStep, this.#count);
-    const items = this.#order.slice(position, end);
-    const endsEpoch = end === this.#count;
-    if (endsEpoch) {
-      this.#state = { epoch: epoch + 1, position: 0, random: this.#after };
-      [this.#order, this.#after] = this.#orderOf(this.#after);
-    } else this.#state = { epoch, position: end, random };
-    return { items, epoch, endsEpoch };
+    return { items: this.#order.slice(position, end), epoch, endsEpoch: end === this.#count };
+  }
+
+  /** The step is made. */
+  advance(): void {
+    const { epoch, position, random } = this.#state;
+    const end = position + this.#itemsPerStep;
+    if (end < this.#count) {
+      this.#state = { epoch, position: end, random };
+      return;
+    }
+    this.#state = { epoch: epoch + 1, position: 0, random: this.#after };
+    [this.#order, this.#after] = this.#orderOf(this.#after);
   }
 }
 

@@ -38,7 +38,13 @@ describe("the generator", () => {
 });
 
 describe("batches", () => {
-  const take = (order: BatchOrder, steps: number) => Array.from({ length: steps }, () => order.next());
+  const take = (order: BatchOrder, steps: number) =>
+    Array.from({ length: steps }, () => {
+      const batch = order.current();
+      expect(order.current()).toEqual(batch); // looking changes nothing
+      order.advance();
+      return batch;
+    });
 
   it("take every item once an epoch, the last one what is left, each epoch in an order of its own", () => {
     const order = new BatchOrder(11, 4, true, firstOrder(1));

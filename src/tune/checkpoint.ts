@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a training run stands, as one safetensors file: values, moments and best values as float32 tensors, the rest as
+// JSON in its metadata, under a SHA-256 of both. Numbers in JSON come back bit for bit, so a run that goes on from it
+// computes what it would have computed. Read strictly: another version, a damaged file or another run is refused.
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { PromptInvalidError } from "../errors.js";
+import { CheckpointInvalidError, IoError } from "../errors.js";
+import { formatSafetensors, parseSafetensors } from "../model/safetensors.js";
+import type { OrderState } from "./batches.js";
+import { removeLeftovers, writeWhole } from "./files.js";
+import type { AdamWState } from "./optimizer.js";
+import type { Evaluation, TuneStep } from "./steps.js";
+import type { Parameter } from "./task.js";
+
+const format = "baton tuning checkpoint";
+const version = "1";
+
+/** What must be the same for a run to go on, by name: model, chain, data, what the order of items depends on. */
+export type Identity = Readonly<Record<string, string>>;
+
+export interface BestValues {
+  step: number;
+  devLoss: number;
+  /** By parameter. */
+  values: Float32Array[];
+}
+
+export interface Checkpoint {
+  identity: Identity;
+  /** What may be changed between runs, at the price of other losses: learning rate, schedule, epochs ... */
+  settings: Identity;
+  /** Steps done. */
+  step: number;
+  order: OrderState;
+  values: Float32Array[];
+  adam: AdamWState;
+  best: BestValues | null;
+  /** Evaluations since the best one. */
+  waited: number;
+  history: TuneStep[];
+  evaluations: Evaluation[];
+  /** The run has ended by itself. */
+  finished: boolean;
+}
+
+type State = Omit<Checkpoint, "values" | "adam" | "best"> & {
+  updates: number;
+  best: Omit<BestValues, "values"> | null;
+};
+
+type Tensors = Map<string, { shape: readonly number[]; data: Float32Array }>;
+
+const groups = ["values", "first", "second", "best"] as const;
+
+const copies = (all: readonly Float32Array[]): Float32Array[] => all.map((one) => one.slice());
+
+/** A copy that later steps do not change. */
+export function snapshot(checkpoint: Checkpoint): Checkpoint {
+  const { adam, best, values, history, evaluations } = checkpoint;
+  return {
+    ...checkpoint,
+    values: copies(values),
+    adam: { updates: adam.updates, first: copies(adam.first), second: copies(adam.second) },
+    best: best && { ...best, values: copies(best.values) },
+    history: [...history],
+    evaluations: [...evaluations],
+  };
+}
+
+function digest(state: string, tensors: Tensors): string {
+  const hash = createHash("sha256").update(state);
+  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    hash.update(`\n${name} ${shape.join(" ")}\n`);
+    const bytes = new DataView(new ArrayBuffer(4 * data.length));
+    for (const [i, value] of data.entries()) bytes.setFloat32(4 * i, value, true);
+    hash.update(bytes);
+  }
+  return hash.digest("hex");
+}
+
+/** Writes the checkpoint, whole or not at all. Throws IoError; the one before stays then. */
+export async function writeCheckpoint(
+  path: string,
+  checkpoint: Checkpoint,
+  parameters: readonly Parameter[],
+): Promise<void> {
+  const { values, adam, best, ...rest } = checkpoint;
+  const tensors: Tensors = new Map();
+  const sets = { values, first: adam.first, second: adam.second, best: best?.values ?? [] };
+  for (const group of groups) {
+    for (const [p, data] of sets[group].entries()) {
+      const { stage, rows, hidden } = parameters[p] as Parameter;
+      tensors.set(`${group}.${stage}`, { shape: [rows, hidden], data });
+    }
+  }
+  const state: State = {
+    ...rest,
+    updates: adam.updates,
+    best: best && { step: best.step, devLoss: best.devLoss },
+  };
+  const text = JSON.stringify(state);
+  const metadata = { format, version, sha256: digest(text, tensors), state: text };
+  await writeWhole(path, formatSafetensors(tensors, metadata));
+}
+
+function invalid(path: string, what: string, facts: Record<string, string> = {}): CheckpointInvalidError {
+  return new CheckpointInvalidError(
+    `The checkpoint ${path} ${what}. Delete it to begin from the start, or name another file.`,
+    { facts: { path, ...facts } },
+  );
+}
+
+function parse(path: string, bytes: Uint8Array): { state: State; tensors: Tensors } {
+  let file: ReturnType<typeof parseSafetensors>;
+  try {
+    file = parseSafetensors(bytes, path);
+  } catch (cause) {
+    const { facts } = cause as PromptInvalidError;
+    throw invalid(path, `is damaged: it has ${String(facts.found)}`);
+  }
+  const { metadata } = file;
+  const tensors: Tensors = new Map(file.tensors);
+  if (metadata.format !== format) throw invalid(path, "is no checkpoint of a tuning run");
+  if (metadata.version !== version) {
+    const found = metadata.version ?? "none";
+    throw invalid(path, `has the format version ${found}; this package reads ${version}`, { found, version });
+  }
+  const { state = "", sha256 } = metadata;
+  if (digest(state, tensors) !== sha256) throw invalid(path, "is damaged: its checksum is another");
+  return { state: JSON.parse(state) as State, tensors };
+}
+
+/** Names and values of the two that differ. */
+export function differences(
+  there: Identity,
+  here: Identity,
+): { field: string; there: string; here: string }[] {
+  const fields = [...new Set([...Object.keys(there), ...Object.keys(here)])];
+  const pairs = fields.map((field) => ({
+    field,
+    there: there[field] ?? "none",
+    here: here[field] ?? "none",
+  }));
+  return pairs.filter((pair) => pair.there !== pair.here);
+}
+
+function checkIdentity(path: string, there: Identity, here: Identity): void {
+  const [first] = differences(there, here);
+  if (first === undefined) return;
+  const list = differences(there, here).map((one) => `${one.field} was ${one.there} and is ${one.here}`);
+  throw invalid(path, `is of another run: ${list.join("; ")}`, first);
+}
+
+/** A file that is a checkpoint, of whatever run. */
+export interface CheckpointFile {
+  readonly path: string;
+  readonly step: number;
+  readonly finished: boolean;
+  /** Throws CHECKPOINT_INVALID naming what is different. */
+  restore(identity: Identity, parameters: readonly Parameter[]): Checkpoint;
+}
+
+/** Null if there is no file. Throws CHECKPOINT_INVALID for what is damaged or of another version; IoError. */
+export async function openCheckpoint(path: string): Promise<CheckpointFile | null> {
+  await removeLeftovers(path);
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    const { code = "", message } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT") return null;
+    throw new IoError(`The checkpoint ${path} cannot be read: ${message}. Check its permissions.`, {
+      facts: { path, code },
+      cause,
+    });
+  }
+  const { state, tensors } = parse(path, bytes);
+  const { updates, best, ...rest } = state;
+  return {
+    path,
+    step: state.step,
+    finished: state.finished,
+    restore(identity, parameters) {
+      checkIdentity(path, state.identity, identity);
+      const set = (group: (typeof groups)[number]) =>
+        parameters.map(({ stage, rows, hidden }) => {
+          const tensor = tensors.get(`${group}.${stage}`);
+          if (tensor?.data.length === rows * hidden) return tensor.data;
+          throw invalid(path, `has no ${group} [${rows}, ${hidden}] of stage "${stage}"`, { stage });
+        });
+      return {
+        ...rest,
+        values: set("values"),
+        adam: { updates, first: set("first"), second: set("second") },
+        best: best && { ...best, values: set("best") },
+      };
+    },
+  };
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files that are whole or not there: written beside their name, brought to the disk, then renamed. Whatever happens to
+// the process or the machine, the name stands for the old content or for the new one.
+
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { IoError } from "../errors.js";
+import { processIsAlive } from "../model/sources/lock.js";
+
+const suffix = ".baton-incomplete";
+const fullCodes: readonly unknown[] = ["ENOSPC", "EDQUOT", "EFBIG"];
+
+function writeError(cause: unknown, path: string, bytes: number): IoError {
+  const { code = "", message = String(cause) } = cause as NodeJS.ErrnoException;
+  if (!fullCodes.includes(code)) {
+    return new IoError(`${path} cannot be written: ${message}. Check the folder and its permissions.`, {
+      facts: { path, code },
+      cause,
+    });
+  }
+  return new IoError(
+    `The disk is full: ${path} needs ${bytes} bytes (${code}). Free some space, or name a path on another disk.`,
+    { facts: { path, code, needed: bytes }, cause },
+  );
+}
+
+/** The rename lasts only once the folder is on the disk; not every system lets folders be opened for that. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r").catch(() => null);
+  await handle?.sync().catch(() => {});
+  await handle?.close();
+}
+
+/** Writes the file, whole or not at all, and its folder if there is none. Throws IoError; what was there stays then. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.${process.pid}${suffix}`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const handle = await open(temporary, "w");
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw writeError(cause, path, bytes.length);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Takes away what killed processes have left of this file. */
+export async function removeLeftovers(path: string): Promise<void> {
+  const prefix = `${basename(path)}.`;
+  const names = await readdir(dirname(path)).catch(() => []);
+  for (const name of names) {
+    if (!name.startsWith(prefix) || !name.endsWith(suffix)) continue;
+    const pid = Number(name.slice(prefix.length, -suffix.length));
+    if (Number.isInteger(pid) && !processIsAlive(pid)) await rm(join(dirname(path), name), { force: true });
+  }
+}

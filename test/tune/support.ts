@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training run of the exact task with everything that the loop wants to know.
+import type { TrainOptions } from "../../src/tune/settings.js";
+import { checkTrainOptions } from "../../src/tune/settings.js";
+import type { TuneStep } from "../../src/tune/steps.js";
+import type { TrainResult, TrainRun } from "../../src/tune/train.js";
+import { train } from "../../src/tune/train.js";
+import { RegressionTask, regressionItems } from "./regression.mjs";
+
+type Item = ReturnType<typeof regressionItems>[number];
+
+export interface Trained {
+  result: TrainResult;
+  steps: TuneStep[];
+  warnings: string[];
+  task: RegressionTask;
+}
+
+export type Changes = Partial<Omit<TrainRun<Item>, "settings" | "onStep" | "onWarning" | "task">> & {
+  task?: RegressionTask;
+  onStep?: (step: TuneStep) => void;
+  warnings?: string[];
+};
+
+export const identity = { model: "m", chain: "c", data: "d" };
+
+/** Trains the regression on 13 items. */
+export async function trainRegression(options: TrainOptions, changes: Changes = {}): Promise<Trained> {
+  const task = changes.task ?? new RegressionTask();
+  const steps: TuneStep[] = [];
+  const warnings = changes.warnings ?? [];
+  const dev = changes.dev ?? [];
+  const result = await train({
+    items: regressionItems(13),
+    initial: task.initial(),
+    identity,
+    signal: new AbortController().signal,
+    ...changes,
+    task,
+    dev,
+    settings: checkTrainOptions(options, dev.length > 0),
+    onStep: (step) => {
+      steps.push(step);
+      changes.onStep?.(step);
+    },
+    onWarning: (message) => warnings.push(message),
+  });
+  return { result, steps, warnings, task };
+}
+
+export const lossesOf = (steps: readonly TuneStep[]): number[] => steps.map(({ loss }) => loss);
+
+/** What `promise` is rejected with. */
+export function failure(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => {
+      throw new Error("nothing failed");
+    },
+    (error: unknown) => error,
+  );
+}

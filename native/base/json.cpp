@@ -73,6 +73,7 @@ class Parser {
 
   bool value(Json& out, int depth) {
     if (depth > kDeepest) return fail("nested too deeply");
+    if (++values_ > kMostJsonValues) return fail("more values than a header or config can have");
     switch (peek()) {
       case '{':
         return object(out.value.emplace<Json::Object>(), depth);
@@ -203,6 +204,7 @@ class Parser {
   std::string_view text_;
   JsonFault& fault_;
   size_t at_ = 0;
+  size_t values_ = 0;
 };
 
 }  // namespace

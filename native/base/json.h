@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON (RFC 8259) from files that nobody vouches for: depth is bounded, every error has its byte,
-// and nothing is allocated that the text does not hold. Duplicate keys are kept in order; find()
-// gives the first.
+// JSON (RFC 8259) from files that nobody vouches for: depth and number of values are bounded, every
+// error has its byte, and nothing is allocated that the text does not hold. Duplicate keys are kept
+// in order; find() gives the first.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,9 @@ struct JsonFault {
   size_t offset = 0;  // in bytes
   const char* what = "";
 };
+
+// More in one text is refused: it is no header and no config, and each takes memory.
+inline constexpr size_t kMostJsonValues = size_t{1} << 22;
 
 // The whole text is one value. Nothing when it is none; `fault` then says where and why.
 std::optional<Json> parseJson(std::string_view text, JsonFault& fault);

@@ -2,6 +2,7 @@
 // A loaded model: frozen weights, tokenizer and KV pool behind one engine thread. It owns everything made from it;
 // close() ends running jobs, frees weights and pool, and may be called again.
 
+import { ModelFormatError } from "../errors.js";
 import { EngineClient } from "../native/engine-client.js";
 import { loadNative } from "../native/load.js";
 import type { CacheStats, EngineStats, ModelFileInfo, ModelInfo } from "../native/types.js";
@@ -96,6 +97,16 @@ export class Model {
   }
 }
 
+/** Rows without a token are padding; a token without a row is another model's. Throws ModelFormatError. */
+function requireSameVocabulary({ size }: Tokenizer, { vocab }: ModelInfo, path: string): void {
+  if (size <= vocab) return;
+  throw new ModelFormatError(
+    `${path}: the tokenizer has ${size} tokens and the model ${vocab}: they are of different models. Give the model ` +
+      "the tokenizer that it was trained with.",
+    { facts: { path, tokens: size, vocab } },
+  );
+}
+
 /**
  * Finds (downloads if need be), checks and opens a model: a path (a GGUF file, a safetensors file beside its
  * config.json, or a Hugging Face folder), a catalogue name ("smollm2-135m-instruct") or "hf:org/repo/file.gguf". Errors: SOURCE_FAILED, IO, MODEL_FORMAT, MODEL_UNSUPPORTED, TOKENIZER_UNSUPPORTED,
@@ -114,6 +125,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions = {}): 
   onProgress?.({ source: "engine", phase: "load", bytes: 0, total: file.fileBytes });
   const engine = await EngineClient.open(source.path, source.name, checked, signal);
   try {
+    requireSameVocabulary(tokenizer, engine.info(), source.path);
     const tokenBytes = tokenizer.tokenBytes();
     engine.setVocabulary(tokenBytes.bytes, tokenBytes.offsets);
     onProgress?.({ source: "engine", phase: "ready", bytes: file.fileBytes, total: file.fileBytes });

@@ -19,6 +19,8 @@ export interface Definition {
   preName: string;
   /** If the file does not say. */
   addBos: boolean;
+  /** The token that the definition itself puts in front of a text. */
+  bosId?: number;
   /** A text at frame position 0 gets a space in front, or only if it has none there; if the file does not say. */
   addSpace: "never" | "always" | "missing";
   /** [V] */

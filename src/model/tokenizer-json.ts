@@ -22,6 +22,7 @@ interface TokenizerJson {
   decoder: unknown;
   added_tokens: AddedToken[];
   normalizer: unknown;
+  post_processor: unknown;
 }
 
 const jsonKey = "tokenizer.huggingface.json";
@@ -80,12 +81,12 @@ function tokensOfJson(json: TokenizerJson): { tokens: string[]; types: Uint8Arra
 
 const space = "\u2581";
 
-/** The steps of a normalizer or pre-tokenizer, one after another. */
+/** The steps of a normalizer, pre-tokenizer or post-processor, one after another. */
 function stepsOf(value: unknown): Record<string, unknown>[] {
   if (value === null || value === undefined) return [];
-  if (!isObject(value)) throw unsupported("a malformed normalizer or pre_tokenizer");
+  if (!isObject(value)) throw unsupported("a malformed normalizer, pre_tokenizer or post_processor");
   if (value.type !== "Sequence") return [value];
-  const inner = value.normalizers ?? value.pretokenizers;
+  const inner = value.normalizers ?? value.pretokenizers ?? value.processors;
   if (!Array.isArray(inner)) throw unsupported("a malformed Sequence");
   return inner.flatMap(stepsOf);
 }
@@ -106,6 +107,26 @@ function spaceOfPieces(json: TokenizerJson): Definition["addSpace"] {
     } else throw unsupported(`the step ${JSON.stringify(step).slice(0, 100)} with byte fallback`);
   }
   return addSpace;
+}
+
+/** What the post-processor puts in front of a text: nothing, or one token. What it puts behind is for training. */
+function bosOf(json: TokenizerJson): { addBos: boolean; bosId?: number } {
+  for (const step of stepsOf(json.post_processor)) {
+    if (step.type !== "TemplateProcessing") continue;
+    const { single, special_tokens: specials } = step;
+    if (!Array.isArray(single) || !isObject(specials)) throw unsupported("a malformed TemplateProcessing");
+    const end = single.findIndex((piece) => !isObject(piece) || !isObject(piece.SpecialToken));
+    const [first, ...more] = single.slice(0, Math.max(end, 0));
+    if (first === undefined) continue;
+    const name = first.SpecialToken.id;
+    const special = specials[name];
+    const ids = isObject(special) && Array.isArray(special.ids) ? special.ids : [];
+    if (more.length > 0 || ids.length !== 1 || !Number.isInteger(ids[0])) {
+      throw unsupported("a post_processor that puts more than one token in front of a text");
+    }
+    return { addBos: true, bosId: ids[0] as number };
+  }
+  return { addBos: false };
 }
 
 /** Rank of joining two pieces, the best highest. */
@@ -135,7 +156,7 @@ function pieceDefinition(
   const pieces = { tokens, types, score: scoreOfMerges(json.model.merges) };
   return {
     preName: "tokenizer.json",
-    addBos: false,
+    ...bosOf(json),
     addSpace,
     tokens,
     types,
@@ -167,7 +188,7 @@ export function definitionFromJson(text: string, metadata: Metadata): Definition
   });
   return {
     preName,
-    addBos: false,
+    ...bosOf(json),
     addSpace: "never",
     tokens,
     types,

@@ -123,7 +123,10 @@ class GgufTokenizer implements Tokenizer {
       if (isSilent(type)) this.silent.set(definition.tokens[id] as string, id);
       else if (type === tokenType.userDefined) this.userDefined.set(definition.tokens[id] as string, id);
     }
-    this.bosId = readTokenId(metadata, "tokenizer.ggml.bos_token_id", this.size);
+    this.bosId =
+      this.namedToken(metadata, "bos_token") ??
+      definition.bosId ??
+      readTokenId(metadata, "tokenizer.ggml.bos_token_id", this.size);
     const addBos = readBoolean(metadata, "tokenizer.ggml.add_bos_token") ?? definition.addBos;
     this.addBos = addBos && this.bosId !== null;
     this.addSpace =
@@ -131,7 +134,8 @@ class GgufTokenizer implements Tokenizer {
     const named = closerNames.map((name) => this.silent.get(name) ?? null);
     const keys = ["eos_token_id", "eot_token_id", "eom_token_id"];
     const stated = keys.map((key) => readTokenId(metadata, `tokenizer.ggml.${key}`, this.size));
-    this.closers = [...new Set([...stated, ...named])].filter((id) => id !== null);
+    const eos = this.namedToken(metadata, "eos_token");
+    this.closers = [...new Set([eos, ...stated, ...named])].filter((id) => id !== null);
   }
 
   get newlineId(): number | null {
@@ -185,6 +189,19 @@ class GgufTokenizer implements Tokenizer {
 
   specialId(text: string): number | null {
     return this.silent.get(text) ?? this.userDefined.get(text) ?? null;
+  }
+
+  /** The id of a token that a file beside tokenizer.json names by its text; null if none does. */
+  private namedToken(metadata: Readonly<Record<string, MetadataValue>>, what: string): number | null {
+    const text = readString(metadata, `tokenizer.huggingface.${what}`);
+    if (text === null) return null;
+    const id = this.specialId(text) ?? this.definition.tokens.indexOf(text);
+    if (id >= 0) return id;
+    throw new ModelFormatError(
+      `The ${what} ${JSON.stringify(text)} of tokenizer_config.json or special_tokens_map.json is not among the ` +
+        `${this.size} tokens of tokenizer.json: the files are of different models. Fetch the folder again, complete.`,
+      { facts: { key: what, found: text, tokens: this.size } },
+    );
   }
 
   private encodePlain(text: string, space = false): readonly number[] {

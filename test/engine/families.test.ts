@@ -10,7 +10,7 @@ import type { KvType, NativeModelOptions } from "../../src/native/types.js";
 import { fixturePath, loadArrays, loadFacts, relativeL2, takeColumns } from "../helpers/fixtures.js";
 import type { Way } from "./program.js";
 import { amongOthers, expectSameBits, fixedProgram, inOneGo, writeProgram } from "./program.js";
-import { logitsOfText, openFamily } from "./support.js";
+import { logitsOfText, openFamily, openFolder } from "./support.js";
 
 interface Facts {
   files: { file: string; logits: string; family: string; withoutDiffersBy?: number }[];
@@ -36,9 +36,20 @@ async function withFamily<T>(
   }
 }
 
+const tokens = arrays.ints("tokens");
+const rows = arrays.ints("rows");
+
+/** Relative L2 of the logits that the fixture has kept. */
+async function errorOf(engine: EngineClient, logits: string): Promise<number> {
+  const { data } = await logitsOfText(engine, tokens);
+  const kept = new Float32Array(rows.length * vocab);
+  rows.forEach((row, i) => {
+    kept.set(data.subarray(row * vocab, (row + 1) * vocab), i * vocab);
+  });
+  return relativeL2(takeColumns(kept, vocab, arrays.ints("columns")), arrays.matrix(logits));
+}
+
 describe("logits of 300 rows against transformers", () => {
-  const tokens = arrays.ints("tokens");
-  const rows = arrays.ints("rows");
   test("reach far beyond the window, and beyond a piece of the cache", () => {
     expect(tokens.length).toBeGreaterThan(256 + window);
     expect(Math.max(...rows)).toBe(tokens.length - 1);
@@ -51,16 +62,28 @@ describe("logits of 300 rows against transformers", () => {
     test(file, async () => {
       await withFamily(file, {}, async (engine) => {
         expect(engine.info().family).toBe(family);
-        const { data } = await logitsOfText(engine, tokens);
-        const kept = new Float32Array(rows.length * vocab);
-        rows.forEach((row, i) => {
-          kept.set(data.subarray(row * vocab, (row + 1) * vocab), i * vocab);
-        });
-        const ours = takeColumns(kept, vocab, arrays.ints("columns"));
-        expect(relativeL2(ours, arrays.matrix(logits))).toBeLessThanOrEqual(bound);
+        expect(await errorOf(engine, logits)).toBeLessThanOrEqual(bound);
       });
       // What a reader that leaves the window or the scaling out would miss by.
       if (withoutDiffersBy !== undefined) expect(withoutDiffersBy).toBeGreaterThan(100 * bound);
+    });
+  }
+});
+
+// The same models as transformers saves them: config.json and safetensors.
+describe("logits of a folder against transformers", () => {
+  const { names } = loadFacts<{ names: string[] }>("families-hf");
+  test("are of every family", () => expect(names).toEqual(["qwen2", "qwen3", "llama3", "mistral", "gemma3"]));
+
+  for (const name of names) {
+    test(name, async () => {
+      const engine = await openFolder(fixturePath(`families-hf/${name}`));
+      try {
+        expect(engine.info().family).toBe(files.find(({ file }) => file === `${name}.gguf`)?.family);
+        expect(await errorOf(engine, `logits.${name}`)).toBeLessThanOrEqual(bound);
+      } finally {
+        await engine.close();
+      }
     });
   }
 });

@@ -42,6 +42,11 @@ export function openFamily(file: string, options: Partial<NativeModelOptions> = 
   return EngineClient.open(path, file, { ...exact, cacheBytes: 16 << 20, ...options });
 }
 
+/** A folder as Hugging Face stores models, by its path. */
+export function openFolder(path: string, options: Partial<NativeModelOptions> = {}): Promise<EngineClient> {
+  return EngineClient.open(path, "folder", { ...exact, cacheBytes: 16 << 20, ...options });
+}
+
 /** SmolLM2-135M-Instruct through the resolver. */
 export function openSmol(options: Partial<NativeModelOptions> = {}) {
   return loadModel("smollm2-135m-instruct", { ...exact, threads: 2, batchInvariant: false, ...options });

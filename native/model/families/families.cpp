@@ -6,6 +6,7 @@
 #include "model/families/llama.h"
 #include "model/families/qwen2.h"
 #include "model/families/qwen3.h"
+#include "model/fault.h"
 
 namespace baton {
 namespace {
@@ -53,6 +54,25 @@ const Family* findFamily(std::string_view name) {
     if (name == family->name) return family;
   }
   return nullptr;
+}
+
+CheckpointOf findCheckpoint(std::string_view modelType) {
+  for (const Family* family : kFamilies) {
+    for (const Checkpoint& checkpoint : family->checkpoints) {
+      if (modelType == checkpoint.modelType) return {family, &checkpoint};
+    }
+  }
+  return {};
+}
+
+std::string checkpointTypes() {
+  std::string types;
+  for (const Family* family : kFamilies) {
+    for (const Checkpoint& checkpoint : family->checkpoints) {
+      types += (types.empty() ? "" : ", ") + quote(checkpoint.modelType);
+    }
+  }
+  return types;
 }
 
 std::span<const NeutralKey> neutralKeys() {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "model/model.h"
@@ -35,6 +36,22 @@ struct LayerVector {
   const char* name;
   const float* LayerWeights::* role;
   Dim length;
+};
+
+// Tensors of a layer: behind "model.layers.<n>." in a checkpoint, behind "blk.<n>." here.
+struct CheckpointName {
+  std::string_view theirs, ours;
+};
+
+// A model_type of config.json whose checkpoints, as Hugging Face stores them, are of this family;
+// and what the conversion to GGUF would have changed or written down.
+struct Checkpoint {
+  std::string_view modelType;
+  bool windowed = false;                       // sliding_window holds wherever it is a number
+  bool normsLessOne = false;                   // norms multiply by 1 + w, and w is stored
+  double ropeBase = 10000;                     // where config.json has no rope_theta
+  uint64_t headDim = 0;                        // where it has no head_dim; 0: M / H
+  std::span<const CheckpointName> names = {};  // what differs from kDecoderCheckpointNames
 };
 
 // Metadata key "<family>.<key>" that must be absent or have its neutral value (a bool counts as 0
@@ -74,10 +91,18 @@ struct Family {
   const char* ropeFactors = nullptr;              // [D / 2] divisors of frequencies, optional
   std::span<const LayerVector> vectors;
   std::span<const LayerMatrix> matrices;
+  std::span<const Checkpoint> checkpoints = {};
 };
 
 std::span<const Family* const> families();
 const Family* findFamily(std::string_view name);  // null when unknown
+
+struct CheckpointOf {
+  const Family* family = nullptr;
+  const Checkpoint* checkpoint = nullptr;
+};
+CheckpointOf findCheckpoint(std::string_view modelType);  // nulls when unknown
+std::string checkpointTypes();                            // all of them, quoted
 
 // What no family takes.
 std::span<const NeutralKey> neutralKeys();

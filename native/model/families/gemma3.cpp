@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checkpoint's norms multiply by 1 + w; the conversion to GGUF stores 1 + w, so they are plain
-// norms here. Linear scaling of positions is for the layers that read everything; those with a
-// window turn by their own base, unscaled.
+// The checkpoint's norms multiply by 1 + w; GGUF stores 1 + w, and so does what reads checkpoints,
+// so they are plain norms here. Linear scaling of positions is for the layers that read everything;
+// those with a window turn by their own base, unscaled.
 #include "model/families/gemma3.h"
 
 #include <cmath>
@@ -27,6 +27,21 @@ float attentionScale(const ModelConfig& config) {
   return 1.0f / std::sqrt(static_cast<float>(length));
 }
 
+constexpr CheckpointName kCheckpointNames[] = {
+    {"post_attention_layernorm.", "post_attention_norm."},
+    {"pre_feedforward_layernorm.", "ffn_norm."},
+    {"post_feedforward_layernorm.", "post_ffw_norm."},
+};
+
+constexpr Checkpoint kCheckpoints[] = {{
+    .modelType = "gemma3_text",
+    .windowed = true,
+    .normsLessOne = true,
+    .ropeBase = 1000000,
+    .headDim = 256,
+    .names = kCheckpointNames,
+}};
+
 }  // namespace
 
 constexpr Family kGemma3 = {
@@ -40,6 +55,7 @@ constexpr Family kGemma3 = {
     .attentionScale = attentionScale,
     .vectors = kVectors,
     .matrices = kDecoderMatrices,
+    .checkpoints = kCheckpoints,
 };
 
 }  // namespace baton

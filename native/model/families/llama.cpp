@@ -7,6 +7,14 @@
 #include "model/families/decoder.h"
 
 namespace baton {
+namespace {
+
+constexpr Checkpoint kCheckpoints[] = {
+    {.modelType = "llama"},
+    {.modelType = "mistral", .windowed = true},
+};
+
+}  // namespace
 
 constexpr Family kLlama = {
     .name = "llama",
@@ -15,6 +23,7 @@ constexpr Family kLlama = {
     .ropeFactors = "rope_freqs.weight",
     .vectors = kDecoderVectors,
     .matrices = kDecoderMatrices,
+    .checkpoints = kCheckpoints,
 };
 
 }  // namespace baton

@@ -15,6 +15,8 @@ constexpr LayerVector kVectors[] = {
     {"attn_v.bias", &LayerWeights::vBias, Dim::kKv},
 };
 
+constexpr Checkpoint kCheckpoints[] = {{.modelType = "qwen2"}};
+
 }  // namespace
 
 constexpr Family kQwen2 = {
@@ -22,6 +24,7 @@ constexpr Family kQwen2 = {
     .ropePairing = RopePairing::kHalves,
     .vectors = kVectors,
     .matrices = kDecoderMatrices,
+    .checkpoints = kCheckpoints,
 };
 
 }  // namespace baton

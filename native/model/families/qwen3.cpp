@@ -14,6 +14,8 @@ constexpr LayerVector kVectors[] = {
     {"attn_k_norm.weight", &LayerWeights::kNorm, Dim::kHead},
 };
 
+constexpr Checkpoint kCheckpoints[] = {{.modelType = "qwen3", .headDim = 128}};
+
 }  // namespace
 
 constexpr Family kQwen3 = {
@@ -21,6 +23,7 @@ constexpr Family kQwen3 = {
     .ropePairing = RopePairing::kHalves,
     .vectors = kVectors,
     .matrices = kDecoderMatrices,
+    .checkpoints = kCheckpoints,
 };
 
 }  // namespace baton

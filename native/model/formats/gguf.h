@@ -87,9 +87,10 @@ struct GgufTensor {
 struct ModelParts {
   std::string path;
   const char* format = "";
-  std::vector<MappedFile> mappings;  // what tensors lie in
-  std::deque<std::string> texts;     // what names, keys and values point into
-  std::string header;                // all that the meaning of the tensors' bytes depends on
+  std::vector<MappedFile> mappings;       // what tensors lie in
+  std::deque<std::string> texts;          // what names, keys and values point into
+  std::deque<std::vector<float>> values;  // tensors that the file holds in another form
+  std::string header;                     // all that the meaning of the tensors' bytes depends on
   std::vector<GgufEntry> metadata;
   std::vector<GgufTensor> tensors;
   bool rotaryHalves = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors. Names change to GGUF's; rows of Q and K keep Hugging Face's order, which the config
-// is told.
+// The tensors. Names change to GGUF's, norms to what they multiply by; rows of Q and K keep Hugging
+// Face's order, which the config is told.
 #include "model/formats/hugging_face.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "model/families/decoder.h"
 #include "model/fault.h"
 #include "model/formats/safetensors.h"
 
@@ -23,36 +24,28 @@ constexpr uint64_t kMostIndexBytes = 64u << 20;
 constexpr const char* kFetchAgain =
     "Fetch the folder again, complete, with all shards of one revision.";
 
-struct Renamed {
-  std::string_view theirs, ours;
-};
 constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
-constexpr Renamed kNames[] = {
+constexpr CheckpointName kNames[] = {
     {kEmbedding, "token_embd.weight"},
     {"model.norm.weight", "output_norm.weight"},
     {"lm_head.weight", "output.weight"},
 };
 constexpr std::string_view kLayerPrefix = "model.layers.";
-constexpr Renamed kLayerNames[] = {
-    // behind "model.layers.<n>." and "blk.<n>."
-    {"input_layernorm.weight", "attn_norm.weight"},
-    {"post_attention_layernorm.weight", "ffn_norm.weight"},
-    {"self_attn.q_proj.", "attn_q."},
-    {"self_attn.k_proj.", "attn_k."},
-    {"self_attn.v_proj.", "attn_v."},
-    {"self_attn.o_proj.", "attn_output."},
-    {"self_attn.q_norm.", "attn_q_norm."},
-    {"self_attn.k_norm.", "attn_k_norm."},
-    {"mlp.gate_proj.", "ffn_gate."},
-    {"mlp.up_proj.", "ffn_up."},
-    {"mlp.down_proj.", "ffn_down."},
-};
 // Tables that follow from the config; older checkpoints carry them.
 constexpr std::string_view kDerived = ".rotary_emb.inv_freq";
 
+// The name behind a layer's prefix; nothing where there is none.
+std::optional<std::string> layerName(std::span<const CheckpointName> names,
+                                     const std::string& rest) {
+  for (const CheckpointName& row : names) {
+    if (rest.starts_with(row.theirs)) return std::string(row.ours) + rest.substr(row.theirs.size());
+  }
+  return std::nullopt;
+}
+
 // GGUF's name, or the name itself where there is none: the binder refuses that one by name.
-std::string ggufName(const std::string& name) {
-  for (const Renamed& row : kNames) {
+std::string ggufName(const std::string& name, const Checkpoint& checkpoint) {
+  for (const CheckpointName& row : kNames) {
     if (name == row.theirs) return std::string(row.ours);
   }
   if (!name.starts_with(kLayerPrefix)) return name;
@@ -64,11 +57,9 @@ std::string ggufName(const std::string& name) {
     return name;
   }
   const std::string rest = name.substr(dot + 1);
-  for (const Renamed& row : kLayerNames) {
-    if (!rest.starts_with(row.theirs)) continue;
-    return "blk." + layer + "." + std::string(row.ours) + rest.substr(row.theirs.size());
-  }
-  return name;
+  auto ours = layerName(checkpoint.names, rest);
+  if (!ours) ours = layerName(kDecoderCheckpointNames, rest);
+  return ours ? "blk." + layer + "." + *ours : name;
 }
 
 class Builder {
@@ -108,7 +99,7 @@ class Builder {
  private:
   void addTensor(const SafetensorsTensor& from) {
     GgufTensor tensor{};
-    tensor.name = parts_.texts.emplace_back(ggufName(from.name));
+    tensor.name = parts_.texts.emplace_back(ggufName(from.name, *facts_.checkpoint));
     tensor.type = from.type;
     tensor.dims = static_cast<int>(from.shape.size());
     tensor.shape.fill(1);
@@ -120,7 +111,19 @@ class Builder {
       refuseFormat({parts_.path, "'vocab_size' in config.json", std::to_string(*facts_.rows),
                     std::to_string(from.shape[0]) + ", the rows of " + quote(from.name)});
     }
+    const bool isNorm = from.shape.size() == 1 && from.name.ends_with("norm.weight");
+    if (isNorm && facts_.checkpoint->normsLessOne) addOne(tensor);
     parts_.tensors.push_back(tensor);
+  }
+
+  void addOne(GgufTensor& norm) {
+    const auto length = static_cast<size_t>(norm.elements());
+    std::vector<float>& values = parts_.values.emplace_back(length);
+    norm.type->dequantize(norm.data, values.data(), length);
+    for (float& value : values) value += 1;
+    norm.type = &quantType(DType::kF32);
+    norm.bytes = length * sizeof(float);
+    norm.data = reinterpret_cast<const std::byte*>(values.data());
   }
 
   ModelParts parts_;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models as Hugging Face stores them: config.json, the weights in one safetensors file or in shards
-// with an index, and beside them tokenizer.json, tokenizer_config.json, chat_template.jinja and
-// generation_config.json where they exist. Read into GGUF's terms; matrices stay where they are.
+// with an index, and beside them tokenizer.json, tokenizer_config.json, special_tokens_map.json,
+// generation_config.json and chat templates where they exist. Read into GGUF's terms; matrices stay
+// where they are.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "model/families/families.h"
 #include "model/formats/gguf.h"
 
 namespace baton {
@@ -22,6 +24,7 @@ std::unique_ptr<GgufFile> parseSafetensorsModel(MappedFile mapping, const std::s
 
 // What config.json says of the tensors.
 struct TensorFacts {
+  const Checkpoint* checkpoint = nullptr;
   std::optional<bool> tied;     // the head is the embedding
   std::optional<int64_t> rows;  // of the embedding
 };

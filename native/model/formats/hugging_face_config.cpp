@@ -2,33 +2,19 @@
 // config.json and its neighbours as metadata. Values keep their meaning and are checked where all
 // metadata is (model/config.cpp); here only what must be there is asked for, under the name that
 // the user can look up. What has an effect and no key in GGUF is refused.
-#include <array>
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "base/error.h"
 #include "model/fault.h"
 #include "model/formats/hugging_face.h"
+#include "model/formats/hugging_face_metadata.h"
 
 namespace baton {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr uint64_t kMostConfigBytes = 16u << 20;
-constexpr uint64_t kMostTokenizerBytes = 256u << 20;
-
-// config.json's model_type -> general.architecture.
-struct Architecture {
-  std::string_view theirs;
-  const char* ours;
-  bool windowed;  // sliding_window holds wherever it is a number
-};
-constexpr Architecture kArchitectures[] = {
-    {"llama", "llama", false},
-    {"mistral", "llama", true},
-    {"qwen2", "qwen2", false},
-    {"qwen3", "qwen3", false},
-};
 
 struct IntegerKey {
   const char* theirs;
@@ -47,218 +33,220 @@ constexpr IntegerKey kIntegers[] = {
     {"vocab_size", "vocab_size", false},
 };
 
-struct RopeKey {
+// Numbers that are taken over if they are there.
+struct NumberKey {
   const char* theirs;
-  const char* ours;
+  const char* ours;  // behind the architecture
 };
-constexpr RopeKey kRopeNumbers[] = {
+constexpr NumberKey kRopeNumbers[] = {
     {"factor", "rope.scaling.factor"},
     {"low_freq_factor", "rope.scaling.low_freq_factor"},
     {"high_freq_factor", "rope.scaling.high_freq_factor"},
     {"original_max_position_embeddings", "rope.scaling.original_context_length"},
 };
+// Known to the table of what must be neutral.
+constexpr NumberKey kEffects[] = {
+    {"attn_logit_softcapping", "attn_logit_softcapping"},
+    {"final_logit_softcapping", "final_logit_softcapping"},
+};
 
-const Json* present(const Json& object, const char* key) {
-  const Json* found = object.find(key);
-  return found == nullptr || found->isNull() ? nullptr : found;
-}
-
-std::string shown(const Json& value) {
-  if (value.text() != nullptr) return quote(*value.text());
-  if (value.boolean() != nullptr) return *value.boolean() ? "true" : "false";
-  if (const auto count = value.count()) return std::to_string(*count);
-  if (const auto number = value.number()) return std::to_string(*number);
-  return value.isNull() ? "null" : value.array() != nullptr ? "an array" : "an object";
+bool isTrue(const Json* value) {
+  return value != nullptr && value->boolean() != nullptr && *value->boolean();
 }
 
 class ConfigReader {
  public:
   ConfigReader(const fs::path& folder, ModelParts& parts)
-      : folder_(folder), path_((folder / "config.json").string()), parts_(parts) {}
+      : folder_(folder.string()),
+        path_((folder / "config.json").string()),
+        parts_(parts),
+        out_(parts, path_) {}
 
   TensorFacts run() {
     const Json config = readJsonFile(path_, kMostConfigBytes);
     readArchitecture(config);
     for (const IntegerKey& row : kIntegers) {
-      const Json* found = present(config, row.theirs);
+      const Json* found = presentIn(config, row.theirs);
       if (found != nullptr) {
-        integer(arch_ + row.ours, row.theirs, *found);
+        out_.integer(arch_ + row.ours, row.theirs, *found);
       } else if (row.required) {
         refuseFormat({path_, quote(row.theirs), "absent", "an integer"});
       }
     }
-    const Json* epsilon = present(config, "rms_norm_eps");
+    if (checkpoint_->headDim != 0 && presentIn(config, "head_dim") == nullptr) {
+      out_.integer(arch_ + "attention.key_length", checkpoint_->headDim);
+    }
+    const Json* epsilon = presentIn(config, "rms_norm_eps");
     if (epsilon == nullptr) refuseFormat({path_, "'rms_norm_eps'", "absent", "a number"});
-    real(arch_ + "attention.layer_norm_rms_epsilon", "rms_norm_eps", *epsilon);
+    out_.real(arch_ + "attention.layer_norm_rms_epsilon", "rms_norm_eps", *epsilon);
     readRope(config);
     readEffects(config);
-    readTokens(config);
-    readTokenizer();
+    readWindow(config);
+    readHuggingFaceTokenizer(folder_, config, path_, parts_);
     TensorFacts facts;
-    const Json* tied = present(config, "tie_word_embeddings");
+    facts.checkpoint = checkpoint_;
+    const Json* tied = presentIn(config, "tie_word_embeddings");
     if (tied != nullptr && tied->boolean() != nullptr) facts.tied = *tied->boolean();
-    const Json* rows = present(config, "vocab_size");
+    const Json* rows = presentIn(config, "vocab_size");
     if (rows != nullptr) facts.rows = static_cast<int64_t>(*rows->count());  // kIntegers has it
     return facts;
   }
 
  private:
-  void add(const std::string& key, GgufType type, GgufValue value) {
-    parts_.metadata.push_back({parts_.texts.emplace_back(key), type, value, 0});
-  }
-  void text(const std::string& key, std::string value) {
-    add(key, GgufType::kString, std::string_view(parts_.texts.emplace_back(std::move(value))));
-  }
-  void integer(const std::string& key, const char* theirs, const Json& value) {
-    const auto count = value.count();
-    if (!count) refuseFormat({path_, quote(theirs), shown(value), "a non-negative integer"});
-    add(key, GgufType::kU64, *count);
-  }
-  void real(const std::string& key, const char* theirs, const Json& value) {
-    const auto number = value.number();
-    if (!number) refuseFormat({path_, quote(theirs), shown(value), "a number"});
-    add(key, GgufType::kF64, *number);
-  }
-
   void readArchitecture(const Json& config) {
-    const Json* type = present(config, "model_type");
+    const Json* type = presentIn(config, "model_type");
     if (type == nullptr || type->text() == nullptr) {
-      refuseFormat({path_, "'model_type'", type == nullptr ? "absent" : shown(*type),
+      refuseFormat({path_, "'model_type'", type == nullptr ? "absent" : shownJson(*type),
                     "the name of an architecture"});
     }
-    std::string known;
-    for (const Architecture& row : kArchitectures) {
-      known += (known.empty() ? "" : ", ") + quote(row.theirs);
-      if (*type->text() != row.theirs) continue;
-      architecture_ = &row;
-      arch_ = std::string(row.ours) + ".";
-      text("general.architecture", row.ours);
-      return;
+    const CheckpointOf found = findCheckpoint(*type->text());
+    if (found.checkpoint == nullptr) {
+      refuseUnsupported({path_, "'model_type'", shownJson(*type), "one of " + checkpointTypes(),
+                         std::nullopt, "Use a GGUF file of the model, or a model of these types."});
     }
-    refuseUnsupported({path_, "'model_type'", shown(*type), "one of " + known, std::nullopt,
-                       "Use a GGUF file of the model, or a model of these types."});
+    family_ = found.family;
+    checkpoint_ = found.checkpoint;
+    arch_ = std::string(family_->name) + ".";
+    out_.text("general.architecture", family_->name);
   }
 
+  // One rope for all layers, or one for those with a window and one for those without.
   void readRope(const Json& config) {
-    const Json* rope = present(config, "rope_parameters");
-    if (rope == nullptr) rope = present(config, "rope_scaling");
-    const Json* base = present(config, "rope_theta");
-    if (base == nullptr && rope != nullptr) base = present(*rope, "rope_theta");
-    if (base != nullptr) real(arch_ + "rope.freq_base", "rope_theta", *base);
-    if (rope == nullptr) return;
-    const Json* type = present(*rope, "rope_type");
-    if (type == nullptr) type = present(*rope, "type");
-    if (type == nullptr || type->text() == nullptr) {
-      refuseFormat({path_, "'rope_type'", type == nullptr ? "absent" : shown(*type),
-                    "the name of a scaling of rotary positions"});
+    const Json* rope = presentIn(config, "rope_parameters");
+    if (rope == nullptr) rope = presentIn(config, "rope_scaling");
+    const Json* local = rope != nullptr ? presentIn(*rope, "sliding_attention") : nullptr;
+    const Json* full = rope != nullptr ? presentIn(*rope, "full_attention") : nullptr;
+    if (full != nullptr) rope = full;
+    const Json* base = presentIn(config, "rope_theta");
+    if (base == nullptr && rope != nullptr) base = presentIn(*rope, "rope_theta");
+    if (base != nullptr) {
+      out_.real(arch_ + "rope.freq_base", "rope_theta", *base);
+    } else {
+      out_.real(arch_ + "rope.freq_base", checkpoint_->ropeBase);
     }
-    if (*type->text() == "default") return;
-    text(arch_ + "rope.scaling.type", *type->text());
-    for (const RopeKey& row : kRopeNumbers) {
-      const Json* found = present(*rope, row.theirs);
-      if (found == nullptr) continue;
-      if (found->count()) {
-        integer(arch_ + row.ours, row.theirs, *found);
-      } else {
-        real(arch_ + row.ours, row.theirs, *found);
+    readLocalRope(config, local);
+    if (rope == nullptr) return;
+    const std::string type = ropeType(*rope);
+    if (type == "default") return;
+    out_.text(arch_ + "rope.scaling.type", type);
+    for (const NumberKey& row : kRopeNumbers) {
+      const Json* found = presentIn(*rope, row.theirs);
+      if (found != nullptr) out_.number(arch_ + row.ours, row.theirs, *found);
+    }
+  }
+
+  void readLocalRope(const Json& config, const Json* local) {
+    const char* key = "rope_local_base_freq";
+    const Json* base = presentIn(config, key);
+    if (local != nullptr) {
+      const std::string type = ropeType(*local);
+      if (type != "default") {
+        refuseUnsupported({path_, "'rope_type' of 'sliding_attention'", quote(type), "'default'"});
+      }
+      const Json* theirs = presentIn(*local, "rope_theta");
+      if (theirs != nullptr) {
+        base = theirs;
+        key = "rope_theta";
       }
     }
+    if (base != nullptr) out_.real(arch_ + "rope.freq_base_swa", key, *base);
+  }
+
+  std::string ropeType(const Json& rope) const {
+    const Json* type = presentIn(rope, "rope_type");
+    if (type == nullptr) type = presentIn(rope, "type");
+    if (type == nullptr || type->text() == nullptr) {
+      refuseFormat({path_, "'rope_type'", type == nullptr ? "absent" : shownJson(*type),
+                    "the name of a scaling of rotary positions"});
+    }
+    return *type->text();
   }
 
   // Settings that change the numbers.
   void readEffects(const Json& config) {
     const auto require = [&](const char* key, std::initializer_list<std::string_view> allowed,
                              const char* expected) {
-      const Json* found = present(config, key);
+      const Json* found = presentIn(config, key);
       if (found == nullptr) return;
-      const std::string value = found->text() != nullptr ? *found->text() : shown(*found);
+      const std::string value = found->text() != nullptr ? *found->text() : shownJson(*found);
       for (const std::string_view one : allowed) {
         if (value == one) return;
       }
-      refuseUnsupported({path_, quote(key), shown(*found), expected});
+      refuseUnsupported({path_, quote(key), shownJson(*found), expected});
     };
-    require("hidden_act", {"silu", "swish"}, "'silu'");
+    for (const char* key : {"hidden_act", "hidden_activation"}) {
+      if (family_->activation == Activation::kGelu) {
+        require(key, {"gelu_pytorch_tanh"}, "'gelu_pytorch_tanh'");
+      } else {
+        require(key, {"silu", "swish"}, "'silu'");
+      }
+    }
     require("partial_rotary_factor", {"1", "1.000000"}, "1: rotary positions on the whole head");
     require("pretraining_tp", {"1"}, "1");
-    if (present(config, "quantization_config") != nullptr) {
+    require("use_bidirectional_attention", {"false"}, "false: a row reads what is before it");
+    if (presentIn(config, "quantization_config") != nullptr) {
       refuseUnsupported({path_, "'quantization_config'", "present",
                          "weights that are not quantised", std::nullopt,
                          "Use a GGUF file of the model, or its original weights."});
     }
-    const Json* window = present(config, "sliding_window");
-    const Json* used = present(config, "use_sliding_window");
-    const bool asked = used != nullptr && used->boolean() != nullptr && *used->boolean();
-    if (window != nullptr && (architecture_->windowed || asked)) {
-      integer(arch_ + "attention.sliding_window", "sliding_window", *window);
+    for (const NumberKey& row : kEffects) {
+      const Json* found = presentIn(config, row.theirs);
+      if (found != nullptr) out_.number(arch_ + row.ours, row.theirs, *found);
     }
+    constexpr const char* kScalar = "query_pre_attn_scalar";
+    const Json* scalar = presentIn(config, kScalar);
+    if (scalar == nullptr) return;
+    const auto number = scalar->number();
+    if (!number || !(*number > 0)) {
+      refuseFormat({path_, quote(kScalar), shownJson(*scalar), "a positive number"});
+    }
+    out_.real(arch_ + "attention.scale", 1 / std::sqrt(*number));
   }
 
-  void readTokens(const Json& config) {
-    std::optional<Json> generation;
-    const fs::path path = folder_ / "generation_config.json";
-    std::error_code ignored;
-    if (fs::exists(path, ignored)) generation = readJsonFile(path.string(), kMostConfigBytes);
-    const auto find = [&](const char* key) {
-      const Json* found = generation ? present(*generation, key) : nullptr;
-      return found != nullptr ? found : present(config, key);
-    };
-    const Json* bos = find("bos_token_id");
-    if (bos != nullptr) integer("tokenizer.ggml.bos_token_id", "bos_token_id", *bos);
-    constexpr const char* kEnds[] = {"eos", "eot", "eom"};
-    const Json* eos = find("eos_token_id");
-    if (eos == nullptr) return;
-    if (eos->array() == nullptr) {
-      integer("tokenizer.ggml.eos_token_id", "eos_token_id", *eos);
-      return;
+  void readWindow(const Json& config) {
+    const Json* window = presentIn(config, "sliding_window");
+    if (!checkpoint_->windowed && !isTrue(presentIn(config, "use_sliding_window"))) return;
+    const Json* types = presentIn(config, "layer_types");
+    if (types != nullptr) {
+      const std::vector<bool> windowed = readLayerTypes(config, *types);
+      if (std::ranges::find(windowed, true) == windowed.end()) return;
+      out_.flags(arch_ + kPattern, windowed);
+    } else {
+      const Json* period = presentIn(config, "sliding_window_pattern");
+      if (period == nullptr) period = presentIn(config, "_sliding_window_pattern");
+      if (period != nullptr) out_.integer(arch_ + kPattern, "sliding_window_pattern", *period);
     }
-    if (eos->array()->size() > std::size(kEnds)) {
-      refuseUnsupported({path_, "'eos_token_id'",
-                         "an array of " + std::to_string(eos->array()->size()),
-                         "at most three closing tokens"});
-    }
-    const char* const* end = kEnds;
-    for (const Json& id : *eos->array()) {
-      integer(std::string("tokenizer.ggml.") + *end++ + "_token_id", "eos_token_id", id);
-    }
+    if (window == nullptr) return;
+    out_.integer(arch_ + "attention.sliding_window", "sliding_window", *window);
   }
 
-  // The whole tokenizer.json, as some GGUF files carry it, and the chat template.
-  void readTokenizer() {
-    if (auto json = readText("tokenizer.json", kMostTokenizerBytes)) {
-      text("tokenizer.huggingface.json", std::move(*json));
+  // Whether each layer has a window.
+  std::vector<bool> readLayerTypes(const Json& config, const Json& types) const {
+    const Json* layers = presentIn(config, "num_hidden_layers");
+    if (types.array() == nullptr || types.array()->size() != layers->count()) {
+      refuseFormat({path_, "'layer_types'", shownJson(types),
+                    "an array of " + shownJson(*layers) + ", one for each layer"});
     }
-    std::optional<std::string> chat = readText("chat_template.jinja", kMostConfigBytes);
-    const fs::path path = folder_ / "tokenizer_config.json";
-    std::error_code ignored;
-    if (fs::exists(path, ignored)) {
-      const Json config = readJsonFile(path.string(), kMostConfigBytes);
-      const Json* addBos = present(config, "add_bos_token");
-      if (addBos != nullptr && addBos->boolean() != nullptr) {
-        add("tokenizer.ggml.add_bos_token", GgufType::kBool, *addBos->boolean());
+    std::vector<bool> windowed;
+    for (const Json& type : *types.array()) {
+      const std::string name = type.text() != nullptr ? *type.text() : shownJson(type);
+      if (name != "full_attention" && name != "sliding_attention") {
+        refuseUnsupported(
+            {path_, "'layer_types'", quote(name), "'full_attention' or 'sliding_attention'"});
       }
-      const Json* found = present(config, "chat_template");
-      if (!chat && found != nullptr && found->text() != nullptr) chat = *found->text();
+      windowed.push_back(name == "sliding_attention");
     }
-    if (chat) text("tokenizer.chat_template", std::move(*chat));
+    return windowed;
   }
 
-  std::optional<std::string> readText(const char* name, uint64_t most) const {
-    const fs::path path = folder_ / name;
-    std::error_code ignored;
-    if (!fs::exists(path, ignored)) return std::nullopt;
-    const MappedFile mapping = MappedFile::open(path.string());
-    const std::span<const std::byte> bytes = mapping.bytes();
-    if (bytes.size() > most) {
-      refuseFormat({path.string(), "length of the file", std::to_string(bytes.size()),
-                    "at most " + std::to_string(most)});
-    }
-    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
+  static constexpr const char* kPattern = "attention.sliding_window_pattern";
 
-  fs::path folder_;
+  std::string folder_;
   std::string path_;
   ModelParts& parts_;
-  const Architecture* architecture_ = nullptr;
+  MetadataWriter out_;
+  const Family* family_ = nullptr;
+  const Checkpoint* checkpoint_ = nullptr;
   std::string arch_;
 };
 
@@ -278,20 +266,6 @@ TensorFacts readHuggingFaceConfig(const std::string& folder, ModelParts& parts) 
   parts.header.assign(reinterpret_cast<const char*>(mapping.bytes().data()),
                       mapping.bytes().size());
   return ConfigReader(folder, parts).run();
-}
-
-Json readJsonFile(const std::string& path, uint64_t mostBytes) {
-  const MappedFile mapping = MappedFile::open(path);
-  const std::span<const std::byte> bytes = mapping.bytes();
-  if (bytes.size() > mostBytes) {
-    refuseFormat({path, "length of the file", std::to_string(bytes.size()),
-                  "at most " + std::to_string(mostBytes)});
-  }
-  JsonFault fault;
-  std::optional<Json> json =
-      parseJson({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, fault);
-  if (!json) refuseFormat({path, "content", fault.what, "JSON", fault.offset});
-  return std::move(*json);
 }
 
 }  // namespace baton

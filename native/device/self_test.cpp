@@ -191,6 +191,114 @@ std::vector<float> kvStore(const Ops& ops, KvType kv) {
   return out;
 }
 
+// ---- backward
+
+std::vector<float> dLinear(const Ops& ops, DType type, bool accumulate) {
+  const int depth = depthFor(type);
+  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
+  const std::vector<float> dy = numbers(size_t{kRows} * kCols, 19);
+  std::vector<std::byte> packed(quantRowBytes(quantType(type), kCols * depth));
+  quantType(type).quantize(w.data(), packed.data(), w.size());
+  std::vector<float> dx = numbers(static_cast<size_t>(kRows * depth), 20);
+  Buffer scratch(dLinearScratchBytes());
+  ops.dLinear(
+      {packed.data(), type, kCols, depth, dy.data(), kCols, dx.data(), depth, kRows, accumulate}, 0,
+      depth, scratch.data());
+  return dx;
+}
+
+std::vector<float> dRmsnorm(const Ops& ops, bool accumulate) {
+  const std::vector<float> x = numbers(size_t{kRows} * kDepth, 10), w = numbers(kDepth, 11);
+  const std::vector<float> dy = numbers(x.size(), 21);
+  std::vector<float> dx = numbers(x.size(), 18);
+  ops.dRmsnorm({x.data(), w.data(), dy.data(), dx.data(), kDepth, 1e-5f, accumulate}, 0, kRows);
+  return dx;
+}
+
+std::vector<float> dGlu(DGluFn op) {
+  std::vector<float> gate = numbers(size_t{kRows} * kDepth, 12);
+  for (float& value : gate) value *= 20;
+  const std::vector<float> up = numbers(gate.size(), 13), dout = numbers(gate.size(), 22);
+  std::vector<float> out(2 * gate.size());
+  op({gate.data(), up.data(), dout.data(), out.data(), out.data() + gate.size(), kDepth}, 0, kRows);
+  return out;
+}
+
+std::vector<float> crossEntropy(const Ops& ops) {
+  std::vector<float> out = numbers(size_t{kRows} * (kDepth + 1), 23);  // logits, then losses
+  for (float& value : out) value *= 20;
+  const int32_t labels[] = {0, 95, 40, 7, 8};
+  const float scale[] = {1, 0.5f, 2, 0.125f, 1};
+  ops.crossEntropy({out.data(), labels, scale, out.data() + kRows * kDepth, kDepth}, 0, kRows);
+  return out;
+}
+
+// dq of all queries, then dk and dv of all rows.
+std::vector<float> dAttend(const Ops& ops, KvType kv, bool windowed) {
+  const Pool pool = stored(kScalarOps, kv);
+  const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
+  const std::vector<float> dout = numbers(q.size(), 24);
+  const float lse[] = {1, 3, 3.5f, 4, 4}, delta[] = {0.5f, -1, 0, 2, 0.25f};
+  const int32_t blocks[] = {2, 1, 0}, visible[] = {1, 16, 31, 40, 48}, first[] = {0, 3, 17, 17, 33};
+  constexpr size_t kKeys = size_t{3} * kBlockRows * kHeadDim;
+  std::vector<float> out(q.size() + 2 * kKeys);
+  const float *queries[kRows], *gradients[kRows];
+  float* dq[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    queries[i] = q.data() + i * kHeadDim;
+    gradients[i] = dout.data() + i * kHeadDim;
+    dq[i] = out.data() + i * kHeadDim;
+  }
+  Buffer scratch(dAttendScratchFloats(kHeadDim) * sizeof(float));
+  float* const dk = out.data() + q.size();
+  const DAttendArgs args{queries,
+                         gradients,
+                         lse,
+                         delta,
+                         kRows,
+                         kHeadDim,
+                         0.5f,
+                         kv,
+                         pool.bytes.data(),
+                         pool.bytes.data() + pool.half,
+                         2 * pool.half,
+                         blocks,
+                         visible,
+                         windowed ? first : nullptr,
+                         scratch.as<float>(),
+                         dq,
+                         dk,
+                         dk + kKeys,
+                         kHeadDim};
+  ops.dAttendQuery(args);
+  ops.dAttendKey(args);
+  return out;
+}
+
+constexpr std::pair<KvType, const char*> kKv[] = {
+    {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
+
+void backwardChecks(const auto& check) {
+  for (const QuantType& type : quantTypes()) {
+    for (const bool accumulate : {false, true}) {
+      check(std::string("dLinear ") + type.name + (accumulate ? " accumulate" : ""), 1e-5,
+            [&](const Ops& o) { return dLinear(o, type.dtype, accumulate); });
+    }
+  }
+  for (const auto& [type, name] : kKv) {
+    const KvType kv = type;  // clang 14 captures no structured binding
+    check(std::string("dAttend ") + name, 1e-5,
+          [&](const Ops& o) { return dAttend(o, kv, false); });
+    check(std::string("dAttend window ") + name, 1e-5,
+          [&](const Ops& o) { return dAttend(o, kv, true); });
+  }
+  check("dRmsnorm", 1e-5, [](const Ops& o) { return dRmsnorm(o, false); });
+  check("dRmsnorm accumulate", 1e-5, [](const Ops& o) { return dRmsnorm(o, true); });
+  check("dSwiglu", 1e-5, [](const Ops& o) { return dGlu(o.dSwiglu); });
+  check("dGeglu", 1e-5, [](const Ops& o) { return dGlu(o.dGeglu); });
+  check("crossEntropy", 1e-5, crossEntropy);
+}
+
 }  // namespace
 
 std::vector<KernelCheck> selfTest(const Ops& ops) {
@@ -211,8 +319,6 @@ std::vector<KernelCheck> selfTest(const Ops& ops) {
     }
     check("embed " + name, 1e-6, [&](const Ops& o) { return embed(o, type.dtype); });
   }
-  constexpr std::pair<KvType, const char*> kKv[] = {
-      {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
   for (const auto& [type, name] : kKv) {
     const KvType kv = type;  // clang 14 captures no structured binding
     check(std::string("attend ") + name, 1e-5, [&](const Ops& o) { return attend(o, kv, false); });
@@ -229,6 +335,7 @@ std::vector<KernelCheck> selfTest(const Ops& ops) {
   check("rope halves", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kHalves); });
   check("swiglu", 1e-5, [](const Ops& o) { return glu(o.swiglu); });
   check("geglu", 1e-5, [](const Ops& o) { return glu(o.geglu); });
+  backwardChecks(check);
   return checks;
 }
 

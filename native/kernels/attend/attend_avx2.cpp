@@ -5,6 +5,7 @@
 // So the bits are those of the query alone.
 #include <immintrin.h>
 
+#include "kernels/lanes_avx2.h"
 #include "kernels/math_avx2.h"
 #include "kernels/unroll.h"
 #include "kernels/variants.h"
@@ -94,18 +95,6 @@ void scoreBlocks(const AttendArgs& a, int query, int block, int count) {
   for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
 }
 
-inline float largestLane(__m256 v) {
-  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
-}
-
-inline float laneSum(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
 // Scores of one query to e^(s - m), m and d. Lanes that the query does not read become -inf, then
 // 0.
 void softmax(const AttendArgs& a, int query) {
@@ -133,7 +122,7 @@ void softmax(const AttendArgs& a, int query) {
       sum[half] = _mm256_add_ps(sum[half], e);
     }
   }
-  a.d[query] = laneSum(_mm256_add_ps(sum[0], sum[1]));
+  a.d[query] = sumLanes(_mm256_add_ps(sum[0], sum[1]));
 }
 
 // o[t .. t + 8 * vectors) += sum over rows [j0, j1) of e_j V_j, ascending.

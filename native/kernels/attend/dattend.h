@@ -51,13 +51,14 @@ struct DAttendArgs {
   int ldk = 0;
 };
 
-// Rows whose scores dAttendQuery holds at a time.
+// Rows whose ds dAttendQuery holds at a time.
 inline constexpr int kDAttendRows = 64;
 
 static constexpr size_t dAttendScratchFloats(int D) {
-  // K and V with a row in each lane, K as rows, and p and ds of all queries.
-  return static_cast<size_t>(3 * kDAttendRows) * static_cast<size_t>(D) +
-         static_cast<size_t>(2 * kDAttendRows * kMaxQueries);
+  // K and V of a block with a row in each lane, K of kDAttendRows as rows, ds of all queries (in
+  // dAttendKey p and ds of a block).
+  return static_cast<size_t>(2 * kBlockRows + kDAttendRows) * static_cast<size_t>(D) +
+         static_cast<size_t>(kDAttendRows * kMaxQueries);
 }
 
 using DAttendFn = void (*)(const DAttendArgs& args);

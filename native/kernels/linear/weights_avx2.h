@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "kernels/lanes_avx2.h"
 #include "kernels/linear/quants_avx2.h"
 
 namespace baton {
@@ -62,31 +63,6 @@ static inline Group8x4 loadTail(const std::byte* at, int count) {
     return loadGroup<type>(padded, 0);
   } else {
     return {};
-  }
-}
-
-static inline float sumLanes(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-// rows[i] lane j <-> rows[j] lane i.
-static inline void transpose8x8(__m256* rows) {
-  __m256 pairs[8], quads[8];
-  for (int i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    for (int h = 0; h < 2; ++h) {
-      quads[i + 2 * h] = _mm256_shuffle_ps(pairs[i + h], pairs[i + h + 2], 0x44);
-      quads[i + 2 * h + 1] = _mm256_shuffle_ps(pairs[i + h], pairs[i + h + 2], 0xee);
-    }
-  }
-  for (int i = 0; i < 4; ++i) {
-    rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
-    rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
   }
 }
 

@@ -2,6 +2,7 @@
 // rows.h with AVX2.
 #include <immintrin.h>
 
+#include "kernels/lanes_avx2.h"
 #include "kernels/linear/weights_avx2.h"
 #include "kernels/math_avx2.h"
 #include "kernels/variants.h"
@@ -10,10 +11,6 @@ namespace baton {
 namespace {
 
 constexpr float kTiniest = 1e-30f;  // groups below are zero: rows.h
-
-inline __m256i tailMask(int count) {  // the first `count` of eight lanes
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
 
 template <DType type>
 void embed(const EmbedArgs& a, int r0, int r1) {

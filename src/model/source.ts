@@ -2,14 +2,16 @@
 // Where a model file comes from: a name or path in, the path of a complete and checked file (or model folder) out. Every source is
 // asked for what is on this machine before any is asked to fetch.
 //
-// Accepted: a path, a name of the catalogue ("smollm2-135m-instruct"), "hf:org/repo/file.gguf[@revision]".
+// Accepted: a path, a name of the catalogue ("smollm2-135m-instruct"), "hf:org/repo[@revision]",
+// "hf:org/repo/file.gguf[@revision]", and "hf:org/repo/model.safetensors" where a repository has both formats.
 
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { IoError, OptionInvalidError, SourceFailedError } from "../errors.js";
 import { catalog } from "./catalog.js";
 import type { Found, Source, SourceContext, SourceProgress, Wanted } from "./sources/contract.js";
-import { reasonOf } from "./sources/contract.js";
+import { isSafePath, reasonOf } from "./sources/contract.js";
+import { standsForFolder } from "./sources/hub-choice.js";
 import { sources } from "./sources/index.js";
 
 export type { CatalogEntry } from "./catalog.js";
@@ -27,7 +29,7 @@ export interface ResolveOptions {
 }
 
 export interface ResolvedModel {
-  /** Absolute path of the model file. */
+  /** Absolute path of the model file or folder. */
   path: string;
   /** Catalogue name or what was asked for. */
   name: string;
@@ -45,16 +47,13 @@ export function defaultCacheDir(env: Readonly<Record<string, string | undefined>
   return resolve(env.BATON_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "baton"));
 }
 
-const hubName = /^hf:([^/@\s]+\/[^/@\s]+)\/([^@\s]+?)(?:@(\S+))?$/;
-
-const isSafePath = (path: string) =>
-  !/[\\:]/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+const hubName = /^hf:([^/@\s]+\/[^/@\s]+)(?:\/([^@\s]*?))?(?:@(\S+))?$/;
 
 /** Throws OptionInvalidError for something that is neither a name nor a path. */
 export function parseName(nameOrPath: string): Wanted {
   if (typeof nameOrPath !== "string" || nameOrPath.trim() === "" || nameOrPath.includes("\0")) {
     throw new OptionInvalidError(
-      `The model is ${JSON.stringify(nameOrPath)}; name a .gguf file, "hf:org/repo/file.gguf" or one of: ` +
+      `The model is ${JSON.stringify(nameOrPath)}; name a .gguf file, "hf:org/repo", "hf:org/repo/file.gguf" or one of: ` +
         `${catalog.map((entry) => entry.name).join(", ")}.`,
       { facts: { option: "model", value: String(nameOrPath) } },
     );
@@ -62,14 +61,21 @@ export function parseName(nameOrPath: string): Wanted {
   const entry = catalog.find((one) => one.name === nameOrPath);
   if (entry !== undefined) return entry;
   if (!nameOrPath.startsWith("hf:")) return { name: nameOrPath, path: nameOrPath };
-  const [, repo = "", file = "", revision = "main"] = hubName.exec(nameOrPath) ?? [];
-  if (!isSafePath(repo) || !isSafePath(file) || !isSafePath(revision)) {
+  const [, repo = "", file, revision = "main"] = hubName.exec(nameOrPath) ?? [];
+  if (!isSafePath(repo) || (file !== undefined && !isSafePath(file)) || !isSafePath(revision)) {
     throw new OptionInvalidError(
-      `${JSON.stringify(nameOrPath)} is not of the form "hf:organisation/repository/path/file.gguf[@revision]".`,
+      `${JSON.stringify(nameOrPath)} is not of the form "hf:organisation/repository[/path/file.gguf][@revision]".`,
       { facts: { option: "model", value: nameOrPath } },
     );
   }
-  return { name: nameOrPath, hub: { repo, file, revision } };
+  if (file === undefined) return { name: nameOrPath, hubModel: { repo, revision } };
+  if (standsForFolder(file)) return { name: nameOrPath, hubModel: { repo, file, revision } };
+  if (!file.endsWith(".safetensors")) return { name: nameOrPath, hub: { repo, file, revision } };
+  throw new OptionInvalidError(
+    `${JSON.stringify(nameOrPath)} is a part of a model. Name the whole: "hf:${repo}", or its model.safetensors or ` +
+      "model.safetensors.index.json.",
+    { facts: { option: "model", value: nameOrPath } },
+  );
 }
 
 interface Failure {
@@ -83,7 +89,7 @@ function allFailed(wanted: Wanted, failures: readonly Failure[]): SourceFailedEr
   const remedy =
     wanted.path === undefined
       ? "Mend one of these, or fetch the file by other means and name its path."
-      : `Name an existing .gguf file or model folder, "hf:org/repo/file.gguf" or one of: ${names}.`;
+      : `Name an existing .gguf file or model folder, "hf:org/repo", "hf:org/repo/file.gguf" or one of: ${names}.`;
   return new SourceFailedError(
     `No source could give ${JSON.stringify(wanted.name)}:\n${lines.map((line) => `  ${line}`).join("\n")}\n${remedy}`,
     { facts: { name: wanted.name, sources: lines } },

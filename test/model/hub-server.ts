@@ -10,6 +10,8 @@ export const commit = "0123456789abcdef0123456789abcdef01234567";
 export const repo = "acme/tiny";
 
 export interface Faults {
+  /** The faults of content are those of this file only. */
+  of?: string;
   /** Content answers that break off after so many bytes each; the last one holds for all later ones. */
   cutAfter?: number[];
   /** Sends these bytes instead of the file's. */
@@ -36,6 +38,8 @@ export interface LoggedRequest {
   authorization: string | undefined;
 }
 
+const sha256Of = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+
 /** A promise and the function that fulfils it. */
 export function openable(): { gate: Promise<void>; open: () => void } {
   let open = () => {};
@@ -57,16 +61,26 @@ export class HubServer {
   private constructor(
     readonly file: string,
     readonly bytes: Buffer,
+    /** All files by their paths. */
+    readonly files: ReadonlyMap<string, Buffer>,
   ) {
-    this.sha256 = createHash("sha256").update(bytes).digest("hex");
+    this.sha256 = sha256Of(bytes);
     this.hub = createServer(this.logged("hub", (request, response) => this.answerHub(request, response)));
     this.content = createServer(
-      this.logged("content", (request, response) => void this.answerContent(request, response)),
+      this.logged("content", (request, response) => {
+        const path = decodeURIComponent(new URL(request.url ?? "", this.endpoint).pathname.slice(1));
+        void this.answerContent(path, request, response);
+      }),
     );
   }
 
-  static async start(file: string, bytes: Buffer): Promise<HubServer> {
-    const made = new HubServer(file, bytes);
+  /** `more`: other files of the repository. */
+  static async start(
+    file: string,
+    bytes: Buffer,
+    more: Readonly<Record<string, Buffer>> = {},
+  ): Promise<HubServer> {
+    const made = new HubServer(file, bytes, new Map([[file, bytes], ...Object.entries(more)]));
     for (const server of [made.hub, made.content]) {
       await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
     }
@@ -131,14 +145,28 @@ export class HubServer {
       this.answerPaths(request, json);
       return;
     }
-    if (url.pathname === `/${repo}/resolve/${commit}/${this.file}`) {
+    if (url.pathname === `${api}/tree/${commit}` && url.searchParams.get("recursive") === "true") {
+      json(
+        200,
+        [...this.files.keys()].map((path) => this.entryOf(path)),
+      );
+      return;
+    }
+    const [, path = ""] = url.pathname.split(`/${repo}/resolve/${commit}/`);
+    const bytes = this.files.get(path);
+    if (bytes !== undefined && !this.isLarge(path)) {
+      this.requests.pop(); // content, though of the same server
+      this.logged("content", () => void this.answerContent(path, request, response))(request, response);
+      return;
+    }
+    if (bytes !== undefined) {
       const port = (this.content.address() as AddressInfo).port;
       // Another host name is another origin: a token must not travel there.
       response.writeHead(302, {
-        location: `http://localhost:${port}/blob`,
+        location: `http://localhost:${port}/${path}`,
         "x-repo-commit": commit,
-        "x-linked-etag": `"${this.sha256}"`,
-        "x-linked-size": String(this.bytes.length),
+        "x-linked-etag": `"${this.etagOf(path)}"`,
+        "x-linked-size": String(bytes.length),
       });
       response.end();
       return;
@@ -153,22 +181,47 @@ export class HubServer {
     });
     request.on("end", () => {
       const { paths } = JSON.parse(text) as { paths: string[] };
-      const lfs = { oid: this.sha256, size: this.bytes.length, pointerSize: 130 };
-      const entry = { type: "file", path: this.file, oid: "a".repeat(40), size: this.bytes.length, lfs };
-      json(200, paths.includes(this.file) ? [entry] : []);
+      json(
+        200,
+        paths.filter((path) => this.files.has(path)).map((path) => this.entryOf(path)),
+      );
     });
   }
 
-  private async answerContent(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { wrongBytes, ignoreRange, cutAfter, stallAfter, gate } = this.faults;
-    const all = wrongBytes ?? this.bytes;
+  private isLarge(path: string): boolean {
+    return path === this.file || (this.files.get(path)?.length ?? 0) > 50_000;
+  }
+
+  /** Large files are known by their SHA-256, others by git's name of them. */
+  private etagOf(path: string): string {
+    const bytes = this.files.get(path) ?? Buffer.alloc(0);
+    if (this.isLarge(path)) return sha256Of(bytes);
+    return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+  }
+
+  private entryOf(path: string) {
+    const size = this.files.get(path)?.length ?? 0;
+    const entry = { type: "file", path, size };
+    if (!this.isLarge(path)) return { ...entry, oid: this.etagOf(path) };
+    return { ...entry, oid: "a".repeat(40), lfs: { oid: this.etagOf(path), size, pointerSize: 130 } };
+  }
+
+  private async answerContent(
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { of } = this.faults;
+    const faults = of === undefined || of === path ? this.faults : {};
+    const { wrongBytes, ignoreRange, cutAfter, stallAfter, gate } = faults;
+    const all = wrongBytes ?? this.files.get(path) ?? Buffer.alloc(0);
     const [, first = "0", last = ""] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
     const isProbe = request.headers.range === "bytes=0-0";
     const ranged = request.headers.range !== undefined && (isProbe || !ignoreRange);
     const start = ranged ? Number(first) : 0;
     const body = all.subarray(start, ranged && last !== "" ? Number(last) + 1 : all.length);
     response.writeHead(ranged ? 206 : 200, {
-      etag: `"${this.sha256}"`,
+      etag: `"${this.etagOf(path)}"`,
       "content-length": String(body.length),
       ...(ranged ? { "content-range": `bytes ${start}-${start + body.length - 1}/${all.length}` } : {}),
     });

@@ -56,18 +56,27 @@ describe("a name", () => {
     expect(parseName("hf:o/r/b.gguf@refs/pr/1").hub?.revision).toBe("refs/pr/1");
   });
 
+  it("of the Hub without a file, or with one that stands for a folder, means a whole model", () => {
+    expect(parseName("hf:org/repo").hubModel).toEqual({ repo: "org/repo", revision: "main" });
+    expect(parseName("hf:org/repo@v1").hubModel).toEqual({ repo: "org/repo", revision: "v1" });
+    for (const file of ["model.safetensors", "sub/model.safetensors.index.json", "config.json"]) {
+      expect(parseName(`hf:org/repo/${file}`)).toMatchObject({ hubModel: { repo: "org/repo", file } });
+    }
+  });
+
   it.each([
     "",
     "  ",
     "a\0b",
     "hf:",
-    "hf:org/repo",
+    "hf:org",
     "hf:org/repo/",
     "hf:org/repo/../x",
     "hf:../../x",
     "hf:org/repo/a//b",
     "hf:org/repo/x@../y",
     "hf:org/repo/c:\\x",
+    "hf:org/repo/model-00001-of-00003.safetensors",
   ])("%j is refused", async (name) => {
     const error = await failure(resolveModel(name));
     expect(error.code).toBe("OPTION_INVALID");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// baton pull: makes a model file present and checked, and says where it is.
+// baton pull: makes a model present and checked, and says where it is.
 
 import { resolveModel } from "../../model/source.js";
 import { createProgress, formatBytes, writeJson } from "../terminal.js";
@@ -9,9 +9,9 @@ export const pullCommand: CliCommand = {
   register(program, { terminal, signal }) {
     program
       .command("pull")
-      .argument("<model>", "name of the catalogue, hf:org/repo/file.gguf, or a file")
+      .argument("<model>", "name of the catalogue, hf:org/repo[/file.gguf], a file or a folder")
       .option("--json", "print one JSON object")
-      .description("download a model and check it; prints the file's path")
+      .description("download a model and check it; prints its path")
       .action(async (model: string, { json }: { json?: boolean }) => {
         const progress = createProgress(terminal);
         try {

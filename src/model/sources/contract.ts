@@ -16,12 +16,23 @@ export interface SourceProgress {
   detail?: string;
 }
 
+/** A whole model of the Hub, whatever its files. */
+export interface HubModel {
+  /** "organisation/repository" */
+  repo: string;
+  /** Path of the file that names one of several; absent: the only one there is. */
+  file?: string;
+  /** Branch, tag or commit. */
+  revision: string;
+}
+
 /** What was asked for, with every place where it may be. */
 export interface Wanted {
   /** Catalogue name or what was asked for. */
   name: string;
   path?: string;
   hub?: HubFile;
+  hubModel?: HubModel;
   python?: PythonPackageFile;
   bytes?: number;
   sha256?: string;
@@ -51,6 +62,10 @@ export interface Source {
   /** Absent: what is not here, this source cannot get. */
   fetch?(wanted: Wanted, context: SourceContext): Promise<Found>;
 }
+
+/** A relative path that stays where it is put, whatever the system. */
+export const isSafePath = (path: string) =>
+  !/[\\:\0]/.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 
 /** One line that names the cause: network errors hide theirs. */
 export function reasonOf(error: unknown): string {

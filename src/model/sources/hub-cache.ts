@@ -2,7 +2,7 @@
 // The standard cache of the Hugging Face Hub, shared with Python and other tools: content in blobs/<etag>, one
 // snapshot folder per commit with links into blobs, refs/<revision> naming the commit.
 
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import {
   copyFile,
@@ -58,17 +58,36 @@ export class HubCache {
     return join(this.locks, `${etag}.baton-lock`);
   }
 
-  private pointerPath(commit: string): string {
-    return join(this.folder, "snapshots", commit, ...this.wanted.file.split("/"));
+  /** Of the wanted file, or of another of the repository. */
+  pointerPath(commit: string, file = this.wanted.file): string {
+    return join(this.folder, "snapshots", commit, ...file.split("/"));
+  }
+
+  /** Null: the revision was never fetched. */
+  async commit(): Promise<string | null> {
+    const { revision } = this.wanted;
+    if (isCommit(revision)) return revision;
+    const ref = await readFile(join(this.folder, "refs", revision), "utf8").catch(() => "");
+    return isCommit(ref.trim()) ? ref.trim() : null;
+  }
+
+  /** Which file stands for the model that was asked for as `asked`, once all of it is here. */
+  private modelPath(commit: string, asked: string): string {
+    return join(this.folder, "baton-models", commit, encodeURIComponent(asked));
+  }
+
+  readModel(commit: string, asked: string): Promise<string | null> {
+    return readFile(this.modelPath(commit, asked), "utf8").catch(() => null);
+  }
+
+  async writeModel(commit: string, asked: string, file: string): Promise<void> {
+    await writeWhole(this.modelPath(commit, asked), file);
   }
 
   /** The file of the revision last fetched; with a known SHA-256, of any revision. */
   async lookup({ bytes, sha256 }: Wanted): Promise<Found | null> {
-    const { revision } = this.wanted;
-    const ref = isCommit(revision)
-      ? revision
-      : await readFile(join(this.folder, "refs", revision), "utf8").catch(() => "");
-    const commits = ref.trim() === "" ? [] : [ref.trim()];
+    const commit = await this.commit();
+    const commits = commit === null ? [] : [commit];
     if (sha256 !== undefined) {
       const all = await readdir(join(this.folder, "snapshots")).catch(() => []);
       commits.push(...all.filter((commit) => !commits.includes(commit)));
@@ -94,7 +113,7 @@ export class HubCache {
     return { path, bytes: info.size, sha256 };
   }
 
-  /** Links the blob into the snapshot of `commit` and points the revision there. Returns the link's path. */
+  /** Links the blob into the snapshot of `commit`. Returns the link's path. */
   async place(etag: string, commit: string): Promise<string> {
     const pointer = this.pointerPath(commit);
     await mkdir(dirname(pointer), { recursive: true });
@@ -104,15 +123,21 @@ export class HubCache {
     // Without the right to make links (Windows), a copy.
     await symlink(target, temporary).catch(() => copyFile(this.blobPath(etag), temporary));
     await rename(temporary, pointer);
-    const { revision } = this.wanted;
-    if (!isCommit(revision)) {
-      const ref = join(this.folder, "refs", revision);
-      await mkdir(dirname(ref), { recursive: true });
-      await writeFile(`${ref}.${process.pid}.new`, commit);
-      await rename(`${ref}.${process.pid}.new`, ref);
-    }
     return pointer;
   }
+
+  /** From now on the revision is `commit`. */
+  async pointRevision(commit: string): Promise<void> {
+    const { revision } = this.wanted;
+    if (!isCommit(revision)) await writeWhole(join(this.folder, "refs", revision), commit);
+  }
+}
+
+async function writeWhole(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${randomUUID()}.new`;
+  await writeFile(temporary, text);
+  await rename(temporary, path);
 }
 
 export async function sha256OfFile(path: string): Promise<string> {

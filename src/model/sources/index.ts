@@ -3,7 +3,8 @@
 
 import type { Source } from "./contract.js";
 import { hubSource } from "./hub.js";
+import { hubModelSource } from "./hub-model.js";
 import { localSource } from "./local.js";
 import { pythonSource } from "./python.js";
 
-export const sources: readonly Source[] = [localSource, hubSource, pythonSource];
+export const sources: readonly Source[] = [localSource, hubSource, hubModelSource, pythonSource];

@@ -14,6 +14,8 @@ export const errorCodes = [
   "PROMPT_INVALID",
   "CHAIN_INVALID",
   "OPTION_INVALID",
+  "DATA_INVALID",
+  "DATA_CHANGED",
   "QUEUE_FULL",
   "CLOSED",
   "SOURCE_FAILED",
@@ -133,6 +135,22 @@ export class OptionInvalidError extends BatonError {
   }
 }
 
+/** Training data that cannot be learned from; facts name the record (line or index) and the field. */
+export class DataInvalidError extends BatonError {
+  static override readonly code = "DATA_INVALID" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("DATA_INVALID", message, init);
+  }
+}
+
+/** A data file is no longer what was checked before the first step. */
+export class DataChangedError extends BatonError {
+  static override readonly code = "DATA_CHANGED" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("DATA_CHANGED", message, init);
+  }
+}
+
 /** More runs at once than the model's limits let wait; facts: runs in progress and waiting, and the limits. */
 export class QueueFullError extends BatonError {
   static override readonly code = "QUEUE_FULL" as const;
@@ -238,6 +256,8 @@ const classes = [
   PromptInvalidError,
   ChainInvalidError,
   OptionInvalidError,
+  DataInvalidError,
+  DataChangedError,
   QueueFullError,
   ClosedError,
   SourceFailedError,

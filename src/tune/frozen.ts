@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frozen rows of items: KV that no trained prompt changes, computed once by ordinary jobs and read in every epoch. A
+// store keeps it between steps up to a budget of bytes. Every epoch visits every item once, in an order of its own, so
+// what is there stays and what does not fit is let go when its step is over: of n items of which c fit, c are found in
+// each epoch, where giving up the least recently used one would leave about c^2 / 2n. Only when the pool itself has no
+// room for a step do items go that nobody holds, the least recently used first.
+
+import type { PromptLease } from "../cache/prompt-cache.js";
+import { promptCacheOf } from "../cache/prompt-cache.js";
+import { Segment } from "../cache/segment.js";
+import type { SegmentId } from "../chain/plan.js";
+import { InternalError } from "../errors.js";
+import type { Model } from "../model/model.js";
+import type { ResolvedPrompt } from "../model/prompt.js";
+import type { ModelInfo } from "../native/types.js";
+import type { AssembledItem, AssembledSegment } from "./assemble.js";
+
+/** The frozen rows that live rows read, prompts included. */
+export interface FrozenKv {
+  item: AssembledItem;
+  segments: ReadonlyMap<SegmentId, Segment>;
+  /** Of KV, in whole blocks, prompts not counted; blocks that items share count for each. */
+  bytes: number;
+  /** Rows that were found by their content instead of computed. */
+  found: number;
+  release(): void;
+}
+
+/** Computes what a store does not have; `claim` says, before the job, how many bytes of KV it takes. */
+export type ComputeFrozen = (claim: (bytes: number) => void) => Promise<FrozenKv>;
+
+/** Where frozen rows are kept. `key` is the item's, for as long as the store lives. */
+export interface FrozenStore {
+  /** The item's rows, held until `release`; `kept`: they were there and nothing was computed. */
+  hold(key: object, compute: ComputeFrozen): Promise<{ kv: FrozenKv; kept: boolean }>;
+  /** Ends one hold. */
+  release(key: object): void;
+  /** Gives everything up that is not held; what is held goes when it is released. */
+  close(): void;
+}
+
+/** Bytes of KV of an item's frozen segments while they are computed, and of those that are kept. */
+export function frozenBytesOf(
+  { blockRows, blockBytes }: Pick<ModelInfo, "blockRows" | "blockBytes">,
+  { frozen, kept }: AssembledItem,
+): { computed: number; kept: number } {
+  const bytesOf = ({ tokens }: AssembledSegment) => Math.ceil(tokens.length / blockRows) * blockBytes;
+  const sum = (list: readonly AssembledSegment[]) => list.reduce((total, one) => total + bytesOf(one), 0);
+  return { computed: sum(frozen), kept: sum(frozen.filter(({ id }) => kept.has(id))) };
+}
+
+/**
+ * Computes the frozen segments of an item in one job; those that only frozen rows read are let go when it ends. An abort
+ * or a failure leaves nothing behind.
+ */
+export async function computeFrozen(
+  model: Model,
+  item: AssembledItem,
+  promptOf: (site: string) => ResolvedPrompt,
+  signal?: AbortSignal,
+): Promise<FrozenKv> {
+  const segments = new Map<SegmentId, Segment>();
+  const leases: PromptLease[] = [];
+  const own: Segment[] = [];
+  const release = () => {
+    for (const one of own) one.release();
+    for (const one of leases) one.release();
+  };
+  try {
+    for (const { id, site, start } of item.frozenPrompts) {
+      const lease = await promptCacheOf(model).acquire(promptOf(site), start);
+      leases.push(lease);
+      segments.set(id, lease.segment);
+    }
+    signal?.throwIfAborted();
+    const appends = item.frozen.map(({ id, kind, start, tokens, reads }) => {
+      const views = reads.map((one) => ({ ...one, segment: found(segments, one.id) }));
+      const segment = new Segment(model.engine, { kind, start, reads: views });
+      own.push(segment);
+      segments.set(id, segment);
+      return { ...segment.appendTokens(tokens), close: true };
+    });
+    const job = { appends, logits: "none" as const };
+    const listeners = signal === undefined ? {} : { signal };
+    const outcome = appends.length === 0 ? null : await model.engine.run(job, listeners);
+    for (const one of own) one.close();
+    const kept = new Map([...segments].filter(([id]) => item.kept.has(id)));
+    const isKept = new Set(kept.values());
+    for (const one of own) if (!isKept.has(one)) one.release();
+    const bytes = own.reduce((sum, one) => sum + (isKept.has(one) ? one.info().bytes : 0), 0);
+    return { item, segments: kept, bytes, found: outcome?.stats.rowsFound ?? 0, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function found(segments: ReadonlyMap<SegmentId, Segment>, id: SegmentId): Segment {
+  const segment = segments.get(id);
+  if (segment === undefined) throw new InternalError(`Frozen rows read "${id}", which is not frozen.`);
+  return segment;
+}
+
+interface Entry {
+  kv: FrozenKv;
+  holds: number;
+}
+
+/** Keeps frozen rows as segments in the model's pool. */
+export class PoolStore implements FrozenStore {
+  readonly #model: Model;
+  readonly #budget: number;
+  /** Least recently used first. */
+  readonly #entries = new Map<object, Entry>();
+  readonly #computing = new Map<object, Promise<unknown>>();
+  /** Bytes of entries, and of what is being computed. */
+  #bytes = 0;
+  #claimed = 0;
+  #closed = false;
+
+  /** `budget`: most bytes that are kept beyond what is held. */
+  constructor(model: Model, budget: number) {
+    this.#model = model;
+    this.#budget = budget;
+  }
+
+  /** Bytes of KV that the store has segments for. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async hold(key: object, compute: ComputeFrozen): Promise<{ kv: FrozenKv; kept: boolean }> {
+    for (let other = this.#computing.get(key); other !== undefined; other = this.#computing.get(key)) {
+      await other.catch(() => {}); // whoever began it hears of its failure
+    }
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) {
+      entry.holds += 1;
+      this.#entries.delete(key);
+      this.#entries.set(key, entry); // most recently used last
+      return { kv: entry.kv, kept: true };
+    }
+    const computing = this.#compute(key, compute);
+    this.#computing.set(key, computing);
+    try {
+      return { kv: await computing, kept: false };
+    } finally {
+      this.#computing.delete(key);
+    }
+  }
+
+  async #compute(key: object, compute: ComputeFrozen): Promise<FrozenKv> {
+    let claimed = 0;
+    const claim = (bytes: number) => {
+      claimed += bytes;
+      this.#claimed += bytes;
+      this.#makeRoom();
+    };
+    try {
+      const kv = await compute(claim);
+      this.#entries.set(key, { kv, holds: 1 });
+      this.#bytes += kv.bytes;
+      return kv;
+    } finally {
+      this.#claimed -= claimed;
+    }
+  }
+
+  /** Gives up what nobody holds until the pool has room for what is being computed. */
+  #makeRoom(): void {
+    const isFull = () => this.#model.stats().freeBytes < this.#claimed;
+    for (const [key, { holds }] of this.#entries) {
+      if (!isFull()) return;
+      if (holds === 0) this.#drop(key);
+    }
+    if (isFull()) promptCacheOf(this.#model).makeRoom(this.#claimed);
+  }
+
+  #drop(key: object): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.kv.bytes;
+    entry.kv.release();
+  }
+
+  release(key: object): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.holds === 0) return;
+    entry.holds -= 1;
+    if (entry.holds === 0 && (this.#closed || this.#bytes > this.#budget)) this.#drop(key);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const [key, { holds }] of this.#entries) if (holds === 0) this.#drop(key);
+  }
+}

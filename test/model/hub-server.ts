@@ -160,18 +160,22 @@ export class HubServer {
       return;
     }
     if (bytes !== undefined) {
-      const port = (this.content.address() as AddressInfo).port;
-      // Another host name is another origin: a token must not travel there.
-      response.writeHead(302, {
-        location: `http://localhost:${port}/${path}`,
-        "x-repo-commit": commit,
-        "x-linked-etag": `"${this.etagOf(path)}"`,
-        "x-linked-size": String(bytes.length),
-      });
-      response.end();
+      this.redirect(path, bytes, response);
       return;
     }
     json(404, { error: "Repository not found" }, { "x-error-code": "RepoNotFound" });
+  }
+
+  private redirect(path: string, bytes: Buffer, response: ServerResponse): void {
+    const port = (this.content.address() as AddressInfo).port;
+    // Another host name is another origin: a token must not travel there.
+    response.writeHead(302, {
+      location: `http://localhost:${port}/${path}`,
+      "x-repo-commit": commit,
+      "x-linked-etag": `"${this.etagOf(path)}"`,
+      "x-linked-size": String(bytes.length),
+    });
+    response.end();
   }
 
   private answerPaths(request: IncomingMessage, json: (code: number, body: unknown) => void): void {

@@ -94,12 +94,15 @@ export function parseContract(text: string, label: string): PromptContract {
   return { version, base: { contentHash, weightType }, layout, format, opener, lead, closers, reads, own };
 }
 
+/** The file's text. */
+export const formatContract = (contract: PromptContract): string => `${JSON.stringify(contract, null, 2)}\n`;
+
 /** Writes `baton_contract.json` into a prompt's folder, whole or not at all. Throws IoError. */
 export async function writeContract(folder: string, contract: PromptContract): Promise<void> {
   const path = join(folder, contractFile);
   const temporary = `${path}.${randomUUID()}`;
   try {
-    await writeFile(temporary, `${JSON.stringify(contract, null, 2)}\n`);
+    await writeFile(temporary, formatContract(contract));
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true });

@@ -31,24 +31,59 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
-/** Writes the file, whole or not at all, and its folder if there is none. Throws IoError; what was there stays then. */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}${suffix}`;
+const incomplete = (path: string): string => `${path}.${process.pid}${suffix}`;
+
+/** Brings the bytes to the disk beside their name. Throws IoError, and leaves nothing then. */
+async function stage(path: string, bytes: Uint8Array): Promise<void> {
   try {
     await mkdir(dirname(path), { recursive: true });
-    const handle = await open(temporary, "w");
+    const handle = await open(incomplete(path), "w");
     try {
       await handle.writeFile(bytes);
       await handle.sync();
     } finally {
       await handle.close();
     }
-    await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {});
+    await discard(path);
     throw writeError(cause, path, bytes.length);
   }
+}
+
+const discard = (path: string): Promise<void> => rm(incomplete(path), { force: true }).catch(() => {});
+
+async function publish(path: string): Promise<void> {
+  try {
+    await rename(incomplete(path), path);
+  } catch (cause) {
+    await discard(path);
+    throw writeError(cause, path, 0);
+  }
+}
+
+/** Writes the file, whole or not at all, and its folder if there is none. Throws IoError; what was there stays then. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  await stage(path, bytes);
+  await publish(path);
   await syncFolder(dirname(path));
+}
+
+/**
+ * Writes files that belong together into a folder: nothing is touched before all of them are on the disk, and the last
+ * one is absent while the others change, so that a reader never finds files of two writes. Throws IoError.
+ */
+export async function writeTogether(folder: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  const paths = [...files.keys()].map((name) => join(folder, name));
+  try {
+    for (const [name, bytes] of files) await stage(join(folder, name), bytes);
+    const last = paths.at(-1);
+    if (last !== undefined) await rm(last, { force: true });
+    for (const path of paths) await publish(path);
+  } catch (error) {
+    for (const path of paths) await discard(path);
+    throw IoError.isInstance(error) ? error : writeError(error, folder, 0);
+  }
+  await syncFolder(folder);
 }
 
 /** Takes away what killed processes have left of this file. */

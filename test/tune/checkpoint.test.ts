@@ -24,7 +24,7 @@ let folder: string;
 let checkpoint: string;
 let whole: number[];
 beforeAll(async () => {
-  ensureTypeScript();
+  await ensureTypeScript();
   whole = lossesOf((await trainRegression(options)).steps);
 });
 beforeEach(async () => {

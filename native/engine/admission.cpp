@@ -101,12 +101,14 @@ void Engine::checkAppend(const Append& append, int leastRows) const {
                     std::to_string(config.hidden));
     }
   }
-  for (const int32_t token : append.tokens) {
-    if (token < 0 || token >= config.vocab) {
-      throw invalid("token id " + std::to_string(token) + " is outside the vocabulary of " +
-                    std::to_string(config.vocab));
-    }
-  }
+  for (const int32_t token : append.tokens) checkToken(token);
+}
+
+void Engine::checkToken(int32_t token) const {
+  const int vocab = model_->config.vocab;
+  if (token >= 0 && token < vocab) return;
+  throw invalid("token id " + std::to_string(token) + " is outside the vocabulary of " +
+                std::to_string(vocab));
 }
 
 void Engine::checkGenerate(const GenerateSpec& spec) const {
@@ -135,6 +137,7 @@ void Engine::checkGenerate(const GenerateSpec& spec) const {
   if (spec.maxTokens < 1 || spec.maxTokens > model_->config.contextLength) {
     throw refuse("maxTokens", spec.maxTokens, "at least 1 and within the context");
   }
+  for (const int32_t token : spec.forced) checkToken(token);
   for (const std::string& stop : spec.stops) {
     if (stop.empty()) throw invalid("a stop string is empty; it would stop before the first token");
   }

@@ -88,6 +88,7 @@ class Engine {
 
   // Admission, on the submitting thread (admission.cpp).
   void checkAppend(const Append& append, int leastRows) const;
+  void checkToken(int32_t token) const;
   void checkGenerate(const GenerateSpec& spec) const;
   void checkBias(const SamplerOptions& sampler) const;
   void checkReads(const JobState& job) const;

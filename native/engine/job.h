@@ -35,6 +35,8 @@ struct GenerateSpec {
   int maxTokens = 1;
   int logprobs =
       -1;  // alternatives to report at each place, at most Logprobs::kMostTop; -1: nothing
+  // The first tokens of the output: the sampler chooses as ever, and these are taken instead.
+  std::vector<int32_t> forced = {};
 };
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };

@@ -186,7 +186,8 @@ void Engine::handOutLogits() {
 void Engine::acceptToken(JobState& job, float* logits) {
   const GenerateSpec& spec = *job.job.generate;
   const int vocab = model_->config.vocab;
-  const int32_t token = job.sampler->sample(logits, vocab, job.generated);
+  int32_t token = job.sampler->sample(logits, vocab, job.generated);
+  if (job.generated.size() < spec.forced.size()) token = spec.forced[job.generated.size()];
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
   std::vector<int32_t> released;
   const bool closes =

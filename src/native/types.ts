@@ -198,6 +198,11 @@ export interface GenerateSpec {
   maxTokens: number;
   /** Log-probabilities of every token and of the n likeliest in its place, 0 to 20; absent: none are computed. */
   logprobs?: number;
+  /**
+   * The first tokens of the output, whatever the sampler chooses; a closer among them closes. All else is done as ever,
+   * so that forced texts cost what generated ones cost. For comparisons; nothing public leads here.
+   */
+  forced?: Int32Array;
 }
 
 /** Log-softmax of the raw logits, before the sampler changes anything; rows as the ids they come with. */

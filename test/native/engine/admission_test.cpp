@@ -100,6 +100,8 @@ TEST("admission: options of generation") {
   refused([](GenerateSpec& s) { s.sampler.topK = -1; });
   for (const int bad : {-2, 21}) refused([bad](GenerateSpec& s) { s.logprobs = bad; });
   for (const int bad : {0, -5, 513}) refused([bad](GenerateSpec& s) { s.maxTokens = bad; });
+  for (const int32_t bad : {-1, world.engine.model().config.vocab})
+    refused([bad](GenerateSpec& s) { s.forced = {3, bad}; });
   refused([](GenerateSpec& s) { s.stops = {"x", ""}; });
   refused([](GenerateSpec& s) { s.stops = {"x"}; });  // no vocabulary was set
   // A generation needs a row of its own or of an append before it.

@@ -102,6 +102,37 @@ TEST("engine: closers, length and stops end an output, with the rows that the ru
   CHECK_EQ(stopped.done.stats.tokens, static_cast<int64_t>(at));
 }
 
+TEST("engine: forced tokens are rows like chosen ones, and what follows them is chosen") {
+  World world;
+  const std::vector<int32_t> forced = {400, 7, 7, 123};
+  GenerateSpec spec = World::greedy(7);
+  spec.forced = forced;
+  const auto written = world.segment();
+  const Told told =
+      world.sink->end(world.engine.submit(World::generation(World::tokens(written, 5), spec)));
+  REQUIRE(told.tokens.size() == 7);
+  CHECK(std::equal(forced.begin(), forced.end(), told.tokens.begin()));
+  CHECK_EQ(told.done.stats.turns, 7);
+  CHECK_EQ(written->rows(), 5 + 6);
+
+  // The same tokens as given rows.
+  const auto given = world.segment();
+  Append append = World::tokens(given, 5);
+  append.tokens.insert(append.tokens.end(), forced.begin(), forced.end());
+  append.count = static_cast<int>(append.tokens.size());
+  const Told chosen =
+      world.sink->end(world.engine.submit(World::generation(append, World::greedy(3))));
+  CHECK(std::equal(chosen.tokens.begin(), chosen.tokens.end(), told.tokens.begin() + 4));
+
+  GenerateSpec closed = World::greedy(7);
+  closed.closers = {123};
+  closed.forced = forced;
+  const Told ended = world.sink->end(
+      world.engine.submit(World::generation(World::tokens(world.segment(), 5), closed)));
+  CHECK(ended.tokens == (std::vector<int32_t>{400, 7, 7}));
+  CHECK(ended.done.reason == DoneReason::kClosed);
+}
+
 TEST("engine: an output without an opener starts from the row before it") {
   World world;
   const auto input = world.segment(), with = world.segment(),

@@ -3,6 +3,7 @@
 //
 // Lengths are rows (tokens); token ids are the same for every subject (see tokens.ts). A figure of a trial is the
 // median of the trial's repetitions; a result is the median, minimum and maximum over trials, each in its own process.
+import type { ChainSources, ForcedChain } from "./chains/forced-chain.js";
 
 /** What one trial does. */
 export type Task =
@@ -15,7 +16,15 @@ export type Task =
   /** Peak resident memory of a process that caches `rows` rows and generates `tokens` tokens. */
   | { kind: "memory"; rows: number; tokens: number }
   /** A chain through the public API: what JavaScript adds to the engine's own time. */
-  | { kind: "overhead"; tokens: number; repetitions: number };
+  | { kind: "overhead"; tokens: number; repetitions: number }
+  /** The case's chains one after another. */
+  | { kind: "chain" }
+  /** The same, of chains whose roles come back. */
+  | { kind: "rounds" }
+  /** Chains whose turns are branches over one trunk. */
+  | { kind: "fan-out" }
+  /** The case's chains, as many at once as may be: rows only, nothing is timed. */
+  | { kind: "rows" };
 
 export type TaskKind = Task["kind"];
 
@@ -25,8 +34,11 @@ export interface Metric {
   better: "higher" | "lower";
 }
 
-/** A promise of the project about one metric: a factor against a rival, or a limit. */
-export type Floor = { metric: string; against: string; factor: number } | { metric: string; atMost: number };
+/** A promise of the project about one metric: a factor against a subject, a share of its figure, or a limit. */
+export type Floor =
+  | { metric: string; against: string; factor: number }
+  | { metric: string; against: string; atMostShare: number }
+  | { metric: string; atMost: number };
 
 export interface Case {
   /** Unique over all workloads, e.g. "prefill-512". */
@@ -34,6 +46,8 @@ export interface Case {
   task: Task;
   /** Processes per subject. */
   trials: number;
+  /** What chains run, if the task has any. Throws MissingData without the data that they are made of. */
+  chains?: (sources: ChainSources) => ForcedChain[];
 }
 
 export interface Workload {
@@ -49,6 +63,8 @@ export interface TrialSettings {
   model: string;
   threads: number;
   device: string;
+  /** JSON file of the case's chains (ForcedChain[]), if it has any. */
+  chains?: string;
 }
 
 /** Metric name -> one value per repetition. */

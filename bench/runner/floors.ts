@@ -26,6 +26,12 @@ function factorCheck(metric: Metric, own: Result, other: Result | undefined, fac
   return { figure, outcome: figure >= factor ? "pass" : "miss" } as const;
 }
 
+function shareCheck(own: Result, other: Result | undefined, most: number) {
+  if (other === undefined) return { figure: null, outcome: "not measured" } as const;
+  const figure = own.median / other.median;
+  return { figure, outcome: figure <= most ? "pass" : "miss" } as const;
+}
+
 /** One check per floor and case that `subject` was measured on. */
 export function checkFloors(
   results: readonly Result[],
@@ -52,11 +58,20 @@ export function checkFloors(
         };
       }
       const other = find(result.workload, floor.against, result.metric);
+      const eitherDisturbed = wasDisturbed(result) || wasDisturbed(other);
+      if ("atMostShare" in floor) {
+        return {
+          ...common,
+          promise: `<= ${floor.atMostShare} of ${floor.against}`,
+          ...shareCheck(result, other, floor.atMostShare),
+          disturbed: eitherDisturbed,
+        };
+      }
       return {
         ...common,
         promise: `>= ${floor.factor}x ${floor.against}`,
         ...factorCheck(metric, result, other, floor.factor),
-        disturbed: wasDisturbed(result) || wasDisturbed(other),
+        disturbed: eitherDisturbed,
       };
     });
   });

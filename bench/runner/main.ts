@@ -4,9 +4,10 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { Subject, TrialSettings } from "../contract.js";
+import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
 import { subjects } from "../subjects/index.js";
 import { workloadOf, workloads } from "../workloads/index.js";
+import { ChainFiles } from "./chain-files.js";
 import { checkFloors } from "./floors.js";
 import { describeMachine } from "./machine.js";
 import { type BenchOptions, readOptions, UsageError, usage } from "./options.js";
@@ -50,7 +51,32 @@ async function resolvedModel(name: string): Promise<string> {
   return (await resolveModel(name)).path;
 }
 
-async function measureAll(options: BenchOptions, taking: Subject[], settings: TrialSettings) {
+interface Wanted {
+  workload: Workload;
+  one: Case;
+}
+
+function wantedCases({ suite, quick, only }: BenchOptions): Wanted[] {
+  const inSuite = workloads.filter((workload) => workload.suite === suite);
+  const all = inSuite.flatMap((workload) => workload.cases(quick).map((one) => ({ workload, one })));
+  return all.filter(
+    ({ workload, one }) => only.length === 0 || only.includes(one.id) || only.includes(workload.name),
+  );
+}
+
+/** Those that can do something of it. */
+function subjectsFor(wanted: readonly Wanted[], { rivals }: BenchOptions): Subject[] {
+  const kinds = wanted.map(({ one }) => one.task.kind);
+  const allowed = subjects.filter((one) => !one.rival || rivals.includes(one.name));
+  return allowed.filter((one) => one.kinds.some((kind) => kinds.includes(kind)));
+}
+
+async function measureAll(
+  options: BenchOptions,
+  wanted: readonly Wanted[],
+  taking: readonly Subject[],
+  settings: TrialSettings,
+) {
   const report: Report = {
     machine: describeMachine(),
     date: new Date().toISOString(),
@@ -68,12 +94,14 @@ async function measureAll(options: BenchOptions, taking: Subject[], settings: Tr
     report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
   }
   const context = { cores: os.availableParallelism(), patienceMs: options.patienceMs, progress: say };
-  for (const workload of workloads.filter((one) => one.suite === options.suite)) {
-    for (const one of workload.cases(options.quick)) {
-      const wanted =
-        options.only.length === 0 || options.only.includes(one.id) || options.only.includes(workload.name);
-      if (wanted) report.results.push(...(await runCase(workload, one, taking, settings, context)));
+  const chainFiles = new ChainFiles(settings, options.data);
+  try {
+    for (const { workload, one } of wanted) {
+      const own = await chainFiles.settingsFor(one, say);
+      if (own !== null) report.results.push(...(await runCase(workload, one, taking, own, context)));
     }
+  } finally {
+    chainFiles.remove();
   }
   return checkReport(report);
 }
@@ -98,10 +126,11 @@ async function main(): Promise<number> {
     process.stdout.write(`${usage}\n`);
     return 0;
   }
-  if (options.rivals.length > 0) prepareRivals();
-  const taking = subjects.filter((one) => !one.rival || options.rivals.includes(one.name));
+  const wanted = wantedCases(options);
+  const taking = subjectsFor(wanted, options);
+  if (taking.some((one) => one.rival)) prepareRivals();
   const model = await resolvedModel(options.model);
-  const report = await measureAll(options, taking, {
+  const report = await measureAll(options, wanted, taking, {
     model,
     threads: options.threads,
     device: options.device,

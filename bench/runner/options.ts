@@ -15,6 +15,8 @@ export interface BenchOptions {
   /** Catalogue name or path. */
   model: string;
   threads: number;
+  /** Folder of the chain data, if there is one. */
+  data: string | undefined;
   /** Ids or workload names; empty is all. */
   only: string[];
   /** Longest wait for a quiet machine before each trial, ms. */
@@ -23,13 +25,14 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run (default: engine)
+  --suite NAME     suite to run: engine or chain (default: engine)
   --device NAME    device of the engine (default: cpu)
   --rivals LIST    all, none, or names with commas between them (default: all)
   --json FILE      also write the report as JSON
   --quick          fewer cases and trials
   --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
   --threads N      threads of every subject (default: all cores)
+  --data DIR       chain data of the suite "chain" (default: BATON_DATA); without it, what needs it is left out
   --only LIST      workloads or cases, e.g. decode,prefill-512
   --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)`;
 
@@ -72,6 +75,7 @@ export function readOptions(args: string[], known: Known): BenchOptions {
           quick: { type: "boolean", default: false },
           model: { type: "string", default: "smollm2-135m-instruct" },
           threads: { type: "string" },
+          data: { type: "string" },
           only: { type: "string" },
           patience: { type: "string" },
           help: { type: "boolean", default: false },
@@ -90,6 +94,7 @@ export function readOptions(args: string[], known: Known): BenchOptions {
     quick: values.quick,
     model: values.model,
     threads: positive("threads", values.threads ?? String(os.availableParallelism()), 1),
+    data: values.data ?? process.env.BATON_DATA,
     only: values.only?.split(",").map((name) => oneOf("only", name, known.cases)) ?? [],
     patienceMs: positive("patience", patience, 0) * 1000,
     help: values.help,

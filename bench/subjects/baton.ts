@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ours. Row counts must be exact, so all tasks but one use the model's engine with token ids, as the rivals' token APIs
-// are used; what the chain API adds on top is the overhead task.
+// are used; what the chain API adds on top is the overhead task. Whole chains (suite "chain") run through the chain API.
 import { readFileSync } from "node:fs";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { packageUrl } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
+import { measureChains } from "./chains/measure.js";
+import { sharedPlayer } from "./chains/players.js";
 
 type Package = typeof import("../../src/index.js");
 type Model = Awaited<ReturnType<Package["loadModel"]>>;
@@ -172,7 +174,7 @@ async function overhead(task: Task & { kind: "overhead" }, settings: TrialSettin
 export const baton: Subject = {
   name: "baton",
   rival: false,
-  kinds: ["prefill", "decode", "handover", "memory", "overhead"],
+  kinds: ["prefill", "decode", "handover", "memory", "overhead", "chain", "rounds", "fan-out", "rows"],
   async measure(task, settings) {
     switch (task.kind) {
       case "prefill":
@@ -185,6 +187,11 @@ export const baton: Subject = {
         return memory(task, settings);
       case "overhead":
         return overhead(task, settings);
+      case "chain":
+      case "rounds":
+      case "fan-out":
+      case "rows":
+        return measureChains(task, settings, sharedPlayer);
     }
   },
   async describe(settings) {

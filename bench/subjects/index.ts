@@ -2,7 +2,8 @@
 // All subjects, ours first.
 import type { Subject } from "../contract.js";
 import { baton } from "./baton.js";
+import { batonPrefix, batonRecompute } from "./baton-chains.js";
 import { llamaBench } from "./llama-bench.js";
 import { nodeLlamaCpp } from "./node-llama-cpp.js";
 
-export const subjects: readonly Subject[] = [baton, llamaBench, nodeLlamaCpp];
+export const subjects: readonly Subject[] = [baton, batonRecompute, batonPrefix, llamaBench, nodeLlamaCpp];

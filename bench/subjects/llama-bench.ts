@@ -98,8 +98,8 @@ async function measure(task: Task, settings: TrialSettings): Promise<Samples> {
       const { run } = await bench(settings, both);
       return { "peak-rss": [run.peak / 1e6] };
     }
-    case "overhead":
-      throw new Error("llama-bench has no JavaScript to measure");
+    default:
+      throw new Error(`llama-bench has no way to measure ${task.kind}`);
   }
 }
 

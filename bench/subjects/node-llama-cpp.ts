@@ -6,6 +6,8 @@ import { pathToFileURL } from "node:url";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { rivals } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
+import { type ChainContext, measureLlamaChains } from "./chains/llama.js";
+import type { ChainSequence } from "./chains/llama-routes.js";
 
 /** What is used of node-llama-cpp; its own types are only there once the rivals are installed. */
 interface Sequence {
@@ -14,8 +16,8 @@ interface Sequence {
   clearHistory(): Promise<void>;
   adaptStateToTokens(tokens: number[]): Promise<void>;
 }
-interface Context {
-  getSequence(): Sequence;
+interface Context extends ChainContext {
+  getSequence(): Sequence & ChainSequence;
   readonly flashAttention: boolean | "auto";
 }
 interface Llama {
@@ -31,12 +33,14 @@ const greedy = { temperature: 0, yieldEogToken: true };
 async function open(
   settings: TrialSettings,
   contextSize: number,
+  sequences = 1,
 ): Promise<{ llama: Llama; context: Context }> {
   const url = pathToFileURL(path.join(packageFolder, "dist/index.js")).href;
   const { getLlama } = (await import(url)) as { getLlama(options: object): Promise<Llama> };
   const llama = await getLlama({ gpu: false, build: "never", maxThreads: settings.threads });
   const model = await llama.loadModel({ modelPath: settings.model });
-  return { llama, context: await model.createContext({ contextSize, threads: settings.threads }) };
+  const options = { contextSize, sequences, threads: settings.threads };
+  return { llama, context: await model.createContext(options) };
 }
 
 /** Takes `count` tokens and returns the time of each, ms since `start`. */
@@ -115,7 +119,7 @@ async function memory(task: Task & { kind: "memory" }, settings: TrialSettings):
 export const nodeLlamaCpp: Subject = {
   name: "node-llama-cpp",
   rival: true,
-  kinds: ["prefill", "decode", "handover", "memory"],
+  kinds: ["prefill", "decode", "handover", "memory", "chain", "rounds", "fan-out"],
   async measure(task, settings) {
     switch (task.kind) {
       case "prefill":
@@ -126,8 +130,16 @@ export const nodeLlamaCpp: Subject = {
         return handover(task, settings);
       case "memory":
         return memory(task, settings);
-      case "overhead":
-        throw new Error("node-llama-cpp does not tell its native time per job");
+      case "chain":
+      case "rounds":
+      case "fan-out":
+        return measureLlamaChains(
+          task,
+          settings,
+          async (size, sequences) => (await open(settings, size, sequences)).context,
+        );
+      default:
+        throw new Error(`node-llama-cpp has no way to measure ${task.kind}`);
     }
   },
   async describe(settings) {

@@ -73,6 +73,19 @@ describe("readOptions", () => {
     expect(readOptions(["--only", "prefill-128,prefill"], known).only).toEqual(["prefill-128", "prefill"]);
   });
 
+  it("takes the data's folder from the command line, else from the environment", () => {
+    const before = process.env.BATON_DATA;
+    try {
+      process.env.BATON_DATA = "there";
+      expect(readOptions([], known).data).toBe("there");
+      expect(readOptions(["--data", "here"], known).data).toBe("here");
+      delete process.env.BATON_DATA;
+      expect(readOptions([], known).data).toBeUndefined();
+    } finally {
+      if (before !== undefined) process.env.BATON_DATA = before;
+    }
+  });
+
   it.each([
     [["--suite", "nope"], /--suite nope: must be engine/],
     [["--rivals", "x,z"], /--rivals z: must be x or y/],

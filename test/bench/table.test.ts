@@ -64,6 +64,21 @@ describe("checkFloors", () => {
     expect(at(690)).toMatchObject([{ outcome: "miss", figure: 0.69 }]);
   });
 
+  it("compares shares of another subject's figure", () => {
+    const rows = { workload: "stages-4-2000", metric: "rows", unit: "rows", min: 0, max: 9000 };
+    const at = (median: number) =>
+      checkFloors(
+        [result({ ...rows, median }), result({ ...rows, subject: "baton-recompute", median: 8000 })],
+        workloadOf,
+        "baton",
+      );
+    expect(at(3200)).toMatchObject([{ outcome: "pass", figure: 0.4, promise: "<= 0.4 of baton-recompute" }]);
+    expect(at(3300)).toMatchObject([{ outcome: "miss" }]);
+    expect(checkFloors([result({ ...rows, median: 1 })], workloadOf, "baton")).toMatchObject([
+      { outcome: "not measured", figure: null },
+    ]);
+  });
+
   it("compares limits without a rival", () => {
     const own = { workload: "overhead-128", metric: "js-overhead", unit: "us/tok", min: 0, max: 500 };
     expect(checkFloors([result({ ...own, median: 99 })], workloadOf, "baton")).toMatchObject([

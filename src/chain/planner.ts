@@ -31,7 +31,7 @@ export interface Scope {
   readable: SegmentId[];
   /** What each name stands for so far: one segment, those of all rounds so far, those of a group. */
   named: Map<string, readonly SegmentId[]>;
-  /** Site of every name declared so far. */
+  /** Site of what every name declared so far stands for. */
   sites: Map<string, string>;
   /** All names of the steps, later ones too. */
   listed: Set<string>;
@@ -67,8 +67,9 @@ export class Planner {
   plan(steps: readonly Step[], aliases: ReadonlyMap<string, SegmentId> = new Map()): void {
     for (const { name } of steps) this.#scope.listed.add(name);
     for (const step of steps) {
-      this.#scope.sites.set(step.name, this.siteOf(step.name));
       const alias = aliases.get(step.name);
+      const site = alias === undefined ? this.siteOf(step.name) : this.#segment(alias).site;
+      this.#scope.sites.set(step.name, site);
       if (alias === undefined) step.plan(this);
       else this.#show(step.name, [alias], true);
     }

@@ -96,6 +96,25 @@ describe("use", () => {
     await settled(model);
   });
 
+  test("a chain used by a chain that is used: rows that are there are read where they are, however deep", async () => {
+    const inmost = defineChain(model).input("text").stage("vote", stage);
+    const middle = defineChain(model).input("text").use("inmost", inmost, { text: "text" });
+    const deep = defineChain(model).input("question").use("middle", middle, { text: "question" });
+    const flat = defineChain(model).input("question").use("inmost", inmost, { text: "question" });
+    const ours = await deep.run({ question }).result;
+    const wanted = await flat.run({ question }).result;
+    expect(ours.middle.inmost.vote.tokens).toEqual(wanted.inmost.vote.tokens);
+    expect(ours.middle.inmost.vote.usage.rowsReused).toBe(wanted.inmost.vote.usage.rowsReused);
+    const drafted = await defineChain(model)
+      .input("question")
+      .rounds("talk", (round) => round.stage("draft", stage).use("middle", middle, { text: "draft" }), {
+        max: 2,
+      })
+      .run({ question }).result;
+    expect(drafted.talk.rounds.map((one) => one.middle?.inmost.vote.tokens.length)).toEqual([5, 5]);
+    await settled(model);
+  });
+
   test("events name its stages with the name that it is used under", async () => {
     const run = defineChain(model)
       .input("question")

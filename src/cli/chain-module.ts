@@ -7,9 +7,9 @@
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, extname, resolve } from "node:path";
+import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { ChainInvalidError } from "../errors.js";
+import { parseJson } from "../chain/document/files.js";
 import * as baton from "../index.js";
 import { UsageError } from "./exit-codes.js";
 
@@ -57,17 +57,6 @@ async function importModule(path: string): Promise<ChainModule> {
   };
 }
 
-function parseJson(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ChainInvalidError(`${path} is not JSON: ${(cause as Error).message}. Mend it there.`, {
-      facts: { path },
-      cause,
-    });
-  }
-}
-
 async function readDocument(
   path: string,
   directory: string,
@@ -79,7 +68,7 @@ async function readDocument(
   return {
     model: document.model,
     options: document.options ?? {},
-    chain: (loaded) => baton.chainFromDocument(loaded, document, { directory: dirname(path), functions }),
+    chain: (loaded) => baton.chainFromDocument(loaded, document, { file: path, functions }),
   };
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `baton run`, `baton explain` and `baton inspect` on the small model: what is streamed, what is JSON, what is refused.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -122,6 +122,30 @@ describe("run", () => {
     for (const stage of ["compress", "answer"]) {
       expect(JSON.parse(ours.stdout)[stage].tokens).toEqual(wanted[stage].tokens);
     }
+  });
+
+  test("a document that uses another file gives what that file gives, from any working directory", async () => {
+    const used = { use: "sub", inputs: { question: "question" }, document: "../chain.json" };
+    mkdirSync(join(directory, "around"), { recursive: true });
+    const steps = [{ input: "question" }, used];
+    const options = { threads: 1, cacheBytes: 8 << 20, batchInvariant: true };
+    writeFileSync(join(directory, "around/outer.json"), JSON.stringify({ model: tinyPath, options, steps }));
+    const args = ["--functions", "functions.mjs", "-i", "question=How long?", "--json"];
+    const outer = await baton(["run", "around/outer.json", ...args]);
+    expect(outer).toMatchObject({ code: 0, stderr: "" });
+    const wanted = JSON.parse((await baton(["run", "chain.json", ...args])).stdout);
+    for (const stage of ["compress", "answer"]) {
+      expect(JSON.parse(outer.stdout).sub[stage].tokens).toEqual(wanted[stage].tokens);
+    }
+    writeFileSync(
+      join(directory, "around/outer.json"),
+      JSON.stringify({ model: tinyPath, steps: [{ ...used, document: "outer.json", inputs: {} }] }),
+    );
+    const circle = await baton(["run", "around/outer.json", "--json"]);
+    expect(circle).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/circle: .*outer\.json -> .*outer\.json/),
+    });
   });
 
   test("a document that is no JSON, one without its functions, and functions for a module are refused", async () => {

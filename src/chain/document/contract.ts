@@ -36,6 +36,8 @@ export interface DocumentContext {
   empty(): DocumentBuilder;
   /** The steps that stand in the node's `steps`. `closed`: they see nothing that stands around. */
   body(nodes: readonly object[], closed?: boolean): DocumentBody;
+  /** The steps of the document in a file, whose path starts where this document lies. They see nothing around. */
+  document(path: string): DocumentBody;
 }
 
 export interface DocumentStep<Node> {

@@ -2,13 +2,22 @@
 // A chain as a document: the same definition as JSON, for command lines, servers and editors. It holds no code; what
 // the program computes between stages is named and handed in.
 
+import { dirname, resolve } from "node:path";
 import { ChainInvalidError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import type { LoadOptions } from "../../model/options.js";
 import type { Chain } from "../chain.js";
 import { defineChain } from "../chain.js";
 import type { Layout } from "../types.js";
-import type { DocumentBuilder, DocumentContext, DocumentFunction, JsonSchema } from "./contract.js";
+import type {
+  DocumentBody,
+  DocumentBuilder,
+  DocumentContext,
+  DocumentFunction,
+  JsonSchema,
+} from "./contract.js";
+import type { OpenFiles } from "./files.js";
+import { enter, inFiles, readJson } from "./files.js";
 import { frameSchema, stepSchema } from "./schema.js";
 import { documentSteps } from "./steps/index.js";
 import { validate } from "./validate.js";
@@ -24,7 +33,9 @@ export interface ChainDocument {
 }
 
 export interface DocumentOptions {
-  /** Relative paths of prompts start here; default: the working directory. */
+  /** Where the document lies, if it lies in a file: no document that it uses may use it. */
+  file?: string;
+  /** Relative paths of prompts and documents start here; default: the file's folder, else the working directory. */
   directory?: string;
   /** What `from` may name. */
   functions?: Readonly<Record<string, unknown>>;
@@ -43,8 +54,10 @@ const mostDepth = 16;
 
 interface Surroundings extends Pick<DocumentContext, "directory" | "before" | "empty"> {
   functions: Readonly<Record<string, unknown>>;
-  /** Blocks around. */
+  /** Blocks and documents around. */
   depth: number;
+  files: OpenFiles;
+  layout: Layout;
 }
 
 function stagesOf(nodes: readonly object[]): string[] {
@@ -92,8 +105,34 @@ function addStep(
       const before = closed ? [] : around.before;
       return addSteps(inside, nodes, `${where}.steps`, { ...around, before, depth: around.depth + 1 });
     };
+  const document = (path: string) => documentBody(path, `${where}.document`, around);
   const named = (name: string, field: string) => functionOf(around.functions, name, `${where}.${field}`);
-  return kind.add(builder, node as never, { ...around, where, functionOf: named, stagesOf, body });
+  return kind.add(builder, node as never, { ...around, where, functionOf: named, stagesOf, body, document });
+}
+
+/** The steps of another document. What it says of its model is for whoever runs it alone. */
+function documentBody(path: string, place: string, around: Surroundings): DocumentBody {
+  return (inside) => {
+    const file = resolve(around.directory, path);
+    const files = enter(around.files, file, place);
+    return inFiles(files, () => {
+      const { layout = around.layout, steps } = parseChainDocument(readJson(files, place));
+      if (layout !== around.layout) {
+        throw new ChainInvalidError(
+          `layout is "${layout}" and that of the chain around "${around.layout}". A chain has one; change or leave it out.`,
+          { facts: { path: "layout", value: layout } },
+        );
+      }
+      const depth = around.depth + 1;
+      return addSteps(inside, steps, "steps", {
+        ...around,
+        files,
+        directory: dirname(file),
+        before: [],
+        depth,
+      });
+    });
+  };
 }
 
 function addSteps(
@@ -126,11 +165,20 @@ function addSteps(
 export function chainFromDocument(
   model: Model,
   document: unknown,
-  { directory = process.cwd(), functions = {} }: DocumentOptions = {},
+  { file, directory, functions = {} }: DocumentOptions = {},
 ): Chain<string, string, string, string> {
   const { layout, steps } = parseChainDocument(document);
   const empty = () =>
     defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
-  const chain = addSteps(empty(), steps, "steps", { directory, functions, empty, before: [], depth: 0 });
+  const none: OpenFiles = { path: [], opened: { count: 0 } };
+  const chain = addSteps(empty(), steps, "steps", {
+    directory: directory ?? (file === undefined ? process.cwd() : dirname(resolve(file))),
+    functions,
+    empty,
+    before: [],
+    depth: 0,
+    files: file === undefined ? none : enter(none, resolve(file), "file"),
+    layout: layout ?? "contiguous",
+  });
   return chain as unknown as Chain<string, string, string, string>;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// { "use": NAME, "inputs": { INNER: OUTER or { "from": FUNCTION } }, "steps": [...] }: as `.use`, the chain in place.
+// { "use": NAME, "inputs": { INNER: OUTER or { "from": FUNCTION } }, "steps": [...] | "document": PATH }: as `.use`, the
+// chain in place or in a document of its own.
 
 import type { DocumentStep } from "../contract.js";
 
 interface UseNode {
   use: string;
   inputs: Record<string, string | { from: string }>;
-  steps: object[];
+  steps?: object[];
+  document?: string;
 }
 
 export const useStep: DocumentStep<UseNode> = {
@@ -14,7 +16,7 @@ export const useStep: DocumentStep<UseNode> = {
   schema: {
     type: "object",
     description: "A chain inside of the chain: its steps see its own inputs and nothing else.",
-    required: ["use", "inputs", "steps"],
+    required: ["use", "inputs"],
     additionalProperties: false,
     properties: {
       use: { $ref: "#/definitions/name" },
@@ -34,13 +36,21 @@ export const useStep: DocumentStep<UseNode> = {
         },
       },
       steps: { $ref: "#/definitions/steps" },
+      document: {
+        type: "string",
+        minLength: 1,
+        description:
+          "Path of the chain's document, from where this one lies. Its model and options are not looked at.",
+      },
     },
+    oneOf: [{ required: ["steps"] }, { required: ["document"] }],
   },
-  add(builder, { use, inputs, steps }, { empty, body, functionOf }) {
+  add(builder, { use, inputs, steps, document: path = "" }, { empty, body, document, functionOf }) {
     const sources = Object.entries(inputs).map(([inner, source]) => [
       inner,
       typeof source === "string" ? source : functionOf(source.from, `inputs.${inner}.from`),
     ]);
-    return builder.use(use, body(steps, true)(empty()), Object.fromEntries(sources));
+    const chain = steps === undefined ? document(path) : body(steps, true);
+    return builder.use(use, chain(empty()), Object.fromEntries(sources));
   },
 };

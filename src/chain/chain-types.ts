@@ -18,6 +18,11 @@ export type Fresh<Name extends string, Taken> = string extends Taken
     ? never
     : unknown;
 
+/** The stage that a name with numbers is an instance of: "debate[1].reason" is of "debate.reason". */
+export type SiteOf<Name extends string> = Name extends `${infer Head}[${number}]${infer Rest}`
+  ? `${Head}${SiteOf<Rest>}`
+  : Name;
+
 /** What stands around the steps of a group. */
 export interface Around {
   /** Names of stages and groups that may be read. */

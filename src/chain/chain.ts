@@ -5,6 +5,7 @@
 
 import { ChainInvalidError, ClosedError, OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
+import type { PromptSource } from "../model/prompt.js";
 import type {
   Around,
   Fresh,
@@ -13,6 +14,7 @@ import type {
   InRounds,
   Inside,
   ResultsOf,
+  SiteOf,
   TopLevel,
 } from "./chain-types.js";
 import type { ChainDefinition } from "./definition.js";
@@ -39,6 +41,7 @@ import type {
   StageOptions,
   StageResult,
 } from "./types.js";
+import { withPrompts } from "./with-prompts.js";
 
 interface Definition extends ChainDefinition {
   /** The group whose steps these are; absent for a chain. */
@@ -288,6 +291,17 @@ export class Chain<
       `"${name}" uses what is not a chain over the same model in layout "${layout}". Define it with both.`,
       { facts: { step: name, option: "chain", value: String(chain) } },
     );
+  }
+
+  /**
+   * The same chain under other prompts, by stage; those in groups behind the names of the groups ("debate.reason").
+   * Throws CHAIN_INVALID for a name that is no stage.
+   */
+  withPrompts(
+    prompts: Readonly<Partial<Record<Stages | SiteOf<Nested>, PromptSource>>>,
+  ): Chain<Shared, Stages, Given, Inputs, Groups, Nested, Outer> {
+    const { steps } = this.#whole();
+    return new Chain({ ...this.#definition, steps: withPrompts(steps, prompts) });
   }
 
   /** The chain's segments with frames, views and shifts; with numbers for every input whose value is given. */

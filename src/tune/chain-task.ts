@@ -12,7 +12,7 @@ import type { Plan, SegmentId } from "../chain/plan.js";
 import { planChain } from "../chain/plan.js";
 import { InternalError } from "../errors.js";
 import type { Model } from "../model/model.js";
-import type { PromptContract, ResolvedPrompt } from "../model/prompt.js";
+import type { PromptContract, PromptSource, ResolvedPrompt } from "../model/prompt.js";
 import { resolvePrompt } from "../model/prompt.js";
 import type { NativeTrainItem, NativeTrainRead, NativeTrainStep } from "../native/types.js";
 import type { AssembledItem, AssembledRead, Frame } from "./assemble.js";
@@ -210,13 +210,21 @@ export class ChainTask implements TrainingTask<DataItem> {
     this.#store.close();
   }
 
+  /** The trained prompts with these values, by the site of the stage: what a chain takes to run under them. */
+  prompts(values: readonly Float32Array[]): Record<string, PromptSource> {
+    const entries = this.parameters.map(({ stage, rows }, at) => {
+      return [stage, { rows: values[at] as Float32Array, count: rows }] as const;
+    });
+    return Object.fromEntries(entries);
+  }
+
   /** Contracts of the trained prompts with these values, by parameter: what each was trained under. */
   async contracts(values: readonly Float32Array[]): Promise<PromptContract[]> {
     const { model, layout } = this.definition;
     const prompts = new Map(this.#prompts);
     const target = { hidden: model.info.hidden, tokenizer: model.tokenizer };
-    for (const [at, { stage, rows }] of this.parameters.entries()) {
-      prompts.set(stage, await resolvePrompt({ rows: values[at] as Float32Array, count: rows }, target));
+    for (const [stage, source] of Object.entries(this.prompts(values))) {
+      prompts.set(stage, await resolvePrompt(source, target));
     }
     return this.parameters.map(({ stage }) => {
       const settings = this.#frame.settings.get(stage) as StageSettings;

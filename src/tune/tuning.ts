@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import type { Chain } from "../chain/chain.js";
+import type { SiteOf } from "../chain/chain-types.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
 import type { StageSettings } from "../chain/options.js";
@@ -27,11 +28,6 @@ export interface StageTuning extends PromptTuning {
   /** Default "prompt". */
   method?: MethodName;
 }
-
-/** "debate[0].reason" and "debate[1].reason" are one stage, "debate.reason". */
-type SiteOf<Name extends string> = Name extends `${infer Head}[${number}]${infer Rest}`
-  ? `${Head}${SiteOf<Rest>}`
-  : Name;
 
 /** Names of the stages of a chain; those in groups behind the names of the groups: "debate.reason". */
 export type StageSite<C> =

@@ -35,6 +35,7 @@ export function createFanOutStep(name: string, options: FanOutStepOptions): Step
     apart: true,
     runs: { least: samples ?? 0, most: samples ?? Number.POSITIVE_INFINITY, numbered: true },
     note: samples === undefined ? "one branch per item" : `${samples} branches`,
+    withBody: (inside) => createFanOutStep(name, { ...options, body: inside }),
     plan(planner) {
       const count = planner.instancesOf(name, samples ?? Number.POSITIVE_INFINITY);
       const labels = Array.from({ length: count }, (_, index) => `[${index}]`);

@@ -23,6 +23,7 @@ export function createJoinStep(name: string, options: StageOptions<string, strin
   }
   return {
     ...stage,
+    withPrompt: (prompt) => createJoinStep(name, { ...options, prompt }),
     async execute(scope) {
       const results = scope.results();
       const groups = reads.filter((one) => isNothing(results[one]) || Array.isArray(results[one]));

@@ -34,6 +34,7 @@ export function createRoundsStep(name: string, options: RoundsStepOptions): Step
     body,
     runs: { least: 1, most: max, numbered: true },
     note: `up to ${max} rounds`,
+    withBody: (inside) => createRoundsStep(name, { ...options, body: inside }),
     plan(planner) {
       const count = planner.instancesOf(name, max);
       const labels = Array.from({ length: count }, (_, round) => `[${round}]`);

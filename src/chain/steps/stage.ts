@@ -32,6 +32,7 @@ export function createStageStep(name: string, options: StageOptions<string, stri
     given: false,
     settings,
     loadPrompt: load,
+    withPrompt: (prompt) => createStageStep(name, { ...options, prompt }),
     plan(planner) {
       const stage = planner.nameOf(name);
       const prompt = planner.promptsOf(name, settings);

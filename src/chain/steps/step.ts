@@ -2,7 +2,7 @@
 // What a chain knows about a step. Shared code asks for these properties and never which kind of step it has.
 
 import type { Model } from "../../model/model.js";
-import type { ResolvedPrompt } from "../../model/prompt.js";
+import type { PromptSource, ResolvedPrompt } from "../../model/prompt.js";
 import type { StageSettings } from "../options.js";
 import type { Planner } from "../planner.js";
 import type { RunState } from "../run-state.js";
@@ -30,6 +30,10 @@ export interface Step {
   readonly bound?: readonly string[];
   /** Groups: how often the steps inside run, for people. */
   readonly note?: string;
+  /** Stages: the same stage under another prompt. */
+  withPrompt?(prompt: PromptSource): Step;
+  /** Groups: the same group with other steps inside. */
+  withBody?(body: readonly Step[]): Step;
   /** Its soft prompt, loaded once per model; null without one. */
   loadPrompt?(model: Model): Promise<ResolvedPrompt | null>;
   /** Adds the step's segments, or leaves them to its owner. Throws CHAIN_INVALID. */

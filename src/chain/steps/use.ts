@@ -37,6 +37,7 @@ export function createUseStep(name: string, options: UseStepOptions): Step {
     body,
     closed: true,
     bound: [...bound].filter(([, source]) => typeof source === "string").map(([inner]) => inner),
+    withBody: (inside) => createUseStep(name, { ...options, body: inside }),
     plan(planner) {
       const aliases = new Map<string, SegmentId>();
       for (const [inner, source] of bound) {

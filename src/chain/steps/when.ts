@@ -28,6 +28,7 @@ export function createWhenStep(name: string, options: WhenStepOptions): Step {
     body,
     runs: { least: 0, most: 1, numbered: false },
     note: "once or not at all",
+    withBody: (inside) => createWhenStep(name, { ...options, body: inside }),
     plan(planner) {
       const ran = planner.instancesOf(name, 1) > 0;
       planner.planInLine(name, ran ? [""] : [], body);

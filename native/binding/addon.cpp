@@ -71,6 +71,7 @@ constexpr Export kExports[] = {
     {"closeSegment", guarded<closeSegment>},
     {"releaseSegment", guarded<releaseSegment>},
     {"submit", guarded<submit>},
+    {"submitTrainStep", guarded<submitTrainStep>},
     {"cancelJob", guarded<cancelJob>},
 };
 

@@ -99,6 +99,16 @@ struct EventWriter {
     js.set(object, "tail", js.bytes(event.tail));
     js.set(object, "stats", statsObject(js, event.stats));
   }
+  void operator()(const TrainedEvent& event) const {
+    js.set(object, "type", js.string("trained"));
+    js.set(object, "losses", js.float64s(event.losses));
+    napi_value gradients = js.array(event.gradients.size());
+    for (uint32_t i = 0; i < event.gradients.size(); ++i)
+      js.set(gradients, i, js.float32s(event.gradients[i]));
+    js.set(object, "gradients", gradients);
+    js.set(object, "rowsComputed", js.number(double(event.rowsComputed)));
+    js.set(object, "totalMs", js.number(event.totalMs));
+  }
   void operator()(const FailedEvent& event) const {
     js.set(object, "type", js.string("failed"));
     js.set(object, "code", js.string(event.error.code()));
@@ -109,6 +119,7 @@ struct EventWriter {
 
 bool isLast(const Event& event) {
   return std::holds_alternative<DoneEvent>(event.body) ||
+         std::holds_alternative<TrainedEvent>(event.body) ||
          std::holds_alternative<FailedEvent>(event.body);
 }
 

@@ -26,6 +26,7 @@ Napi::Value closeSegment(const Napi::CallbackInfo& info);
 Napi::Value releaseSegment(const Napi::CallbackInfo& info);
 
 Napi::Value submit(const Napi::CallbackInfo& info);
+Napi::Value submitTrainStep(const Napi::CallbackInfo& info);
 Napi::Value cancelJob(const Napi::CallbackInfo& info);
 
 }  // namespace baton

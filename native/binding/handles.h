@@ -9,6 +9,7 @@
 
 #include "binding/channel.h"
 #include "engine/engine.h"
+#include "tune/train_step.h"
 
 namespace baton {
 
@@ -25,6 +26,7 @@ struct ModelHandle {
 
   std::shared_ptr<Engine> engine;  // null when closed
   std::shared_ptr<Channel> channel;
+  std::shared_ptr<TrainWorkspace> training = std::make_shared<TrainWorkspace>();
 
   ~ModelHandle() {
     if (engine) engine->close();

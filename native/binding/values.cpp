@@ -67,6 +67,10 @@ napi_value JsWriter::float32s(const std::vector<float>& values) {
   return typedArray(napi_float32_array, values.data(), values.size(), sizeof(float));
 }
 
+napi_value JsWriter::float64s(const std::vector<double>& values) {
+  return typedArray(napi_float64_array, values.data(), values.size(), sizeof(double));
+}
+
 napi_value JsWriter::bytes(std::string_view bytes) {
   return typedArray(napi_uint8_array, bytes.data(), bytes.size(), 1);
 }

@@ -29,9 +29,10 @@ class JsWriter {
   napi_value null();
   napi_value string(std::string_view text);
   napi_value strings(const std::vector<std::string>& texts);
-  napi_value int32s(const std::vector<int32_t>& values);  // Int32Array
-  napi_value float32s(const std::vector<float>& values);  // Float32Array
-  napi_value bytes(std::string_view bytes);               // Uint8Array
+  napi_value int32s(const std::vector<int32_t>& values);   // Int32Array
+  napi_value float32s(const std::vector<float>& values);   // Float32Array
+  napi_value float64s(const std::vector<double>& values);  // Float64Array
+  napi_value bytes(std::string_view bytes);                // Uint8Array
   napi_value bigint(uint64_t value);
   napi_value bigint(int64_t value);
   napi_value error(const Error& error);  // an Error object with `code` and `facts`

@@ -80,6 +80,18 @@ uint64_t Engine::submit(Job job) {
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
   }
   claimSegments(*state);
+  return enqueue(state);
+}
+
+uint64_t Engine::submit(std::shared_ptr<Work> work) {
+  auto state = std::make_shared<JobState>();
+  state->work = std::move(work);
+  const std::lock_guard lock(mutex_);
+  if (stopping_) throw Error(code::kClosed, "the model is closed; load it again to train with it");
+  return enqueue(state);
+}
+
+uint64_t Engine::enqueue(const std::shared_ptr<JobState>& state) {
   state->id = nextJob_++;
   state->submitted = Clock::now();
   jobs_.emplace(state->id, state);

@@ -38,10 +38,4 @@ struct Batch {
   }
 };
 
-// What a forward leaves behind for a later backward: the residual stream at the entry of every
-// layer, from which a layer can be recomputed. Null in inference.
-struct Tape {
-  std::vector<std::vector<float>> layerInput;  // [L] of [R, M]
-};
-
 }  // namespace baton

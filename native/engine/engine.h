@@ -21,6 +21,7 @@
 #include "cache/pool.h"
 #include "engine/forward.h"
 #include "engine/job.h"
+#include "engine/work.h"
 #include "model/model.h"
 
 namespace baton {
@@ -68,6 +69,9 @@ class Engine {
   // DoneEvent or FailedEvent.
   uint64_t submit(Job job);
 
+  // Queues work for a turn of its own. Its end is one event of its own or a FailedEvent.
+  uint64_t submit(std::shared_ptr<Work> work);
+
   EngineStats stats();
 
   // The job fails with ABORTED within one layer's time, wherever it is: queued, waiting for its
@@ -94,6 +98,7 @@ class Engine {
   void checkReads(const JobState& job) const;
   void checkPositions(JobState& job) const;
   void claimSegments(JobState& job) const;
+  uint64_t enqueue(const std::shared_ptr<JobState>& state);  // needs mutex_
 
   // The batch of a turn, on the engine thread (schedule.cpp).
   void buildBatch();
@@ -114,6 +119,7 @@ class Engine {
   void loop();
   bool takeJobs();  // false: stop
   void step();
+  void stepWork();
   void start(JobState& job);
   bool goOn();
   void failCancelled();

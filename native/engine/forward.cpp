@@ -57,25 +57,34 @@ Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool&
   xd_.ensure(floats(R, wide / kGroup + 1));
   xs_.ensure(floats(R, wide / kGroup + 1));
   final_.ensure(floats(R, c.hidden));
-  logits_.ensure(floats(kLogitRows, c.vocab));
+  logits_.ensure(floats(options.logitRows, c.vocab));
   scratchBytes_ = (linearScratchBytes(wide) + 63) / 64 * 64;
   scratch_.ensure(scratchBytes_ * static_cast<size_t>(threads.workers()));
   tokens_.resize(static_cast<size_t>(R));
 }
 
-bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
+void Forward::prepare(const Batch& batch) {
   rows_ = batch.rows;
   attention_.plan(batch);
-  embed(batch);
+}
+
+bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
   const ModelConfig& c = model_->config;
+  prepare(batch);
+  embed(batch);
+  if (tape != nullptr) {
+    tape->layerInput.resize(static_cast<size_t>(c.layers));
+    tape->kept.resize(static_cast<size_t>(tape->keptLayers));
+  }
   for (int index = 0; index < c.layers; ++index) {
     if (!goOn()) return false;
+    LayerActivations* keep = nullptr;
     if (tape != nullptr) {
-      const float* x = x_.as<float>();
-      tape->layerInput.emplace_back(x,
-                                    x + static_cast<size_t>(rows_) * static_cast<size_t>(c.hidden));
+      keepRows(tape->layerInput[static_cast<size_t>(index)], x_.as<float>(), c.hidden);
+      const int kept = index - (c.layers - tape->keptLayers);
+      if (kept >= 0) keep = &tape->kept[static_cast<size_t>(kept)];
     }
-    layer(index);
+    layer(index, keep);
   }
   const auto M = static_cast<size_t>(c.hidden);
   float* wanted = final_.as<float>();
@@ -83,6 +92,7 @@ bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& g
     std::memcpy(wanted, x_.as<float>() + static_cast<size_t>(row) * M, M * sizeof(float));
     wanted += M;
   }
+  if (tape != nullptr) tape->output.assign(final_.as<float>(), wanted);
   rmsnorm({final_.as<float>(), model_->outputNorm, final_.as<float>(), c.hidden, c.normEpsilon},
           static_cast<int>(batch.logitRows.size()));
   return true;
@@ -106,7 +116,16 @@ void Forward::embed(const Batch& batch) {
   threads_.forEach(rows_, 64, [&](int begin, int end, int) { ops_.embed(args, begin, end); });
 }
 
-void Forward::layer(int index) {
+void Forward::recompute(int index, const std::vector<float>& input, LayerActivations& into) {
+  std::copy(input.begin(), input.end(), x_.as<float>());
+  layer(index, &into);
+}
+
+void Forward::keepRows(std::vector<float>& into, const float* from, int width) const {
+  into.assign(from, from + static_cast<size_t>(rows_) * static_cast<size_t>(width));
+}
+
+void Forward::layer(int index, LayerActivations* keep) {
   const ModelConfig& c = model_->config;
   const LayerWeights& w = model_->layers[static_cast<size_t>(index)];
   float* x = x_.as<float>();
@@ -124,29 +143,45 @@ void Forward::layer(int index) {
   addBias(w.qBias, q, width);
   addBias(w.kBias, k, kvWidth);
   addBias(w.vBias, v, kvWidth);
+  if (keep != nullptr && w.qNorm != nullptr) keepRows(keep->qIn, q, width);
+  if (keep != nullptr && w.kNorm != nullptr) keepRows(keep->kIn, k, kvWidth);
   if (w.qNorm != nullptr) rmsnorm({q, w.qNorm, q, c.headDim, c.normEpsilon}, rows_ * c.heads);
   if (w.kNorm != nullptr) rmsnorm({k, w.kNorm, k, c.headDim, c.normEpsilon}, rows_ * c.kvHeads);
-  attention_.run(index, q, k, v, attended_.as<float>());
-  addToStream(attended_.as<float>(), w.o, w.attnPostNorm);
+  float* lse = nullptr;
+  if (keep != nullptr) {
+    keepRows(keep->q, q, width);
+    keep->lse.resize(static_cast<size_t>(rows_) * static_cast<size_t>(c.heads));
+    lse = keep->lse.data();
+  }
+  attention_.run(index, q, k, v, attended_.as<float>(), lse);
+  if (keep != nullptr) keepRows(keep->attended, attended_.as<float>(), width);
+  addToStream(attended_.as<float>(), w.o, w.attnPostNorm, keep ? &keep->attnOut : nullptr);
+  if (keep != nullptr) keepRows(keep->middle, x, c.hidden);
 
   rmsnorm({x, w.ffnNorm, normed, c.hidden, c.normEpsilon}, rows_);
   const Projection gateUp[] = {{&w.gate, gate_.as<float>(), c.ffn, false},
                                {&w.up, up_.as<float>(), c.ffn, false}};
   linear(normed, rows_, gateUp, 2, true);
+  if (keep != nullptr) {
+    keepRows(keep->gate, gate_.as<float>(), c.ffn);
+    keepRows(keep->up, up_.as<float>(), c.ffn);
+  }
   const GluArgs glu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
   const GluFn gated = c.activation == Activation::kGelu ? ops_.geglu : ops_.swiglu;
   threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(glu, begin, end); });
-  addToStream(gate_.as<float>(), w.down, w.ffnPostNorm);
+  addToStream(gate_.as<float>(), w.down, w.ffnPostNorm, keep ? &keep->ffnOut : nullptr);
 }
 
-// x += W a, or x += norm(W a).
-void Forward::addToStream(const float* a, const Weight& weight, const float* postNorm) {
+// x += W a, or x += norm(W a) and W a is kept.
+void Forward::addToStream(const float* a, const Weight& weight, const float* postNorm,
+                          std::vector<float>* keep) {
   const ModelConfig& c = model_->config;
   float* x = x_.as<float>();
   float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
   const Projection out{&weight, to, c.hidden, postNorm == nullptr};
   linear(a, rows_, &out, 1, true);
   if (postNorm == nullptr) return;
+  if (keep != nullptr) keepRows(*keep, to, c.hidden);
   rmsnorm({to, postNorm, x, c.hidden, c.normEpsilon, true}, rows_);
 }
 

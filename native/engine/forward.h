@@ -15,6 +15,7 @@
 #include "engine/attention.h"
 #include "engine/batch.h"
 #include "engine/rope_table.h"
+#include "engine/tape.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 
@@ -24,6 +25,7 @@ struct ForwardOptions {
   int maxRows;           // most rows of a batch
   bool int8Activations;  // for quantised weights; false: weights are dequantised exactly
   bool batchInvariant;   // same bits for a row whatever the batch
+  int logitRows = 8;     // most rows of one call of logits()
 };
 
 class Forward {
@@ -32,14 +34,20 @@ class Forward {
   Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads, const Pool& pool,
           const ForwardOptions& options);
 
-  // Most logit rows of one call of logits().
-  static constexpr int kLogitRows = 8;
-
   // Runs all layers. `goOn` is asked before every layer; when it says no the result is false, K and
   // V of the batch's rows are undefined and nothing else has changed.
   bool run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn);
 
-  // After run(): logits [count, V] of batch.logitRows[first .. first + count), count <= kLogitRows.
+  // What layer `index` leaves on a tape, computed again from its input [R, M] on a tape. The batch
+  // is that of the last prepare() or run(); K and V of its rows are written again, the same.
+  void recompute(int index, const std::vector<float>& input, LayerActivations& into);
+
+  // Makes `batch`, which has run before, the one that recompute() and plan() speak of.
+  void prepare(const Batch& batch);
+  const AttentionPlan& plan() const { return attention_.plan(); }
+
+  // After run(): logits [count, V] of batch.logitRows[first .. first + count), at most
+  // options().logitRows.
   // Valid until the next call. Writable: the sampler works in place.
   float* logits(int first, int count);
 
@@ -50,6 +58,7 @@ class Forward {
   }
 
   const ForwardOptions& options() const { return options_; }
+  const std::vector<RopeTable>& ropes() const { return ropes_; }
 
  private:
   struct Projection {
@@ -60,8 +69,10 @@ class Forward {
   };
 
   void embed(const Batch& batch);
-  void layer(int index);
-  void addToStream(const float* a, const Weight& weight, const float* postNorm);
+  void layer(int index, LayerActivations* keep);
+  void addToStream(const float* a, const Weight& weight, const float* postNorm,
+                   std::vector<float>* keep);
+  void keepRows(std::vector<float>& into, const float* from, int width) const;
   void addBias(const float* bias, float* y, int width);
   void rmsnorm(const RmsNormArgs& args, int rows);
   void linear(const float* x, int rows, const Projection* projections, int count, bool mayQuantise);
@@ -86,7 +97,7 @@ class Forward {
   Buffer xd_;        // [R, K / 32]
   Buffer xs_;        // [R, K / 32]
   Buffer final_;     // [logit rows, M]
-  Buffer logits_;    // [kLogitRows, V]
+  Buffer logits_;    // [logitRows, V]
   Buffer scratch_;   // per worker
   size_t scratchBytes_;
   std::vector<int32_t> tokens_;  // [R], -1 for soft rows

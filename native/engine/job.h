@@ -82,13 +82,23 @@ struct DoneEvent {
   std::string tail;
   JobStats stats;
 };
+// Of a training step, its last.
+struct TrainedEvent {
+  std::vector<double> losses;                 // [items] summed cross entropies
+  std::vector<std::vector<float>> gradients;  // by prompt [n, M]; empty if not asked for
+  int64_t rowsComputed = 0;
+  double totalMs = 0;
+};
 struct FailedEvent {
   Error error;
 };
 
+using EventBody = std::variant<ProgressEvent, FoundEvent, TokensEvent, LogitsEvent, DoneEvent,
+                               TrainedEvent, FailedEvent>;
+
 struct Event {
   uint64_t job;
-  std::variant<ProgressEvent, FoundEvent, TokensEvent, LogitsEvent, DoneEvent, FailedEvent> body;
+  EventBody body;
 };
 
 // Takes events from the engine thread; must not block for long and must not throw.
@@ -100,9 +110,12 @@ class EventSink {
 
 using Clock = std::chrono::steady_clock;
 
+class Work;
+
 struct JobState {
   uint64_t id = 0;
-  Job job;
+  Job job;                             // either rows
+  std::shared_ptr<Work> work;          // or a turn of its own
   std::atomic<bool> cancelled{false};  // set by any thread
 
   // Reads of every append, held until the job ends whatever happens to the handles.

@@ -54,14 +54,42 @@ bool Engine::takeJobs() {
 void Engine::step() {
   for (const JobPtr& job : running_) {
     if (job->cancelled) fail(*job, aborted());
-    if (!job->finished && !job->started) start(*job);
+    if (!job->finished && !job->started && job->work == nullptr) start(*job);
   }
   buildBatch();
-  if (batch_.rows == 0) return;
-  if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
-  countTurn();
-  commit();
-  handOutLogits();
+  if (batch_.rows > 0) {
+    if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+    countTurn();
+    commit();
+    handOutLogits();
+  }
+  stepWork();
+}
+
+void Engine::stepWork() {
+  const auto next = std::find_if(running_.begin(), running_.end(), [](const JobPtr& job) {
+    return job->work != nullptr && !job->finished;
+  });
+  if (next == running_.end()) return;
+  const JobPtr job = *next;  // running_ may grow meanwhile
+  const auto goOn = [&] {
+    if (stopping_) return false;
+    if (cancels_.exchange(false)) failCancelled();
+    return !job->finished;
+  };
+  try {
+    std::optional<EventBody> last =
+        job->work->run({model_, pool_, threads_, scope_, forward_.options(), goOn});
+    if (!last || job->finished) return;
+    job->finished = true;
+    endAppends(*job);
+    sink_->post({job->id, std::move(*last)});
+  } catch (const Error& error) {
+    fail(*job, error);
+  } catch (const std::bad_alloc&) {
+    fail(*job, Error(code::kOutOfMemory,
+                     "no memory left for the training step; give it a smaller batch"));
+  }
 }
 
 // Blocks for all rows of the appends at once: what cannot fit takes nothing from others.
@@ -160,9 +188,9 @@ void Engine::commit() {
 void Engine::handOutLogits() {
   const auto vocab = static_cast<size_t>(model_->config.vocab);
   const int total = static_cast<int>(logitOwners_.size());
-  for (int first = 0; first < total; first += Forward::kLogitRows) {
+  for (int first = 0; first < total; first += forward_.options().logitRows) {
     if (first > 0 && !goOn()) return;  // logits of a whole prefill take longer than a layer
-    const int count = std::min(Forward::kLogitRows, total - first);
+    const int count = std::min(forward_.options().logitRows, total - first);
     float* logits = forward_.logits(first, count);
     for (int i = 0; i < count; ++i) {
       const LogitRow& owner = logitOwners_[static_cast<size_t>(first + i)];
@@ -176,8 +204,8 @@ void Engine::handOutLogits() {
     }
   }
   for (const JobPtr& job : running_) {
-    const bool appended =
-        !job->finished && job->started && !job->prefilling() && !job->job.generate;
+    const bool appended = !job->finished && job->started && job->work == nullptr &&
+                          !job->prefilling() && !job->job.generate;
     if (appended) finish(*job, DoneReason::kAppended, -1, {});
   }
 }

@@ -13,6 +13,9 @@
 //    the oldest. So the oldest has half of the rows or all that it needs, a short job passes a long
 //    one, and none takes more than twice the turns that strict order would give it.
 //
+// 5. Work that needs a turn of its own gets one after every batch, one piece of work at a time, in
+//    the order of submission: neither serving nor training stops the other.
+//
 // Fairness is between jobs: a chain that fans out has as many shares as it has jobs in flight.
 #include <algorithm>
 
@@ -37,7 +40,8 @@ void Engine::buildBatch() {
   decoding_.clear();
   prefilling_.clear();
   for (const JobPtr& job : running_) {
-    if (!job->finished) (job->prefilling() ? prefilling_ : decoding_).push_back(job.get());
+    if (!job->finished && job->work == nullptr)
+      (job->prefilling() ? prefilling_ : decoding_).push_back(job.get());
   }
   planDecode();
   planPrefill();

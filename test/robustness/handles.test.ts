@@ -10,7 +10,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BatonError, defineChain, loadModel } from "../../src/index.js";
 import { addonCandidates, loadNative, withTypedErrors } from "../../src/native/load.js";
-import type { ModelHandle, NativeBinding, NativeJob, SegmentHandle } from "../../src/native/types.js";
+import type {
+  ModelHandle,
+  NativeBinding,
+  NativeJob,
+  NativeTrainStep,
+  SegmentHandle,
+} from "../../src/native/types.js";
 import { failure, fresh, greedy, ids, tinyOptions, tinyPath } from "./support.js";
 
 const native = loadNative();
@@ -24,6 +30,12 @@ const jobOn = (segment: SegmentHandle): NativeJob => ({
   logits: "none",
 });
 
+const stepOn = (segment: SegmentHandle): NativeTrainStep => {
+  const reads = [{ segment, rows: 0, shift: 0 }];
+  const live = { kind: "output" as const, start: 0, tokens: ids(2), labels: ids(2), reads };
+  return { prompts: [], items: [{ segments: [live], scale: 1 }], gradient: false, activationBytes: 0 };
+};
+
 /** Every function that takes a model, or a segment, called with `handle` in its place. */
 function modelCalls(binding: NativeBinding, handle: ModelHandle, segment: SegmentHandle) {
   return {
@@ -32,6 +44,7 @@ function modelCalls(binding: NativeBinding, handle: ModelHandle, segment: Segmen
     cacheStats: () => binding.cacheStats(handle),
     createSegment: () => binding.createSegment(handle, fresh()),
     submit: () => binding.submit(handle, jobOn(segment)),
+    submitTrainStep: () => binding.submitTrainStep(handle, stepOn(segment)),
   };
 }
 function segmentCalls(binding: NativeBinding, model: ModelHandle, segment: SegmentHandle) {
@@ -39,6 +52,7 @@ function segmentCalls(binding: NativeBinding, model: ModelHandle, segment: Segme
   return {
     segmentInfo: () => binding.segmentInfo(segment),
     submit: () => binding.submit(model, jobOn(segment)),
+    submitTrainStep: () => binding.submitTrainStep(model, stepOn(segment)),
     createSegment: () => binding.createSegment(model, { ...fresh(), reads }),
   };
 }

@@ -31,6 +31,7 @@ struct Told {
   Logprobs logprobs;
   std::vector<float> logits;
   std::vector<FoundEvent> found;
+  TrainedEvent trained;
   int64_t progress = 0;
   int ends = 0;        // done and failed events
   int afterEnd = 0;    // events that came later than its end
@@ -97,6 +98,10 @@ class Sink : public EventSink {
   static void note(Told& told, DoneEvent& body) {
     ++told.ends;
     told.done = std::move(body);
+  }
+  static void note(Told& told, TrainedEvent& body) {
+    ++told.ends;
+    told.trained = std::move(body);
   }
   static void note(Told& told, FailedEvent& body) {
     ++told.ends;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward of attention over the intervals of a view (engine/attention.h read from bottom to top),
+// for a batch that has run forward. Two passes, each without atomics and in a fixed order: every
+// query gathers its gradient from all that it reads, then every live row of K and V gathers its own
+// from all that read it. Frozen rows take part in the first pass only.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/threads.h"
+#include "cache/pool.h"
+#include "engine/attention_plan.h"
+#include "engine/rope_table.h"
+#include "engine/tape.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+
+namespace baton {
+
+// Gradients of all layers' K and V of a live segment, in the frame that K was stored in, summed
+// over its readers.
+struct KvGradient {
+  const Segment* segment = nullptr;
+  int rows = 0;
+  std::vector<float> dk;  // [L, rows, G * D]
+  std::vector<float> dv;  // [L, rows, G * D]
+};
+
+class AttentionBackward {
+ public:
+  AttentionBackward(const ModelConfig& config, const Ops& ops, ThreadPool& threads,
+                    const Pool& pool, const std::vector<RopeTable>& ropes);
+
+  // `plan` is that of `batch`, each of whose runs is a whole segment, and outlives the runs of
+  // this. Rows of `outside` segments are live too.
+  void plan(const AttentionPlan& plan, const Batch& batch, std::vector<KvGradient>& outside);
+
+  // dout [R, H, D] gives dq [R, H, D], dk and dv [R, G, D] of the batch's rows, of q and k before
+  // the rotation. On entry dk and dv hold what readers outside of the batch have added, in the
+  // frame that K was stored in. The `outside` segments' gradients of this layer are added to.
+  void run(int layer, const LayerActivations& kept, const float* dout, float* dq, float* dk,
+           float* dv);
+
+ private:
+  // Rows of a live segment that one worker gathers for, with all that read them.
+  struct Use {
+    int tile, piece, row;  // the first of the rows, in the piece
+  };
+  struct KeyChunk {
+    int batchRow;  // of the first row, or -1: a segment outside of the batch
+    KvGradient* outside;
+    int segmentRow, rows;
+    std::vector<Use> uses;
+  };
+
+  void addUses(int tile, int piece);
+  void findDelta(const float* dout, const float* attended);
+  void rotateQueries(int layer, const float* q);
+  void gatherQueries(int layer, const float* lse, const float* dout);
+  void gatherKeys(int layer, const float* lse, const float* dout, float* dk, float* dv);
+  void turnBack(int layer, float* dq, float* dk);
+  RopeArgs ropeArgs(int layer, int heads) const;
+  int fill(DAttendArgs& args, int layer, int head, const AttentionPlan::Tile& tile,
+           const AttentionPlan::Piece& piece, const float* lse, const float* dout,
+           struct QueryPointers& pointers) const;
+
+  const ModelConfig& config_;
+  const Ops& ops_;
+  ThreadPool& threads_;
+  const Pool& pool_;
+  const std::vector<RopeTable>& ropes_;
+  int group_;  // query heads per kv head
+  const AttentionPlan* plan_ = nullptr;
+  std::unordered_map<const Segment*, int> batchRows_;  // where each of the batch begins
+  std::unordered_map<const Segment*, KvGradient*> outside_;
+  std::unordered_map<const Segment*, std::vector<int>> chunkOf_;  // by chunk of a segment: index
+  std::vector<KeyChunk> chunks_;
+  std::vector<int32_t> queryPositions_, keyPositions_;  // negated
+  Buffer queries_;                                      // [queryRows, H, D] rotated
+  Buffer dqueries_;                                     // [queryRows, H, D]
+  Buffer delta_;                                        // [R, H]
+  Buffer scratch_;                                      // per worker
+  size_t scratchFloats_;
+};
+
+}  // namespace baton

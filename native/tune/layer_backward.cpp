@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tune/layer_backward.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace baton {
+namespace {
+
+constexpr int kSliceRows = 64;  // fewer rows do not pay for dequantising a panel once more
+
+size_t floats(int rows, int cols) {
+  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
+}
+
+}  // namespace
+
+// Columns in panels; where there are fewer panels than workers want, rows in slices as well.
+void linearBackward(const Ops& ops, ThreadPool& threads, Buffer& scratch, const Weight& weight,
+                    const float* dy, float* dx, int rows, bool accumulate) {
+  const size_t bytes = (dLinearScratchBytes() + 63) / 64 * 64;
+  scratch.ensure(bytes * static_cast<size_t>(threads.workers()));
+  const int panels = (weight.cols + kDLinearColumns - 1) / kDLinearColumns;
+  const int wanted = (4 * threads.workers() + panels - 1) / panels;
+  const int slices = std::clamp(rows / kSliceRows, 1, wanted);
+  threads.forEach(panels * slices, 1, [&](int begin, int end, int worker) {
+    for (int item = begin; item < end; ++item) {
+      const int from = rows * (item % slices) / slices;
+      const int to = rows * (item % slices + 1) / slices;
+      const DLinearArgs args{
+          .weight = weight.data,
+          .type = weight.type,
+          .N = weight.rows,
+          .K = weight.cols,
+          .dy = dy + static_cast<size_t>(from) * static_cast<size_t>(weight.rows),
+          .ldy = weight.rows,
+          .dx = dx + static_cast<size_t>(from) * static_cast<size_t>(weight.cols),
+          .ldx = weight.cols,
+          .R = to - from,
+          .accumulate = accumulate};
+      const int k0 = item / slices * kDLinearColumns;
+      ops.dLinear(args, k0, std::min(k0 + kDLinearColumns, weight.cols),
+                  scratch.as<std::byte>() + static_cast<size_t>(worker) * bytes);
+    }
+  });
+}
+
+LayerBackward::LayerBackward(std::shared_ptr<const Model> model, const Ops& ops,
+                             ThreadPool& threads, const Pool& pool,
+                             const std::vector<RopeTable>& ropes)
+    : model_(std::move(model)),
+      ops_(ops),
+      threads_(threads),
+      attention_(model_->config, ops, threads, pool, ropes) {}
+
+void LayerBackward::plan(const AttentionPlan& plan, const Batch& batch,
+                         std::vector<KvGradient>& outside,
+                         const std::vector<KvGradient>& incoming) {
+  attention_.plan(plan, batch, outside);
+  rows_ = batch.rows;
+  incoming_.clear();
+  for (const Run& run : batch.runs) {
+    for (const KvGradient& gradient : incoming) {
+      if (gradient.segment == run.segment) incoming_.push_back({run.batchRow, &gradient});
+    }
+  }
+  const ModelConfig& c = model_->config;
+  const int width = c.heads * c.headDim;
+  const int kvWidth = c.kvHeads * c.headDim;
+  dadded_.ensure(floats(rows_, c.hidden));
+  dhidden_.ensure(floats(rows_, c.ffn));
+  dup_.ensure(floats(rows_, c.ffn));
+  dnormed_.ensure(floats(rows_, c.hidden));
+  dattended_.ensure(floats(rows_, width));
+  dq_.ensure(floats(rows_, width));
+  dk_.ensure(floats(rows_, kvWidth));
+  dv_.ensure(floats(rows_, kvWidth));
+}
+
+void LayerBackward::run(int layer, const std::vector<float>& input, const LayerActivations& kept,
+                        float* dx) {
+  const LayerWeights& w = model_->layers[static_cast<size_t>(layer)];
+  feedForward(w, kept, dx);
+  attention(layer, w, input, kept, dx);
+}
+
+void LayerBackward::feedForward(const LayerWeights& w, const LayerActivations& kept, float* dx) {
+  const ModelConfig& c = model_->config;
+  float* dhidden = dhidden_.as<float>();
+  float* dup = dup_.as<float>();
+  float* dnormed = dnormed_.as<float>();
+  linear(w.down, postNorm(w.ffnPostNorm, kept.ffnOut, dx), dhidden, false);
+  const DGluArgs glu{kept.gate.data(), kept.up.data(), dhidden, dhidden, dup, c.ffn};
+  const DGluFn gated = c.activation == Activation::kGelu ? ops_.dGeglu : ops_.dSwiglu;
+  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(glu, begin, end); });
+  linear(w.gate, dhidden, dnormed, false);
+  linear(w.up, dup, dnormed, true);
+  rmsnorm({kept.middle.data(), w.ffnNorm, dnormed, dx, c.hidden, c.normEpsilon, true}, rows_);
+}
+
+void LayerBackward::attention(int layer, const LayerWeights& w, const std::vector<float>& input,
+                              const LayerActivations& kept, float* dx) {
+  const ModelConfig& c = model_->config;
+  float* dattended = dattended_.as<float>();
+  float* dnormed = dnormed_.as<float>();
+  float* dq = dq_.as<float>();
+  float* dk = dk_.as<float>();
+  float* dv = dv_.as<float>();
+  linear(w.o, postNorm(w.attnPostNorm, kept.attnOut, dx), dattended, false);
+  takeIncoming(layer);
+  attention_.run(layer, kept, dattended, dq, dk, dv);
+  if (w.qNorm != nullptr)
+    rmsnorm({kept.qIn.data(), w.qNorm, dq, dq, c.headDim, c.normEpsilon}, rows_ * c.heads);
+  if (w.kNorm != nullptr)
+    rmsnorm({kept.kIn.data(), w.kNorm, dk, dk, c.headDim, c.normEpsilon}, rows_ * c.kvHeads);
+  linear(w.q, dq, dnormed, false);
+  linear(w.k, dk, dnormed, true);
+  linear(w.v, dv, dnormed, true);
+  rmsnorm({input.data(), w.attnNorm, dnormed, dx, c.hidden, c.normEpsilon, true}, rows_);
+}
+
+// Through the norm between a half and the stream, in families that have one.
+const float* LayerBackward::postNorm(const float* weight, const std::vector<float>& kept,
+                                     const float* dx) {
+  if (weight == nullptr) return dx;
+  const ModelConfig& c = model_->config;
+  rmsnorm({kept.data(), weight, dx, dadded_.as<float>(), c.hidden, c.normEpsilon}, rows_);
+  return dadded_.as<float>();
+}
+
+void LayerBackward::takeIncoming(int layer) {
+  const auto width = static_cast<size_t>(model_->config.kvHeads * model_->config.headDim);
+  std::memset(dk_.data(), 0, static_cast<size_t>(rows_) * width * sizeof(float));
+  std::memset(dv_.data(), 0, static_cast<size_t>(rows_) * width * sizeof(float));
+  for (const Incoming& one : incoming_) {
+    const size_t count = static_cast<size_t>(one.gradient->rows) * width;
+    const size_t from = static_cast<size_t>(layer) * count;
+    const size_t to = static_cast<size_t>(one.batchRow) * width;
+    std::copy_n(one.gradient->dk.data() + from, count, dk_.as<float>() + to);
+    std::copy_n(one.gradient->dv.data() + from, count, dv_.as<float>() + to);
+  }
+}
+
+void LayerBackward::linear(const Weight& weight, const float* dy, float* dx, bool accumulate) {
+  linearBackward(ops_, threads_, scratch_, weight, dy, dx, rows_, accumulate);
+}
+
+void LayerBackward::rmsnorm(const DRmsNormArgs& args, int rows) {
+  threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.dRmsnorm(args, begin, end); });
+}
+
+}  // namespace baton

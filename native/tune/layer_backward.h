@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer of engine/forward.cpp read from bottom to top: from the gradient of its output to that
+// of its input, for the rows of one batch. The weights are frozen, so that nothing else comes out
+// but gradients of K and V that live rows outside of the batch own.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/threads.h"
+#include "engine/forward.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "tune/attention_backward.h"
+
+namespace baton {
+
+// dx[R, K] (+)= dy[R, N] W[N, K] on all workers. `scratch` grows to dLinearScratchBytes() a worker.
+void linearBackward(const Ops& ops, ThreadPool& threads, Buffer& scratch, const Weight& weight,
+                    const float* dy, float* dx, int rows, bool accumulate);
+
+class LayerBackward {
+ public:
+  LayerBackward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
+                const Pool& pool, const std::vector<RopeTable>& ropes);
+
+  // As AttentionBackward::plan. `incoming`: what readers of other batches have left for the K and V
+  // of segments of this one.
+  void plan(const AttentionPlan& plan, const Batch& batch, std::vector<KvGradient>& outside,
+            const std::vector<KvGradient>& incoming);
+
+  // dx [R, M]: of the layer's output on entry, of its input on return.
+  void run(int layer, const std::vector<float>& input, const LayerActivations& kept, float* dx);
+
+ private:
+  void feedForward(const LayerWeights& w, const LayerActivations& kept, float* dx);
+  void attention(int layer, const LayerWeights& w, const std::vector<float>& input,
+                 const LayerActivations& kept, float* dx);
+  const float* postNorm(const float* weight, const std::vector<float>& kept, const float* dx);
+  void takeIncoming(int layer);
+  void linear(const Weight& weight, const float* dy, float* dx, bool accumulate);
+  void rmsnorm(const DRmsNormArgs& args, int rows);
+
+  std::shared_ptr<const Model> model_;
+  const Ops& ops_;
+  ThreadPool& threads_;
+  AttentionBackward attention_;
+  struct Incoming {
+    int batchRow;
+    const KvGradient* gradient;
+  };
+  std::vector<Incoming> incoming_;
+  int rows_ = 0;
+  Buffer dadded_;     // [R, M] of what a half adds to the stream, where a norm follows it
+  Buffer dhidden_;    // [R, F]
+  Buffer dup_;        // [R, F]
+  Buffer dnormed_;    // [R, M]
+  Buffer dattended_;  // [R, H, D]
+  Buffer dq_;         // [R, H, D]
+  Buffer dk_;         // [R, G, D]
+  Buffer dv_;         // [R, G, D]
+  Buffer scratch_;    // per worker
+};
+
+}  // namespace baton

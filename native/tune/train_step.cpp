@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tune/train_step.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "device/device.h"
+
+namespace baton {
+namespace {
+
+constexpr int kLogitRows = 64;  // rows of logits [rows, V] that are held at a time
+
+int rowsOf(const TrainItem& item) {
+  int rows = 0;
+  for (const TrainSegment& segment : item.segments) rows += static_cast<int>(segment.tokens.size());
+  return rows;
+}
+
+int labelsOf(const TrainItem& item) {
+  int labels = 0;
+  for (const TrainSegment& segment : item.segments) {
+    for (const int32_t label : segment.labels) labels += label >= 0 ? 1 : 0;
+  }
+  return labels;
+}
+
+int promptRows(const TrainPrompt& prompt, const ModelConfig& config) {
+  return static_cast<int>(prompt.rows.size() / static_cast<size_t>(config.hidden));
+}
+
+// Bytes that a row leaves on a tape for one layer, besides the layer's input.
+size_t activationBytes(const ModelConfig& c) {
+  const int width = c.heads * c.headDim;
+  // q and kIn of families with norms of heads, attended, lse, the streams, gate and up.
+  return sizeof(float) * static_cast<size_t>(3 * width + c.kvHeads * c.headDim + c.heads +
+                                             3 * c.hidden + 2 * c.ffn);
+}
+
+size_t inputBytes(const ModelConfig& c) {
+  return sizeof(float) * static_cast<size_t>(c.layers) * static_cast<size_t>(c.hidden);
+}
+
+// Positions that rotary tables must hold.
+int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
+  int limit = 1;
+  const auto reach = [&limit](int start, int rows, int shift) {
+    limit =
+        std::max(limit, std::max(std::abs(start), std::abs(start + rows)) + std::abs(shift) + 1);
+  };
+  for (const TrainPrompt& prompt : spec.prompts) reach(prompt.start, promptRows(prompt, config), 0);
+  for (const TrainItem& item : spec.items) {
+    for (const TrainSegment& segment : item.segments) {
+      const int rows = static_cast<int>(segment.tokens.size());
+      reach(segment.start, rows, 0);
+      for (const TrainRead& read : segment.reads) reach(segment.start, rows, read.shift);
+    }
+  }
+  return limit;
+}
+
+}  // namespace
+
+std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
+  const ModelConfig& config = place.model->config;
+  prepareWorkspace(place);
+  result_.losses.assign(spec_.items.size(), 0.0);
+  Pass prompts = makePrompts(place);
+  if (prompts.batch.rows > 0 && !forward(place, prompts)) return std::nullopt;
+  std::vector<KvGradient> gradients;
+  for (const auto& segment : prompts.segments) {
+    const Run& run = prompts.batch.runs[gradients.size()];
+    const size_t count = static_cast<size_t>(config.layers) * static_cast<size_t>(run.count) *
+                         static_cast<size_t>(config.kvHeads * config.headDim);
+    gradients.push_back(
+        {segment.get(), run.count, std::vector<float>(count), std::vector<float>(count)});
+  }
+  for (size_t begin = 0; begin < spec_.items.size();) {
+    const size_t end = groupEnd(config, begin);
+    const Pass group = makeGroup(place, prompts, begin, end);
+    begin = end;
+    if (group.batch.rows == 0) continue;
+    if (!forward(place, group) || !score(place, group)) return std::nullopt;
+    std::vector<KvGradient> none;
+    if (spec_.gradient && !backward(place, group, gradients, none)) return std::nullopt;
+  }
+  if (spec_.gradient && prompts.batch.rows > 0) {
+    std::memset(workspace_->dx.data(), 0,
+                sizeof(float) * static_cast<size_t>(prompts.batch.rows) *
+                    static_cast<size_t>(config.hidden));
+    std::vector<KvGradient> none;
+    if (!backward(place, prompts, none, gradients)) return std::nullopt;
+    for (const Run& run : prompts.batch.runs) {
+      const auto M = static_cast<size_t>(config.hidden);
+      const float* rows = workspace_->dx.as<float>() + static_cast<size_t>(run.batchRow) * M;
+      result_.gradients.emplace_back(rows, rows + static_cast<size_t>(run.count) * M);
+    }
+  }
+  result_.totalMs = std::chrono::duration<double, std::milli>(Clock::now() - submitted_).count();
+  return EventBody(std::move(result_));
+}
+
+// ---- room
+// ------------------------------------------------------------------------------------------------------
+
+void TrainStep::prepareWorkspace(const WorkPlace& place) {
+  const ModelConfig& config = place.model->config;
+  int rows = 0;
+  for (const TrainPrompt& prompt : spec_.prompts) rows += promptRows(prompt, config);
+  for (size_t begin = 0; begin < spec_.items.size();) {
+    const size_t end = groupEnd(config, begin);
+    int group = 0;
+    for (; begin < end; ++begin) group += rowsOf(spec_.items[begin]);
+    rows = std::max(rows, group);
+  }
+  TrainWorkspace& w = *workspace_;
+  if (w.forward == nullptr || w.forward->options().maxRows < rows) {
+    w.layers.reset();
+    w.forward.reset();
+    ForwardOptions options = place.forward;
+    options.maxRows = rows;
+    options.logitRows = kLogitRows;
+    w.forward =
+        std::make_unique<Forward>(place.model, cpuOps(), place.threads, *place.pool, options);
+    w.layers = std::make_unique<LayerBackward>(place.model, cpuOps(), place.threads, *place.pool,
+                                               w.forward->ropes());
+  }
+  w.forward->growPositions(positionLimit(spec_, config));
+  w.dx.ensure(sizeof(float) * static_cast<size_t>(rows) * static_cast<size_t>(config.hidden));
+}
+
+// Items from `begin` that go side by side: as many as leave all of their activations within the
+// budget, and at least one.
+size_t TrainStep::groupEnd(const ModelConfig& config, size_t begin) const {
+  const size_t perRow =
+      inputBytes(config) + activationBytes(config) * static_cast<size_t>(config.layers);
+  size_t bytes = 0;
+  size_t end = begin;
+  while (end < spec_.items.size()) {
+    bytes += static_cast<size_t>(rowsOf(spec_.items[end])) * perRow;
+    if (end > begin && spec_.gradient && bytes > spec_.activationBytes) break;
+    ++end;
+  }
+  return end;
+}
+
+void TrainStep::setTape(const ModelConfig& config, Pass& pass, Tape& tape) const {
+  if (!spec_.gradient) return;
+  const auto rows = static_cast<size_t>(std::max(pass.batch.rows, 1));
+  const size_t inputs = rows * inputBytes(config);
+  const size_t left = spec_.activationBytes > inputs ? spec_.activationBytes - inputs : 0;
+  const size_t layers = left / (rows * activationBytes(config));
+  tape.keptLayers = static_cast<int>(std::min(layers, static_cast<size_t>(config.layers)));
+  pass.tape = &tape;
+}
+
+// ---- passes
+// ----------------------------------------------------------------------------------------------------
+
+void TrainStep::addRun(const WorkPlace& place, Pass& pass, SegmentSpec spec, Run run) const {
+  pass.reads.push_back(std::make_unique<std::vector<SegmentRead>>(spec.reads));
+  auto segment = std::make_shared<Segment>(place.pool, std::move(spec), place.scope);
+  segment->reserve(run.count);
+  run.segment = segment.get();
+  run.reads = pass.reads.back().get();
+  pass.segments.push_back(std::move(segment));
+  pass.batch.add(run);
+}
+
+TrainStep::Pass TrainStep::makePrompts(const WorkPlace& place) const {
+  Pass pass;
+  for (const TrainPrompt& prompt : spec_.prompts) {
+    Run run{};
+    run.count = promptRows(prompt, place.model->config);
+    run.embeddings = prompt.rows.data();
+    addRun(place, pass, {SegmentKind::kPrompt, prompt.start, {}}, run);
+  }
+  setTape(place.model->config, pass, workspace_->promptTape);
+  return pass;
+}
+
+TrainStep::Pass TrainStep::makeGroup(const WorkPlace& place, const Pass& prompts, size_t begin,
+                                     size_t end) const {
+  Pass pass;
+  for (size_t index = begin; index < end; ++index) {
+    const TrainItem& item = spec_.items[index];
+    const float scale = item.scale / static_cast<float>(std::max(labelsOf(item), 1));
+    const size_t first = pass.segments.size();
+    for (const TrainSegment& segment : item.segments) {
+      std::vector<SegmentRead> reads;
+      for (const TrainRead& read : segment.reads) {
+        const auto& from = read.segment != nullptr ? read.segment
+                           : read.prompt >= 0
+                               ? prompts.segments[static_cast<size_t>(read.prompt)]
+                               : pass.segments[first + static_cast<size_t>(read.live)];
+        reads.push_back({from, read.rows, read.shift});
+      }
+      for (size_t row = 0; row < segment.labels.size(); ++row) {
+        if (segment.labels[row] < 0) continue;
+        pass.batch.logitRows.push_back(pass.batch.rows + static_cast<int>(row));
+        pass.labels.push_back({index, segment.labels[row], scale});
+      }
+      Run run{};
+      run.count = static_cast<int>(segment.tokens.size());
+      run.tokens = segment.tokens.data();
+      addRun(place, pass, {segment.kind, segment.start, std::move(reads)}, run);
+    }
+  }
+  setTape(place.model->config, pass, workspace_->itemTape);
+  return pass;
+}
+
+bool TrainStep::forward(const WorkPlace& place, const Pass& pass) {
+  result_.rowsComputed += pass.batch.rows;
+  return workspace_->forward->run(pass.batch, pass.tape, place.goOn);
+}
+
+// Losses of the labelled rows, and from them dx of the last layer's output.
+bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
+  const Model& model = *place.model;
+  const Ops& ops = cpuOps();
+  TrainWorkspace& w = *workspace_;
+  const auto M = static_cast<size_t>(model.config.hidden);
+  const auto total = static_cast<int>(pass.labels.size());
+  w.dfinal.ensure(sizeof(float) * static_cast<size_t>(total) * M);
+  float* dfinal = w.dfinal.as<float>();
+  for (int first = 0; first < total; first += kLogitRows) {
+    if (!place.goOn()) return false;
+    const int count = std::min(kLogitRows, total - first);
+    int32_t labels[kLogitRows];
+    float scales[kLogitRows], losses[kLogitRows];
+    for (int i = 0; i < count; ++i) {
+      labels[i] = pass.labels[static_cast<size_t>(first + i)].token;
+      scales[i] = pass.labels[static_cast<size_t>(first + i)].scale;
+    }
+    float* logits = w.forward->logits(first, count);
+    const CrossEntropyArgs entropy{logits, labels, spec_.gradient ? scales : nullptr, losses,
+                                   model.config.vocab};
+    place.threads.forEach(count, 1,
+                          [&](int begin, int end, int) { ops.crossEntropy(entropy, begin, end); });
+    for (int i = 0; i < count; ++i)
+      result_.losses[pass.labels[static_cast<size_t>(first + i)].item] += double(losses[i]);
+    if (!spec_.gradient) continue;
+    linearBackward(ops, place.threads, w.scratch, model.output, logits,
+                   dfinal + static_cast<size_t>(first) * M, count, false);
+  }
+  if (!spec_.gradient) return true;
+  ops.dRmsnorm({pass.tape->output.data(), model.outputNorm, dfinal, dfinal, model.config.hidden,
+                model.config.normEpsilon},
+               0, total);
+  std::memset(w.dx.data(), 0, sizeof(float) * static_cast<size_t>(pass.batch.rows) * M);
+  for (int i = 0; i < total; ++i) {
+    const auto row = static_cast<size_t>(pass.batch.logitRows[static_cast<size_t>(i)]);
+    std::memcpy(w.dx.as<float>() + row * M, dfinal + static_cast<size_t>(i) * M, M * sizeof(float));
+  }
+  return true;
+}
+
+// From dx of the last layer's output to that of the first one's input.
+bool TrainStep::backward(const WorkPlace& place, const Pass& pass, std::vector<KvGradient>& outside,
+                         const std::vector<KvGradient>& incoming) {
+  TrainWorkspace& w = *workspace_;
+  w.forward->prepare(pass.batch);
+  w.layers->plan(w.forward->plan(), pass.batch, outside, incoming);
+  const int layers = place.model->config.layers;
+  const int firstKept = layers - pass.tape->keptLayers;
+  for (int layer = layers - 1; layer >= 0; --layer) {
+    if (!place.goOn()) return false;
+    const std::vector<float>& input = pass.tape->layerInput[static_cast<size_t>(layer)];
+    const LayerActivations* kept = &w.recomputed;
+    if (layer >= firstKept) {
+      kept = &pass.tape->kept[static_cast<size_t>(layer - firstKept)];
+    } else {
+      w.forward->recompute(layer, input, w.recomputed);
+    }
+    w.layers->run(layer, input, *kept, w.dx.as<float>());
+  }
+  return true;
+}
+
+}  // namespace baton

@@ -8,7 +8,7 @@ test("every native function with arguments of every type: only typed errors, and
   const seed = Math.floor(Math.random() * 2 ** 31);
   const report = await reportOf("fuzz.mjs", ["4000", String(seed)]);
   expect(report, `seed ${seed}`).toMatchObject({ idle: true, works: true });
-  for (const what of ["returned", "refused", "submitted", "opened"]) {
+  for (const what of ["returned", "refused", "submitted", "stepped", "opened"]) {
     expect(report[what], `${what}, seed ${seed}`).toBeGreaterThan(5);
   }
   expect(Object.keys(report.codes as object), `seed ${seed}`).toEqual(

@@ -115,6 +115,36 @@ const job = fc
     logits: mostly(fc.constantFrom("none", "last", "all")),
   })
   .map(({ generate: wanted, ...rest }) => (wanted === undefined ? rest : { ...rest, generate: wanted }));
+const softRows = fc.oneof(
+  { weight: 20, arbitrary: fc.constantFrom(1, 3, 20).map((n) => new Float32Array(64 * n).fill(0.1)) },
+  { weight: 1, arbitrary: fc.float32Array({ minLength: 64, maxLength: 64 }) },
+  { weight: 1, arbitrary: fc.float32Array({ maxLength: 70 }) },
+);
+const liveRead = fc.oneof(
+  record({ segment: readable, rows: nearInt(0, 40), shift: nearInt(-20, 20) }),
+  record({ prompt: nearInt(0, 1), rows: nearInt(0, 20), shift: nearInt(-20, 20) }),
+  record({ live: nearInt(0, 1), rows: nearInt(0, 3), shift: nearInt(-20, 20) }),
+);
+const live = fc
+  .tuple(tokens, nearInt(0, 100), fc.array(liveRead, { maxLength: 3 }))
+  .chain(([list, start, reads]) =>
+    record({
+      kind: fc.constantFrom("input", "output"),
+      start: fc.constant(start),
+      tokens: fc.constant(Int32Array.from(list)),
+      labels: fc.constant(Int32Array.from(list, (id, at) => (at % 3 === 0 ? -1 : id))),
+      reads: fc.constant(reads),
+    }),
+  );
+const step = record({
+  prompts: fc.array(record({ start: nearInt(-20, 0), rows: softRows }), { minLength: 1, maxLength: 2 }),
+  items: fc.array(record({ segments: fc.array(live, { minLength: 1, maxLength: 2 }), scale: near(0, 1) }), {
+    minLength: 1,
+    maxLength: 3,
+  }),
+  gradient: fc.boolean(),
+  activationBytes: nearInt(0, 1 << 24),
+});
 const options = record({
   threads: fc.integer({ min: 0, max: 4 }),
   cacheBytes: nearInt(1 << 16, 1 << 24),
@@ -153,6 +183,8 @@ const functions = {
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
   releaseSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
   submit: [models, mostly(job)],
+  submitTrainStep: [models, mostly(step)],
+  tokenEmbeddings: [models, mostly(tokens.map((list) => Int32Array.from(list)))],
   cancelJob: [models, mostly(numbers)],
   closeModel: [fc.oneof(anything, fc.constant(closedModel)).filter((value) => value !== model)],
 };
@@ -161,7 +193,7 @@ if (missing.length > 0) throw new Error(`functions without a test: ${missing.joi
 
 // ---- calls
 
-const counts = { returned: 0, refused: 0, submitted: 0, opened: 0 };
+const counts = { returned: 0, refused: 0, submitted: 0, stepped: 0, opened: 0 };
 const codes = {};
 const created = [];
 
@@ -178,7 +210,7 @@ function withSegments(value) {
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== null && prototype !== Object.prototype) return value;
   const copy = { ...value };
-  for (const name of ["segment", "reads", "appends"]) {
+  for (const name of ["segment", "segments", "reads", "appends", "items"]) {
     if (name in copy) copy[name] = withSegments(copy[name]);
   }
   return copy;
@@ -202,6 +234,7 @@ async function call(name, given) {
     const result = await native[name](...args);
     counts.returned += 1;
     if (name === "submit") counts.submitted += 1;
+    if (name === "submitTrainStep") counts.stepped += 1;
     if (name === "createSegment") native.releaseSegment(result);
     if (name === "openModel") {
       counts.opened += 1;
@@ -216,7 +249,7 @@ async function call(name, given) {
 
 const chosen = fc.oneof(
   ...Object.entries(functions).map(([name, args]) => ({
-    weight: name === "doctor" ? 0 : name === "submit" ? 40 : name === "createSegment" ? 10 : 3,
+    weight: name === "doctor" ? 0 : name.startsWith("submit") ? 20 : name === "createSegment" ? 10 : 3,
     arbitrary: fc.tuple(fc.constant(name), fc.tuple(...args), fc.nat({ max: 20 })),
   })),
 );

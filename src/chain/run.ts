@@ -50,6 +50,7 @@ async function execute(
   try {
     state.signal.throwIfAborted();
     for (const { step, site } of sitesOf(steps)) await step.prepare?.(state, site);
+    for (const { step, site } of sitesOf(steps)) step.warn?.(state, site);
     for (const [name, text] of Object.entries(inputs)) state.setText(name, text);
     state.checkFrames();
     state.startPrompts();

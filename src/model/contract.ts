@@ -28,8 +28,11 @@ export interface PromptContract {
   opener: number[];
   lead: string;
   closers: number[];
+  /** Of the stage's first instance. */
   reads: ContractSegment[];
   own: ContractSegment[];
+  /** Of later instances, in rounds, that read otherwise than those before; absent: all read alike. */
+  later?: ContractSegment[][];
 }
 
 export interface ContractDifference {
@@ -58,6 +61,12 @@ function readSegments(value: unknown): ContractSegment[] | null {
   if (!Array.isArray(value)) return null;
   const segments = value.map(readSegment);
   return segments.every((segment) => segment !== null) ? segments : null;
+}
+
+function readLists(value: unknown): ContractSegment[][] | null {
+  if (!Array.isArray(value)) return null;
+  const lists = value.map(readSegments);
+  return lists.every((one) => one !== null) ? lists : null;
 }
 
 /** Throws PromptInvalidError that names the file and the key. */
@@ -90,8 +99,22 @@ export function parseContract(text: string, label: string): PromptContract {
   if (reads === null) throw fail("reads", "a list of inputs and outputs");
   const own = readSegments(json.own);
   if (own === null) throw fail("own", "a list of inputs and outputs");
+  const later = json.later === undefined ? undefined : readLists(json.later);
+  if (later === null) throw fail("later", "a list of lists of inputs and outputs");
   const { contentHash, weightType } = base;
-  return { version, base: { contentHash, weightType }, layout, format, opener, lead, closers, reads, own };
+  const rest = later === undefined ? {} : { later };
+  return {
+    version,
+    base: { contentHash, weightType },
+    layout,
+    format,
+    opener,
+    lead,
+    closers,
+    reads,
+    own,
+    ...rest,
+  };
 }
 
 /** The file's text. */
@@ -135,6 +158,9 @@ function flatten(contract: PromptContract): Map<string, string> {
   for (const [i, one] of contract.format.entries()) fields.set(`format[${i}]`, JSON.stringify(one));
   for (const key of ["reads", "own"] as const) {
     for (const [i, one] of contract[key].entries()) fields.set(`${key}[${i}]`, describeSegment(one));
+  }
+  for (const [at, list] of (contract.later ?? []).entries()) {
+    for (const [i, one] of list.entries()) fields.set(`later[${at}][${i}]`, describeSegment(one));
   }
   return fields;
 }

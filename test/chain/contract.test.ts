@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { contractOfUse } from "../../src/chain/contract.js";
+import { sitesOf } from "../../src/chain/names.js";
 import { planChain } from "../../src/chain/plan.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
-import type { Model } from "../../src/index.js";
+import type { Chain, ChainRun, Model, PromptSource } from "../../src/index.js";
 import { defineChain } from "../../src/index.js";
 import type { PromptContract } from "../../src/model/prompt.js";
+import { resolvePrompt } from "../../src/model/prompt.js";
 import { loadTiny, question } from "./tiny-model.js";
 
 let model: Model;
@@ -78,6 +80,103 @@ describe("contract of a prompt", () => {
       closers: [...model.tokenizer.closers],
       reads: [{ kind: "input", alone: false }],
       own: [],
+    });
+  });
+
+  /** The contract of "s" in these steps, as the trainer states it: on a plan in which nothing is decided. */
+  function contractIn(build: (chain: ReturnType<typeof start>) => unknown, site: string): PromptContract {
+    const { steps, layout } = (build(start()) as Chain).definition;
+    const settings = [...sitesOf(steps)].find((one) => one.site === site)?.step.settings;
+    if (settings === undefined) throw new Error(`no stage ${site}`);
+    return contractOfUse({
+      model,
+      plan: planChain(steps),
+      layout,
+      stage: site,
+      settings,
+      prompts: new Map(),
+    });
+  }
+  const start = () => defineChain(model).input("question");
+  const talk = { max: 3 };
+  const input = { kind: "input", alone: false };
+  const output = { kind: "output", prompt: null };
+
+  test("in rounds: what the first round reads, and what later ones read besides", () => {
+    const inRounds = (options: object) =>
+      contractIn(
+        (chain) => chain.rounds("talk", (round) => round.stage("s", options).stage("t", options), talk),
+        "talk.t",
+      );
+    expect(inRounds({})).toMatchObject({
+      reads: [input, output],
+      later: [[input, output, output, output]],
+    });
+    // reading the same in every round, there is nothing to say
+    expect(inRounds({ reads: ["question"] })).not.toHaveProperty("later");
+    expect(
+      contractIn((chain) => chain.rounds("talk", (round) => round.stage("s"), { max: 1 }), "talk.s"),
+    ).not.toHaveProperty("later");
+  });
+
+  test("in a fan-out: all branches read alike", () => {
+    const stated = contractIn(
+      (chain) => chain.stage("a").fanOut("f", { samples: 3 }, (branch) => branch.stage("s")),
+      "f.s",
+    );
+    expect(stated).toMatchObject({ reads: [input, output] });
+    expect(stated).not.toHaveProperty("later");
+  });
+
+  test("trained in rounds, with its own and a later stage's prompt, and used in them: no warning", async () => {
+    const text = { text: "Recall." };
+    const stage = { maxTokens: 1, closers: ["<|endoftext|>"] };
+    const chain = (prompt: PromptSource) =>
+      start().rounds(
+        "talk",
+        (r) => r.stage("s", { prompt, ...stage }).stage("t", { prompt: text, ...stage }),
+        talk,
+      );
+    const warningsIn = async (run: ChainRun<string, unknown>) => {
+      const warnings: string[] = [];
+      for await (const event of run) if (event.type === "warning") warnings.push(event.message);
+      return warnings;
+    };
+    const { steps, layout } = chain(text).definition;
+    const t = await resolvePrompt(text, { hidden: model.info.hidden, tokenizer: model.tokenizer });
+    const settings = [...sitesOf(steps)].find((one) => one.site === "talk.s")?.step.settings;
+    if (settings === undefined) throw new Error("no stage");
+    // a prompt is known by its rows, so those of "s" are read first
+    const rowsOf = writePrompt("rows", contract());
+    const s = await resolvePrompt(rowsOf, { hidden: model.info.hidden, tokenizer: model.tokenizer });
+    const prompts = new Map([
+      ["talk.s", s],
+      ["talk.t", t],
+    ]);
+    const use = { model, plan: planChain(steps), layout, stage: "talk.s", settings, prompts };
+    const trained = contractOfUse(use);
+    expect(trained.later).toEqual([
+      [input, { kind: "output", prompt: s.hash }, { kind: "output", prompt: t.hash }],
+    ]);
+    const path = writePrompt("rounds", trained);
+    expect(await warningsIn(chain(path).run({ question }))).toEqual([]);
+    // the same first round, but nothing was trained to read an earlier one
+    const { later: _, ...once } = trained;
+    const [warning, ...more] = await warningsIn(chain(writePrompt("once", once)).run({ question }));
+    expect(more).toEqual([]);
+    expect(warning).toMatch(/later\[0\]\[0\]: trained absent, used input; .*later\[0\]\[1\]: trained absent/);
+    // and the other way round
+    const single = start().stage("s", { prompt: path, ...stage });
+    expect((await warningsIn(single.run({ question })))[0]).toMatch(
+      /later\[0\]\[0\]: trained input, used absent/,
+    );
+  });
+
+  test("a contract with malformed later reads is refused by its key", async () => {
+    const path = writePrompt("malformed", { ...contract(), later: [7] } as unknown as PromptContract);
+    await expect(warningsOf(path, "Answer:")).rejects.toMatchObject({
+      code: "PROMPT_INVALID",
+      message: expect.stringContaining("later must be a list of lists"),
     });
   });
 

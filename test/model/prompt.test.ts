@@ -216,7 +216,7 @@ describe("a contract", () => {
     await writeContract(folder, contract);
     expect((await resolvePrompt(folder, target)).contract).toEqual(contract);
     const path = join(folder, "baton_contract.json");
-    await writeFile(path, JSON.stringify({ ...contract, later: true }));
+    await writeFile(path, JSON.stringify({ ...contract, unheardOf: true }));
     expect((await resolvePrompt(folder, target)).contract).toEqual(contract);
   });
 

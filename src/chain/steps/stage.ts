@@ -44,10 +44,9 @@ export function createStageStep(name: string, options: StageOptions<string, stri
       closerIds(run.model.tokenizer, name, settings.closers);
       checkLogitBias(name, settings, run.model.info.vocab);
       const prompt = await run.lane.race(load(run.model));
-      if (prompt === null) return;
-      run.setPrompt(site, prompt);
-      warnOfDifferences(run, site, settings, prompt);
+      if (prompt !== null) run.setPrompt(site, prompt);
     },
+    warn: (run, site) => warnOfDifferences(run, site, settings),
     execute: (scope) => runStage(scope, name, settings),
   };
 }
@@ -69,13 +68,10 @@ function promptLoader({ prompt }: StageSettings): (model: Model) => Promise<Reso
 
 const warned = new WeakSet<ResolvedPrompt>();
 
-function warnOfDifferences(
-  run: RunState,
-  stage: string,
-  settings: StageSettings,
-  prompt: ResolvedPrompt,
-): void {
+function warnOfDifferences(run: RunState, stage: string, settings: StageSettings): void {
   const { model, plan, layout, prompts } = run;
+  const prompt = prompts.get(stage);
+  if (prompt === undefined) return;
   const differences = contractDifferences(prompt, { model, plan, layout, stage, settings, prompts });
   if (differences.length === 0) return;
   const message = differenceMessage(stage, prompt.label, differences);

@@ -40,6 +40,8 @@ export interface Step {
   plan(planner: Planner): void;
   /** Before the first step of a run executes: everything that can fail without computing a row. */
   prepare?(run: RunState, site: string): Promise<void>;
+  /** Once every step is prepared: says what is worth a warning. */
+  warn?(run: RunState, site: string): void;
   /** Does the step's part of a run; returns when later steps may use its result. */
   execute(scope: Scope): Promise<void>;
 }

@@ -29,23 +29,30 @@ export interface Around {
   outputs: string;
   /** Results by name that callbacks get. */
   results: unknown;
+  /** Name of the rounds that these are steps of: callbacks see the earlier ones under it. */
+  rounds: string;
   context: CallContext;
 }
 
 /** Around the steps of a chain there is nothing. */
 export interface TopLevel extends Around {
   outputs: never;
+  rounds: never;
   results: unknown;
   context: CallContext;
 }
 
-/** What callbacks get: everything declared before. */
+/**
+ * What callbacks get: everything declared before. In rounds, what is declared before them in the round is typed in
+ * earlier rounds too.
+ */
 export type ResultsOf<Inputs extends string, Stages extends string, Groups, Outer extends Around> = Record<
   Inputs,
   InputResult
 > &
   Record<Stages, StageResult> &
   Groups &
+  Record<Outer["rounds"], RoundsSoFar<GroupResult<Inputs, Stages, Groups>>> &
   Outer["results"];
 
 /** What one instance of a group leaves: its inputs and the results of its stages and groups. */
@@ -68,7 +75,8 @@ export interface InRounds<
   Outer extends Around,
 > extends Around {
   outputs: OutputsAround<Stages, Groups, Outer> | Name;
-  results: ResultsOf<Inputs, Stages, Groups, Outer> & Record<Name, RoundsSoFar>;
+  results: ResultsOf<Inputs, Stages, Groups, Outer> & Record<Name, unknown>; // the name is taken
+  rounds: Name;
   context: Outer["context"] & RoundContext;
 }
 
@@ -77,6 +85,7 @@ export interface Inside<Inputs extends string, Stages extends string, Groups, Ou
   extends Around {
   outputs: OutputsAround<Stages, Groups, Outer>;
   results: ResultsOf<Inputs, Stages, Groups, Outer>;
+  rounds: never;
   context: Outer["context"];
 }
 
@@ -85,5 +94,6 @@ export interface InBranch<Inputs extends string, Stages extends string, Groups, 
   extends Around {
   outputs: OutputsAround<Stages, Groups, Outer>;
   results: ResultsOf<Inputs, Stages, Groups, Outer>;
+  rounds: never;
   context: Outer["context"] & BranchContext;
 }

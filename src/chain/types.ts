@@ -178,9 +178,12 @@ export interface RoundsResult<Round> {
   stopped: "until" | "max";
 }
 
-/** What the steps of a round see of the rounds before, under the name of the rounds: not typed by their own names. */
-export interface RoundsSoFar {
-  readonly rounds: readonly Readonly<Record<string, InputResult>>[];
+/**
+ * What the steps of a round see of the rounds before, under the name of the rounds: by name what is declared before the
+ * step in the round, and loosely what comes after it, whose types are not known yet.
+ */
+export interface RoundsSoFar<Round = unknown> {
+  readonly rounds: readonly (Readonly<Record<string, InputResult>> & Round)[];
 }
 
 export interface RoundsOptions<Results, Context> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the compiler must accept and refuse about groups of steps. Checked by `tsc --noEmit`; never executed.
 
-import type { Chain, ChainEvent, InputResult, Model, RoundsSoFar, StageResult } from "../../src/index.js";
+import type { Chain, ChainEvent, InputResult, Model, StageResult } from "../../src/index.js";
 import { defineChain } from "../../src/index.js";
 
 declare const model: Model;
@@ -21,13 +21,25 @@ const debate = base.rounds(
         reads: ["question"],
         from: (results, context) => {
           same<typeof results.plan, StageResult>(true);
-          same<typeof results.debate, RoundsSoFar>(true);
+          // nothing is declared before this step: what later ones left in earlier rounds is typed loosely
+          same<(typeof results.debate.rounds)[number]["reason"], InputResult>(true);
           same<typeof context.round, number>(true);
           same<typeof context.signal, AbortSignal>(true);
           return results.debate.rounds.at(-1)?.reason?.text ?? results.question.text;
         },
       })
       .stage("recall", { own: ["evidence"], reads: ["question", "plan", "debate"] })
+      .input("count", {
+        from: ({ debate }) => {
+          const last = debate.rounds.at(-1);
+          same<NonNullable<typeof last>["recall"], StageResult>(true);
+          same<NonNullable<typeof last>["evidence"], InputResult>(true);
+          same<NonNullable<typeof last>["reason"], InputResult>(true);
+          // @ts-expect-error an input has no tokens
+          last?.evidence.tokens;
+          return `${debate.rounds.length} rounds, ${last?.recall.tokens.length ?? 0} tokens`;
+        },
+      })
       .stage("reason", { own: ["notes"], reads: ["recall", "question"] }),
   {
     max: 4,
@@ -173,6 +185,32 @@ const deep = base.fanOut("a", { samples: 2 }, (a) =>
     { max: 2, until: ({ c }, { index, round }) => c?.y.text === "" && index === round },
   ),
 );
+// earlier rounds from inside of a group of the round, with groups of theirs
+base.rounds(
+  "r",
+  (r) =>
+    r
+      .stage("x")
+      .fanOut("f", { samples: 2 }, (f) => f.stage("y"))
+      .when(
+        "w",
+        ({ r: { rounds }, x }) => {
+          same<(typeof rounds)[number]["x"], StageResult>(true);
+          same<(typeof rounds)[number]["f"], readonly GroupOf<never, "y">[]>(true);
+          return rounds.at(-1)?.f[0]?.y.text === x.text;
+        },
+        (w) =>
+          w.stage("z").input("last", {
+            from: ({ r: { rounds } }) => {
+              same<(typeof rounds)[number]["x"], StageResult>(true);
+              return rounds.map((one) => one.f.length + one.x.tokens.length).join();
+            },
+          }),
+      ),
+  { max: 2 },
+);
+// @ts-expect-error the name of the rounds is taken inside of them
+base.rounds("r", (round) => round.stage("r"), { max: 1 });
 async function nested() {
   const run = deep.run({ question: "", notes: "" });
   const { a } = await run.result;

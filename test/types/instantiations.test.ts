@@ -79,3 +79,20 @@ test("10 times rounds, a condition, a fan-out and a join: 50 stages", () => {
   const long = instantiations(`${head}${groups(10)}${end("j9")}`);
   expect(long - base).toBeLessThan(35_000);
 }, 120_000);
+
+/** The same inside of rounds, where every function also sees the rounds before by name. */
+const inRounds = (count: number) => `
+  .rounds("talk", (round) => round${Array.from({ length: count }, (_, at) => {
+    const last =
+      at === 0 ? `question.text + talk.rounds.length` : `talk.rounds[0]?.s${at - 1}.text ?? question.text`;
+    return `
+    .input("i${at}", { from: ({ question, talk }) => ${last} })
+    .stage("s${at}", { own: ["i${at}"], reads: ["question", "talk"] })`;
+  }).join("")}, { max: 3, until: ({ talk }) => talk.rounds.length > 2 })
+  .stage("end")`;
+
+test("rounds of 40 stages and 40 computed inputs", () => {
+  const base = instantiations(`${head}${inRounds(1)}${end("end")}`);
+  const long = instantiations(`${head}${inRounds(40)}${end("end")}`);
+  expect(long - base).toBeLessThan(20_000);
+}, 120_000);

@@ -196,7 +196,8 @@ export class Chain<
    * Declares steps that run for each item, or `samples` times, at once and unseen by each other; what stands before
    * them is computed once for all. Over items, the one input inside without `from` takes the item; duplicates are
    * branches of their own. Of samples, number i adds i to the seeds of its stages; without a temperature all are the
-   * same. Later steps read the outputs of all branches, by default or under `name`.
+   * same. Later steps read the outputs of all branches, by default or under `name`. Needs layout `contiguous`, the
+   * default: on the one line of `concatenated` branches would stand behind each other.
    */
   fanOut<
     const Name extends string,

@@ -8,6 +8,7 @@ import { Scope } from "../../src/chain/scope.js";
 import type { Step } from "../../src/chain/steps/index.js";
 import { stepKinds } from "../../src/chain/steps/index.js";
 import type { Model } from "../../src/index.js";
+import { defineChain } from "../../src/index.js";
 import { loadTiny, passages, question, settled } from "./tiny-model.js";
 
 let model: Model;
@@ -80,4 +81,20 @@ describe.each(Object.entries(samples))("step kind %s", (_, create) => {
     await settled(model);
     expect(model.stats().segments).toBe(0);
   });
+});
+
+test("layout concatenated is refused wherever the branches are, naming layout, step and remedy", () => {
+  const inRounds = () =>
+    defineChain(model, { layout: "concatenated" }).rounds(
+      "turns",
+      (round) => round.fanOut("f", { samples: 2 }, (branch) => branch.stage("s")),
+      { max: 2 },
+    );
+  expect(inRounds).toThrow(
+    expect.objectContaining({
+      code: "CHAIN_INVALID",
+      facts: { step: "turns.f", layout: "concatenated" },
+      message: expect.stringMatching(/"turns\.f".*layout "concatenated".*Use layout "contiguous"\.$/),
+    }),
+  );
 });

@@ -19,7 +19,8 @@ export const fanOutStep: DocumentStep<FanOutNode> = {
   key: "fanOut",
   schema: {
     type: "object",
-    description: "Steps that run for each item, or so many times, at once and unseen by each other.",
+    description:
+      "Steps that run for each item, or so many times, at once and unseen by each other. Needs layout contiguous.",
     required: ["fanOut", "steps"],
     additionalProperties: false,
     properties: {

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scanCacheDir } from "@huggingface/hub";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BatonError } from "../../src/errors.js";
 import { loadModel } from "../../src/index.js";
@@ -92,6 +93,10 @@ describe("a sharded model", () => {
     expect(counts.every((one) => one.total === total)).toBe(true);
     expect(counts.map((one) => one.bytes)).toEqual(counts.map((one) => one.bytes).sort((a, b) => a - b));
     expect(counts.at(-1)?.bytes).toBe(total);
+    // other tools read the same cache
+    const scanned = await scanCacheDir(join(folder, "hub"));
+    expect(scanned.warnings).toEqual([]);
+    expect(scanned.repos[0]?.revisions[0]).toMatchObject({ commitOid: commit, refs: ["main"], size: total });
 
     const before = server.requests.length;
     for (const more of [{}, { HF_HUB_OFFLINE: "1" }]) {

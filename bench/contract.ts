@@ -46,6 +46,8 @@ export interface Case {
   task: Task;
   /** Processes per subject. */
   trials: number;
+  /** Nothing in it depends on who else uses the machine: no quiet is waited for, and nothing is run again. */
+  untimed?: boolean;
   /** What chains run, if the task has any. Throws MissingData without the data that they are made of. */
   chains?: (sources: ChainSources) => ForcedChain[];
 }

@@ -71,11 +71,19 @@ function subjectsFor(wanted: readonly Wanted[], { rivals }: BenchOptions): Subje
   return allowed.filter((one) => one.kinds.some((kind) => kinds.includes(kind)));
 }
 
+/** Ctrl-C and SIGTERM end the run with what it has measured so far. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+}
+
 async function measureAll(
   options: BenchOptions,
   wanted: readonly Wanted[],
   taking: readonly Subject[],
   settings: TrialSettings,
+  signal: AbortSignal,
 ) {
   const report: Report = {
     machine: describeMachine(),
@@ -93,17 +101,26 @@ async function measureAll(
   for (const { name } of taking) {
     report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
   }
-  const context = { cores: os.availableParallelism(), patienceMs: options.patienceMs, progress: say };
+  const { patienceMs } = options;
+  const surroundings = { cores: os.availableParallelism(), patienceMs, progress: say, signal };
   const chainFiles = new ChainFiles(settings, options.data);
   try {
     for (const { workload, one } of wanted) {
+      if (signal.aborted) break;
       const own = await chainFiles.settingsFor(one, say);
-      if (own !== null) report.results.push(...(await runCase(workload, one, taking, own, context)));
+      if (own === null) continue;
+      report.results.push(...(await runCase(workload, one, taking, own, surroundings)));
+      write(report, options);
     }
   } finally {
     chainFiles.remove();
   }
   return checkReport(report);
+}
+
+/** After every case: a run that is stopped has not measured for nothing. */
+function write(report: Report, { json }: BenchOptions): void {
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(checkReport(report), null, 2)}\n`);
 }
 
 function print(report: Report): void {
@@ -130,14 +147,11 @@ async function main(): Promise<number> {
   const taking = subjectsFor(wanted, options);
   if (taking.some((one) => one.rival)) prepareRivals();
   const model = await resolvedModel(options.model);
-  const report = await measureAll(options, wanted, taking, {
-    model,
-    threads: options.threads,
-    device: options.device,
-  });
+  const settings = { model, threads: options.threads, device: options.device };
+  const signal = stopSignal();
+  const report = await measureAll(options, wanted, taking, settings, signal);
   print(report);
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  return 0;
+  return signal.aborted ? 130 : 0;
 }
 
 try {

@@ -15,7 +15,7 @@ export const batonRecompute: Subject = {
 export const batonPrefix: Subject = {
   name: "baton-prefix",
   rival: false,
-  kinds: ["rounds", "fan-out", "rows"],
+  kinds: ["rounds", "fan-out"],
   measure: (task, settings) => measureChains(task, settings, prefixedPlayer),
   describe: async () => "our engine; as baton-recompute, with a prefix cache per role",
 };

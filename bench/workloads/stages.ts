@@ -22,7 +22,7 @@ export const stages: Workload = {
       {
         id: `stages-4-${context}`,
         task: { kind: "chain" },
-        trials: quick ? 1 : 5,
+        trials: quick ? 1 : 3,
         chains: (sources) => [stagesChain(sources, { context, stages: 4, tokens: 32 })],
       },
     ];

@@ -62,7 +62,11 @@ async function write(sequence: ChainSequence, tokens: number[], turn: Turn): Pro
   return times;
 }
 
-/** Turns one after another in one sequence. */
+/**
+ * Turns one after another in one sequence. What an earlier turn wrote stands behind its prompt and is read again, with
+ * the next prompt. To erase the prompt and move what follows (a context shift) is no faster: 21.9 s and 25.1 s against
+ * 20.2 s and 22.2 s for four stages over 2,000 rows.
+ */
 export async function playLine(sequence: ChainSequence, chain: ForcedChain): Promise<TurnTimes[]> {
   const times: TurnTimes[] = [];
   for (const turn of chain.turns) {
@@ -72,16 +76,12 @@ export async function playLine(sequence: ChainSequence, chain: ForcedChain): Pro
   return times;
 }
 
-/** The trunk and its prompt, then the branches one after another, each from there. */
-export async function playBranches(sequence: ChainSequence, chain: ForcedChain): Promise<void> {
-  await playLine(sequence, chain);
-}
-
-/** The same with a sequence per branch, which gets a copy of the trunk's state; they decode in one batch. */
-export async function playBranchesAtOnce(
-  sequences: readonly ChainSequence[],
-  chain: ForcedChain,
-): Promise<void> {
+/**
+ * A sequence per branch, each with a copy of the state behind the trunk and its prompt; they decode in one batch. One
+ * sequence that goes back to the trunk for every branch is slower (9.7 s against 7.7 s for 8 branches of 32 tokens behind
+ * 2,050 rows).
+ */
+export async function playBranches(sequences: readonly ChainSequence[], chain: ForcedChain): Promise<void> {
   const [first, ...others] = sequences;
   const [turn] = chain.turns;
   if (first === undefined || turn === undefined) throw new Error("no branches");

@@ -3,7 +3,7 @@
 import { type ForcedChain, promptRows, tokensOf, visiblePieces } from "../../chains/forced-chain.js";
 import type { Samples, Task, TrialSettings } from "../../contract.js";
 import { median } from "../../runner/statistics.js";
-import { type ChainSequence, playBranches, playBranchesAtOnce, playLine } from "./llama-routes.js";
+import { type ChainSequence, playBranches, playLine } from "./llama-routes.js";
 import { readChains, warmUpChain } from "./measure.js";
 
 export interface ChainContext {
@@ -50,9 +50,7 @@ async function measureBranches(sequences: ChainSequence[], chains: ForcedChain[]
     for (const sequence of sequences) await sequence.clearHistory();
     const before = metered(sequences);
     const start = performance.now();
-    const [only] = sequences;
-    if (sequences.length === 1 && only !== undefined) await playBranches(only, chain);
-    else await playBranchesAtOnce(sequences, chain);
+    await playBranches(sequences, chain);
     samples.time.push(performance.now() - start);
     samples.rows.push(metered(sequences) - before);
   }

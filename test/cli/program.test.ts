@@ -48,7 +48,7 @@ describe("calls", () => {
   test("--help names every command and the exit codes, and ends with 0", async () => {
     const { code, stdout } = await baton(["--help"]);
     expect(code).toBe(0);
-    for (const name of ["run", "pull", "inspect", "doctor", "build"])
+    for (const name of ["run", "explain", "tune", "pull", "inspect", "doctor", "build"])
       expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, "m"));
     expect(stdout).toContain("Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted.");
   });

@@ -8,10 +8,12 @@ import { explainCommand } from "./explain.js";
 import { inspectCommand } from "./inspect.js";
 import { pullCommand } from "./pull.js";
 import { runCommand } from "./run.js";
+import { tuneCommand } from "./tune.js";
 
 export const commands: readonly CliCommand[] = [
   runCommand,
   explainCommand,
+  tuneCommand,
   pullCommand,
   inspectCommand,
   doctorCommand,

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// tune(): from a chain and its data to trained prompts. Everything that can be wrong is found before the first step;
+// then the loop runs by itself, steps wait in the iteration until somebody reads them.
+
+import { setMaxListeners } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { Channel } from "../chain/channel.js";
+import type { ChainDefinition } from "../chain/definition.js";
+import { sitesOf } from "../chain/names.js";
+import { IoError, OptionInvalidError } from "../errors.js";
+import type { PromptContract, PromptSource } from "../model/prompt.js";
+import type { TuningExplanation } from "./explain.js";
+import type { PeftInit } from "./export.js";
+import { exportPrompt } from "./export.js";
+import type { Score } from "./score.js";
+import { createScorer } from "./score.js";
+import type { TrainOptions } from "./settings.js";
+import { checkTrainOptions, trainOptionNames } from "./settings.js";
+import type { Evaluation, TuneStep } from "./steps.js";
+import type { Parameter } from "./task.js";
+import type { TrainResult } from "./train.js";
+import { train } from "./train.js";
+import type { StageSite, StageTuning, Tuning, TuningOptions } from "./tuning.js";
+import { openTuning } from "./tuning.js";
+
+export interface TuneOptions<Site extends string = string> extends TuningOptions<Site>, TrainOptions {
+  /** Folder of the trained prompt, as PEFT has them; of several prompts a folder with one for each stage. */
+  output?: string;
+  /** What is asked of outputs that the chain generates for the dev data, at every evaluation; default: nothing. */
+  score?: Score | null;
+  /** Name of the base model in the files of PEFT; default: the model's name. */
+  baseModel?: string;
+  /** What should be known and ends nothing; default: a process warning. */
+  onWarning?: (message: string) => void;
+}
+
+/** Good for a stage's `prompt` as it is. */
+export interface TunedPrompt {
+  /** [count, hidden] */
+  rows: Float32Array;
+  /** Virtual tokens. */
+  count: number;
+  contract: PromptContract;
+  /** Where it was written; null without `output`. */
+  folder: string | null;
+}
+
+export interface TuneResult<Site extends string = string> {
+  prompts: Readonly<Record<Site, TunedPrompt>>;
+  /** Steps after which the prompts were what they are: those of the lowest dev loss, or the last. */
+  step: number;
+  /** All of them, those before a resume too. */
+  steps: readonly TuneStep[];
+  /** The first is of before the first step; none without dev data. */
+  evaluations: readonly Evaluation[];
+  /** "patience": the dev loss no longer fell. */
+  stopped: "end" | "patience";
+  /** Steps that the checkpoint had done already. */
+  resumedFrom: number;
+}
+
+/** A tuning in progress: iterate it for steps, await `result`. Breaking out of the loop cancels. */
+export interface TuneRun<Site extends string = string> extends AsyncIterable<TuneStep> {
+  readonly result: Promise<TuneResult<Site>>;
+  [Symbol.asyncIterator](): AsyncIterator<TuneStep, undefined>;
+}
+
+/** What has a definition: a chain. */
+interface Defined {
+  readonly definition: ChainDefinition;
+}
+
+const ownOptions: readonly string[] = [
+  "stages",
+  "labels",
+  "data",
+  "dev",
+  "fields",
+  "frozenBytes",
+  "activationBytes",
+  "signal",
+  "output",
+  "score",
+  "baseModel",
+  "onWarning",
+];
+
+function checkNames(options: unknown): void {
+  if (typeof options !== "object" || options === null) {
+    throw new OptionInvalidError("tune needs options: `stages` and `data` at least.", {
+      facts: { option: "stages" },
+    });
+  }
+  const known = [...ownOptions, ...trainOptionNames];
+  const unknown = Object.keys(options).find((one) => !known.includes(one));
+  if (unknown === undefined) return;
+  throw new OptionInvalidError(`tune has no option \`${unknown}\`. Known: ${known.join(", ")}.`, {
+    facts: { option: unknown, available: known },
+  });
+}
+
+/** Folder of each prompt; made at once, so that a path that cannot be written is known before the work. */
+async function openOutput(
+  output: string | undefined,
+  parameters: readonly Parameter[],
+): Promise<(string | null)[]> {
+  if (output === undefined) return parameters.map(() => null);
+  if (typeof output !== "string" || output === "") {
+    throw new OptionInvalidError("`output` must be the path of a folder.", {
+      facts: { option: "output", value: String(output) },
+    });
+  }
+  const folders = parameters.map(({ stage }) => (parameters.length === 1 ? output : join(output, stage)));
+  for (const path of folders) {
+    await mkdir(path, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+      throw new IoError(`The folder ${path} cannot be made: ${cause.message}. Name another \`output\`.`, {
+        facts: { path, code: cause.code ?? "" },
+        cause,
+      });
+    });
+  }
+  return folders;
+}
+
+/** How PEFT would call what the rows began as. */
+function peftInit({ init }: StageTuning, prompt: PromptSource | null): PeftInit {
+  if (init === "vocabulary" || (init === undefined && prompt === null)) return { kind: "SAMPLE_VOCAB" };
+  const source = init ?? prompt;
+  if (typeof source === "object" && source !== null && "text" in source)
+    return { kind: "TEXT", text: source.text };
+  return { kind: "RANDOM" };
+}
+
+function stageOptions({ stages }: TuningOptions, site: string): StageTuning {
+  return Array.isArray(stages) ? {} : ((stages as Readonly<Record<string, StageTuning>>)[site] ?? {});
+}
+
+async function finish(
+  definition: ChainDefinition,
+  options: TuneOptions,
+  { task }: Tuning,
+  folders: readonly (string | null)[],
+  trained: TrainResult,
+): Promise<TuneResult> {
+  const { model, steps } = definition;
+  const contracts = await task.contracts(trained.values);
+  const prompts: Record<string, TunedPrompt> = {};
+  for (const [at, { stage, rows: count }] of task.parameters.entries()) {
+    const rows = trained.values[at] as Float32Array;
+    const contract = contracts[at] as PromptContract;
+    const folder = folders[at] ?? null;
+    if (folder !== null) {
+      const given = [...sitesOf(steps)].find(({ site }) => site === stage)?.step.settings?.prompt ?? null;
+      const init = peftInit(stageOptions(options, stage), given);
+      const baseModel = options.baseModel ?? model.name;
+      await exportPrompt(folder, { rows, count, model: model.info, baseModel, init, contract });
+    }
+    prompts[stage] = { rows, count, contract, folder };
+  }
+  const { valuesStep: step, evaluations, stopped, resumedFrom } = trained;
+  return { prompts, step, steps: trained.steps, evaluations, stopped, resumedFrom };
+}
+
+async function runTuning(
+  definition: ChainDefinition,
+  options: TuneOptions,
+  signal: AbortSignal,
+  onStep: (step: TuneStep) => void,
+): Promise<TuneResult> {
+  checkNames(options);
+  const settings = checkTrainOptions(options, options.dev !== undefined);
+  const onWarning =
+    options.onWarning ??
+    ((message) => process.emitWarning(message, { type: "BatonWarning", code: "TUNING" }));
+  const tuning = await openTuning(definition, { ...options, signal });
+  const { task, items, dev, initial, identity } = tuning;
+  try {
+    const folders = await openOutput(options.output, task.parameters);
+    const labelled = options.labels ?? task.parameters.map(({ stage }) => stage);
+    const { score: wanted = null } = options;
+    const scorer = wanted === null ? null : await createScorer({ definition, score: wanted, labelled, dev });
+    const score = async (values: readonly Float32Array[], stop: AbortSignal) =>
+      (await scorer?.(task.prompts(values), stop)) ?? {};
+    const trained = await train({
+      task,
+      items,
+      dev,
+      initial,
+      settings,
+      identity,
+      score,
+      signal,
+      onStep,
+      onWarning,
+    });
+    return await finish(definition, options, tuning, folders, trained);
+  } finally {
+    task.close();
+  }
+}
+
+/** The stages that are named are those whose prompts the result has. */
+interface Named<Trained extends string> {
+  stages: readonly Trained[] | { readonly [S in Trained]?: StageTuning };
+}
+
+function startTuning<C extends Defined, const Trained extends StageSite<C>>(
+  chain: C,
+  options: TuneOptions<StageSite<C>> & Named<Trained>,
+): TuneRun<Trained> {
+  const controller = new AbortController();
+  const given = options?.signal;
+  const onAbort = () => controller.abort(given?.reason);
+  if (given?.aborted) onAbort();
+  else if (given !== undefined) {
+    setMaxListeners(0, given); // one signal may stop any number of tunings; each takes its listener away again
+    given.addEventListener("abort", onAbort, { once: true });
+  }
+  const channel = new Channel<TuneStep>(() => controller.abort());
+  const run = async () => {
+    try {
+      controller.signal.throwIfAborted();
+      const plain = options as TuneOptions;
+      const result = await runTuning(chain.definition, plain, controller.signal, (step) =>
+        channel.push(step),
+      );
+      channel.end();
+      return result as TuneResult<Trained>;
+    } catch (error) {
+      channel.fail(error);
+      throw error;
+    } finally {
+      given?.removeEventListener("abort", onAbort);
+    }
+  };
+  const result = run();
+  result.catch(() => {}); // a reader of steps hears the error there
+  return { result, [Symbol.asyncIterator]: () => channel.iterator() };
+}
+
+/** What a tuning with these options would compute and hold. Throws as tune does before its first step. */
+async function explainTuning<C extends Defined>(
+  chain: C,
+  options: TuneOptions<StageSite<C>>,
+): Promise<TuningExplanation> {
+  const plain = options as TuneOptions;
+  checkNames(plain);
+  const { batchSize, accumulation } = checkTrainOptions(plain, plain.dev !== undefined);
+  const tuning = await openTuning(chain.definition, plain);
+  try {
+    return tuning.explain(batchSize * accumulation);
+  } finally {
+    tuning.task.close();
+  }
+}
+
+/**
+ * Trains the prompts of some stages of a chain on its data (method.md, part 3): prompt tuning, live rows only. All
+ * failures arrive through `result` and the iteration: OPTION_INVALID, DATA_INVALID, DATA_CHANGED, CONTEXT_LIMIT,
+ * PROMPT_INVALID, CHECKPOINT_INVALID, TUNING_DIVERGED, IO; an abort as the signal's reason.
+ */
+export const tune = Object.assign(startTuning, { explain: explainTuning });

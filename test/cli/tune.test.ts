@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// `baton tune` on the small model: wrong calls, bad data, what --explain says, and a whole run with its files.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runProgram } from "../../src/cli/program.js";
+import { createTuneProgress, formatSeconds } from "../../src/cli/tune-progress.js";
+import type { TuneStep } from "../../src/index.js";
+import { tinyPath } from "../chain/tiny-model.js";
+
+let directory = "";
+const records = [
+  {
+    question: "How long?",
+    passages: "The harbour freezes for eleven weeks.",
+    compress: "eleven weeks",
+    answer: "eleven",
+  },
+  {
+    question: "Who built it?",
+    passages: "Ada Lindqvist built the lighthouse.",
+    compress: "Ada built it",
+    answer: "Ada",
+  },
+  { question: "When?", passages: "It was built in 1871 on Ferry Rock.", compress: "in 1871", answer: "1871" },
+];
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "baton-tune-"));
+  writeFileSync(
+    join(directory, "chain.mjs"),
+    `export default {
+      model: ${JSON.stringify(tinyPath)},
+      options: { threads: 1, cacheBytes: 16 << 20, batchInvariant: true },
+      chain: (model, { defineChain }) => defineChain(model)
+        .input("question").input("passages")
+        .stage("compress", { prompt: { text: "Shorten." }, own: ["passages"], maxTokens: 4, closers: ["<|endoftext|>"] })
+        .stage("answer", { maxTokens: 4, closers: ["<|endoftext|>"] }),
+    };\n`,
+  );
+  const lines = (all: object[]) => all.map((one) => `${JSON.stringify(one)}\n`).join("");
+  writeFileSync(join(directory, "train.jsonl"), lines(records));
+  writeFileSync(
+    join(directory, "bad.jsonl"),
+    lines([records[0] as object, { question: "Who?", passages: "x" }]),
+  );
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+async function baton(args: string[], signal = new AbortController().signal): Promise<Outcome> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const code = await runProgram(args, {
+    terminal: { stdout: { write: (text) => out.push(text) }, stderr: { write: (text) => err.push(text) } },
+    signal,
+    directory,
+    stdin: Readable.from([""]),
+  });
+  return { code, stdout: out.join(""), stderr: err.join("") };
+}
+
+const call = ["tune", "chain.mjs", "--stage", "answer", "--data", "train.jsonl"];
+
+describe("a wrong call", () => {
+  test.each<[string[], RegExp]>([
+    [["tune", "chain.mjs", "--data", "train.jsonl"], /required option '-s, --stage <name>'/],
+    [["tune", "chain.mjs", "--stage", "answer"], /required option '-d, --data <file>'/],
+    [call, /--output is missing/],
+    [[...call, "-o", "x", "--epochs", "many"], /"many" is not a number/],
+    [[...call, "-o", "x", "--betas", "0.9"], /not of the form 0\.9,0\.999/],
+    [[...call, "-o", "x", "--field", "query"], /not of the form data=chain/],
+    [[...call, "-o", "x", "--init", "random", "--init", "vocabulary"], /--init is given twice/],
+    [[...call, "-o", "x", "--schedule", "stepwise"], /Allowed choices are linear, cosine, constant/],
+    [[...call, "-o", "x", "--score", "bleu"], /Allowed choices are squad/],
+  ])("%j ends with code 2 before anything is loaded", async (args, says) => {
+    const { code, stdout, stderr } = await baton(args);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(says);
+  });
+
+  test("what only tune() can know ends with code 1 and the error's code", async () => {
+    const cases: [string[], RegExp][] = [
+      [["--epochs", "0"], /`epochs`.*\[OPTION_INVALID\]/],
+      [["--patience", "2"], /`patience`.*`dev`.*\[OPTION_INVALID\]/s],
+      [["--virtual-tokens", "100000"], /`virtualTokens` 100000.*\[OPTION_INVALID\]/],
+      [["--data", "bad.jsonl"], /bad\.jsonl:2.*\[DATA_INVALID\]/],
+      [["--data", "nowhere.jsonl"], /nowhere\.jsonl.*\[IO\]/],
+      [["--stage", "anwser"], /"anwser".*\[OPTION_INVALID\]/],
+      [["-o", "chain.mjs"], /chain\.mjs cannot be made.*\[IO\]/],
+    ];
+    for (const [args, says] of cases) {
+      const { code, stderr } = await baton([...call, "-o", "out", ...args]);
+      expect(stderr).toMatch(says);
+      expect(code).toBe(1);
+    }
+  });
+});
+
+test("--help names every option of tune()", async () => {
+  const { code, stdout } = await baton(["tune", "--help"]);
+  expect(code).toBe(0);
+  const options = [
+    "stage",
+    "data",
+    "dev",
+    "output",
+    "init",
+    "virtual-tokens",
+    "epochs",
+    "batch-size",
+    "learning-rate",
+  ];
+  for (const name of [
+    ...options,
+    "schedule",
+    "warmup",
+    "resume",
+    "checkpoint-every",
+    "patience",
+    "explain",
+    "score",
+  ]) {
+    expect(stdout).toContain(`--${name}`);
+  }
+});
+
+test("--explain says what would be computed, as a table or as JSON, and trains nothing", async () => {
+  const plain = await baton([...call, "--explain", "--virtual-tokens", "5"]);
+  expect(plain.code).toBe(0);
+  expect(plain.stdout).toContain("3 items, 8 a step");
+  expect(plain.stdout).toMatch(/trained {2}prompt of answer +5 +once a step/);
+  const json = await baton([...call, "--explain", "--json", "--batch-size", "2", "--accumulation", "2"]);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    items: 3,
+    batchSize: 4,
+    parameters: [{ stage: "answer", rows: 50 }],
+  });
+});
+
+describe("a run", () => {
+  const small = ["--virtual-tokens", "4", "--batch-size", "2", "--epochs", "3"];
+
+  test("leaves prompt, curves, steps and checkpoint in the output folder, and prints their paths", async () => {
+    const args = [...call, "-o", "prompts/answer", "--dev", "train.jsonl", "--score", "squad", ...small];
+    const { code, stdout, stderr } = await baton(args);
+    expect(stderr).toMatch(/^dev loss [\d.]+, exactMatch [\d.]+, f1 [\d.]+ before the first step$/m);
+    expect(stderr).toMatch(/^step 6\/6 {2}epoch 3\.00 {2}loss /m);
+    expect(stderr).toMatch(/^kept: dev loss /m);
+    expect(code).toBe(0);
+    const folder = join(directory, "prompts/answer");
+    expect(stdout).toBe(`${folder}\n${join(folder, "curves.svg")}\n${join(folder, "steps.jsonl")}\n`);
+    expect(readdirSync(folder).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "baton_contract.json",
+      "checkpoint.safetensors",
+      "curves.svg",
+      "steps.jsonl",
+    ]);
+    const lines = readFileSync(join(folder, "steps.jsonl"), "utf8").trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line).type).filter((type) => type === "step")).toHaveLength(6);
+    expect(lines).toHaveLength(10);
+    // resumed there is nothing left to do
+    const again = await baton([...args, "--resume", "--json"]);
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      prompts: { answer: folder },
+      resumedFrom: 6,
+      stopped: "end",
+    });
+  });
+
+  test("trains two stages with their own beginnings, fields renamed", async () => {
+    writeFileSync(
+      join(directory, "renamed.jsonl"),
+      records.map(({ question, ...rest }) => `${JSON.stringify({ query: question, ...rest })}\n`).join(""),
+    );
+    const args = [
+      "tune",
+      "chain.mjs",
+      "-s",
+      "compress",
+      "-s",
+      "answer",
+      "-d",
+      "renamed.jsonl",
+      "-o",
+      "both",
+      ...small,
+    ];
+    const init = ["--init", "vocabulary", "--init", "answer=text:Answer it."];
+    const { code, stderr } = await baton([...args, ...init, "--field", "query=question", "--no-checkpoint"]);
+    expect(stderr).toContain("step 6/6");
+    expect(code).toBe(0);
+    expect(readdirSync(join(directory, "both")).sort()).toEqual([
+      "answer",
+      "compress",
+      "curves.svg",
+      "steps.jsonl",
+    ]);
+    const config = JSON.parse(readFileSync(join(directory, "both/answer/adapter_config.json"), "utf8"));
+    expect(config).toMatchObject({ prompt_tuning_init: "TEXT", prompt_tuning_init_text: "Answer it." });
+  });
+
+  test("that is interrupted ends with 130 and says where to go on", async () => {
+    const controller = new AbortController();
+    const err: string[] = [];
+    const write = (text: string) => {
+      err.push(text);
+      if (text.startsWith("step 1/")) controller.abort();
+    };
+    const code = await runProgram([...call, "-o", "cut", ...small, "--epochs", "200"], {
+      terminal: { stdout: { write() {} }, stderr: { write } },
+      signal: controller.signal,
+      directory,
+      stdin: Readable.from([""]),
+    });
+    expect(code).toBe(130);
+    expect(err.join("")).toContain(
+      `kept in ${join(directory, "cut", "checkpoint.safetensors")}; --resume goes on`,
+    );
+    const again = await baton([...call, "-o", "cut", ...small]);
+    expect(again.stderr).toMatch(/has not ended.*\[CHECKPOINT_INVALID\]/);
+    expect((await baton([...call, "-o", "cut", ...small, "--resume"])).code).toBe(0);
+  });
+});
+
+describe("progress", () => {
+  const step = (one: number): TuneStep => ({
+    step: one,
+    steps: 100,
+    epoch: one / 50,
+    loss: 2.5,
+    learningRate: 0.004,
+    gradientNorm: 12.345,
+    rows: { live: 80, frozen: 7600, reused: 7600, computed: 130 },
+    rowsPerSecond: 431.4,
+    secondsLeft: 3725,
+    ...(one === 1 ? { before: { step: 0, epoch: 0, devLoss: 4.16194, scores: {} } } : {}),
+    ...(one === 50
+      ? { evaluation: { step: 50, epoch: 1, devLoss: 2.74812, scores: { exactMatch: 3.33, f1: 9.87 } } }
+      : {}),
+  });
+  const shown = (isTTY: boolean): string => {
+    const parts: string[] = [];
+    const stderr = { write: (text: string) => parts.push(text), isTTY };
+    const progress = createTuneProgress({ stdout: { write() {} }, stderr });
+    for (let one = 1; one <= 100; one++) progress.report(step(one));
+    progress.stop();
+    return parts.join("");
+  };
+
+  test("without a terminal is some plain lines and every evaluation", () => {
+    const lines = shown(false).trimEnd().split("\n");
+    expect(lines).toHaveLength(23);
+    expect(lines[0]).toBe("dev loss 4.162 before the first step");
+    expect(lines[1]).toBe(
+      "step 1/100  epoch 0.02  loss 2.500  rate 4.0e-3  gradient 12.3  rows 80 live 7600 frozen (7600 reused)  431 rows/s  1:02:05 left",
+    );
+    expect(lines).toContain("dev loss 2.748, exactMatch 3.3, f1 9.9 after step 50 (epoch 1)");
+    expect(lines.join("")).not.toContain("\u001b");
+  });
+
+  test("on a terminal is one line, and evaluations that stay", () => {
+    const text = shown(true);
+    expect(text.split("\n")).toHaveLength(3);
+    expect(text.split("\r\u001b[K")).toHaveLength(104);
+    expect(text.endsWith("\r\u001b[K")).toBe(true);
+  });
+
+  test("times are for people", () => {
+    expect([0, 59.6, 61, 3600].map(formatSeconds)).toEqual(["0:00", "1:00", "1:01", "1:00:00"]);
+  });
+});

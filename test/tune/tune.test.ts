@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+// tune() on the small model and the real engine: losses fall, prompts come out that a chain and PEFT can use, a run goes
+// on bit for bit, scores are of what the chain really writes, and everything wrong is said before the first step.
+import { writeFileSync } from "node:fs";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type {
+  Evaluation,
+  GeneratedItem,
+  Model,
+  ScoreFunction,
+  TuneOptions,
+  TuneStep,
+} from "../../src/index.js";
+import { BatonError, defineChain, tune } from "../../src/index.js";
+import { loadTiny } from "../chain/tiny-model.js";
+import { failure } from "./support.js";
+
+const closers = ["<|endoftext|>"];
+const records = [
+  {
+    question: "How long?",
+    passages: "It freezes for eleven weeks.",
+    compress: "eleven weeks",
+    answer: "eleven",
+  },
+  { question: "Who built it?", passages: "Ada Lindqvist built it.", compress: "Ada built it", answer: "Ada" },
+  { question: "When was it built?", passages: "It was built in 1871.", compress: "in 1871", answer: "1871" },
+  {
+    question: "Where?",
+    passages: "It stands on Ferry Rock now.",
+    compress: "on Ferry Rock",
+    answer: "Ferry Rock",
+  },
+  {
+    question: "Who moved it?",
+    passages: "Marsk moved it inland.",
+    compress: "Marsk moved it",
+    answer: "Marsk",
+  },
+];
+const dev = [
+  { question: "Who?", passages: "Ada built it on rails.", compress: "Ada built it", answer: "Ada" },
+  { question: "How?", passages: "It was moved on rails.", compress: "on rails", answer: "on rails" },
+];
+
+let model: Model;
+let folder: string;
+beforeAll(async () => {
+  model = await loadTiny({ cacheBytes: 32 << 20, activations: "float32" });
+});
+afterAll(() => model.close());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "baton-tune-"));
+  return () => rm(folder, { recursive: true, force: true });
+});
+
+const chain = () =>
+  defineChain(model)
+    .input("question", { format: "Question: {question}\n" })
+    .input("passages")
+    .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"], maxTokens: 5, closers })
+    .stage("answer", { reads: ["question", "compress"], opener: "Answer:", maxTokens: 5, closers });
+
+type Site = "compress" | "answer";
+const base = {
+  stages: ["answer"],
+  data: records,
+  epochs: 4,
+  batchSize: 2,
+  learningRate: 0.05,
+  seed: 3,
+} as const;
+const small = { answer: { virtualTokens: 6, init: { text: "Answer the question." } } };
+
+async function collect(
+  options: TuneOptions<Site>,
+): Promise<{ steps: TuneStep[]; run: ReturnType<typeof start> }> {
+  const run = start(options);
+  const steps: TuneStep[] = [];
+  for await (const step of run) steps.push(step);
+  return { steps, run };
+}
+const start = (options: TuneOptions<Site>) => tune(chain(), options);
+const lossesOf = (steps: readonly TuneStep[]) => steps.map(({ loss }) => loss);
+
+describe("a tuning", () => {
+  it("makes the loss fall on what it learns, the base model and other prompts left as they are", async () => {
+    const { steps, run } = await collect({ ...base, stages: small, epochs: 30, batchSize: 5, warmup: 0 });
+    const { prompts, step, evaluations, stopped } = await run.result;
+    expect(steps).toHaveLength(30);
+    expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss as number) - 0.5);
+    expect([step, evaluations, stopped]).toEqual([30, [], "end"]);
+    expect(Object.keys(prompts)).toEqual(["answer"]);
+    expect(prompts.answer).toMatchObject({ count: 6, folder: null });
+    expect(prompts.answer.rows).toHaveLength(6 * model.info.hidden);
+    // the same loss once more, by the frozen chain with the prompt that came out
+    const again = await collect({
+      ...base,
+      stages: { answer: { init: { rows: prompts.answer.rows, count: 6 } } },
+      batchSize: 5,
+      epochs: 1,
+    });
+    expect(again.steps[0]?.loss).toBeLessThan(steps.at(-1)?.loss as number);
+  });
+
+  it("says what its steps compute: frozen rows once, live rows each time", async () => {
+    const { steps } = await collect({ ...base, stages: small, epochs: 2, batchSize: 5 });
+    expect(steps).toHaveLength(2);
+    const [first, second] = steps as [TuneStep, TuneStep];
+    expect(first.rows.frozen).toBeGreaterThan(first.rows.live);
+    expect(first.rows.live).toBe(second.rows.live);
+    expect(second.rows.reused).toBe(second.rows.frozen);
+    expect(first.rows.computed).toBe(first.rows.live + 6);
+    expect(second.rows.computed).toBe(second.rows.live + 6);
+    const explanation = await tune.explain(chain(), { ...base, stages: small, batchSize: 5 });
+    expect(explanation).toMatchObject({ items: 5, batchSize: 5, parameters: [{ stage: "answer", rows: 6 }] });
+    expect(explanation.rows).toMatchObject({ live: first.rows.live, frozen: first.rows.frozen });
+    expect(String(explanation)).toContain("prompt of answer");
+  });
+
+  it("is the same for the same seed", async () => {
+    const one = await collect({ ...base, stages: small });
+    const other = await collect({ ...base, stages: small });
+    const another = await collect({ ...base, stages: small, seed: 4 });
+    expect(lossesOf(other.steps)).toEqual(lossesOf(one.steps));
+    expect(lossesOf(another.steps)).not.toEqual(lossesOf(one.steps));
+    expect((await other.run.result).prompts).toEqual((await one.run.result).prompts);
+  });
+
+  it("trains several stages together, each into a folder of its own", async () => {
+    const stages = { compress: { virtualTokens: 4 }, answer: { virtualTokens: 5, init: "random" as const } };
+    const { steps, run } = await collect({
+      ...base,
+      stages,
+      epochs: 20,
+      batchSize: 5,
+      warmup: 0,
+      output: folder,
+    });
+    const { prompts } = await run.result;
+    expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss as number) - 0.3);
+    expect(prompts.compress).toMatchObject({ count: 4, folder: join(folder, "compress") });
+    expect(prompts.answer).toMatchObject({ count: 5, folder: join(folder, "answer") });
+    expect((await readdir(folder)).sort()).toEqual(["answer", "compress"]);
+    // each contract names the prompt of the other as it was trained with it
+    const read = prompts.answer.contract.reads.find(({ kind }) => kind === "output");
+    expect(read?.prompt).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
+
+describe("a trained prompt", () => {
+  it("is used by the chain without a warning, and with one by another", async () => {
+    const output = join(folder, "answer");
+    const { run } = await collect({ ...base, stages: small, output });
+    const { prompts } = await run.result;
+    expect((await readdir(output)).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "baton_contract.json",
+    ]);
+    const warnings = async (opener: string) => {
+      const used = defineChain(model)
+        .input("question", { format: "Question: {question}\n" })
+        .input("passages")
+        .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"], maxTokens: 5, closers })
+        .stage("answer", { prompt: output, reads: ["question", "compress"], opener, maxTokens: 5, closers });
+      const found: string[] = [];
+      const going = used.run({ question: "Who?", passages: "Ada built it." });
+      for await (const event of going) if (event.type === "warning") found.push(event.message);
+      return { found, text: (await going.result).answer.text };
+    };
+    const right = await warnings("Answer:");
+    expect(right.found).toEqual([]);
+    expect((await warnings("Reply:")).found[0]).toContain("opener");
+    // from memory it is the same prompt
+    const memory = await chain()
+      .withPrompts({ answer: prompts.answer })
+      .run({ question: "Who?", passages: "Ada built it." }).result;
+    expect(memory.answer.text).toBe(right.text);
+  });
+});
+
+describe("evaluation", () => {
+  it("generates with the prompts of the moment, whatever the score", async () => {
+    const seen: GeneratedItem[] = [];
+    const score: ScoreFunction = (item) => {
+      seen.push(item);
+      return item.outputs.answer?.length ?? 0;
+    };
+    const { run } = await collect({ ...base, stages: small, dev, epochs: 2, score, keep: "last" });
+    const { evaluations, prompts } = await run.result;
+    expect(evaluations).toHaveLength(3);
+    expect(seen).toHaveLength(6);
+    expect(seen[0]?.gold).toMatchObject({ question: "Who?", answer: "Ada" });
+    expect(Object.keys(seen[0]?.outputs ?? {})).toEqual(["compress", "answer"]);
+    expect(new Set(seen.map(({ origin }) => origin)).size).toBe(2);
+    const last = evaluations.at(-1) as Evaluation;
+    const texts = await Promise.all(
+      dev.map(async ({ question, passages }) => {
+        const tuned = chain().withPrompts({ answer: prompts.answer });
+        return (await tuned.run({ question, passages }).result).answer.text;
+      }),
+    );
+    expect(last.scores.score).toBeCloseTo(texts.reduce((sum, text) => sum + text.length, 0) / 2, 10);
+  });
+
+  it("has SQuAD's figures by name, of every stage that is scored", async () => {
+    const one = await collect({ ...base, stages: small, dev, epochs: 1, score: "squad" });
+    expect(Object.keys((await one.run.result).evaluations[0]?.scores ?? {})).toEqual(["exactMatch", "f1"]);
+    const stages = { compress: {}, answer: {} };
+    const two = await collect({ ...base, stages, dev, epochs: 1, score: "squad" });
+    expect(Object.keys((await two.run.result).evaluations[0]?.scores ?? {})).toEqual([
+      "compress.exactMatch",
+      "compress.f1",
+      "answer.exactMatch",
+      "answer.f1",
+    ]);
+  });
+
+  it("stops with STEP_FAILED when the score function throws or gives no number", async () => {
+    const thrown = new Error("mine");
+    const throwing = () => {
+      throw thrown;
+    };
+    const first = await failure(start({ ...base, stages: small, dev, score: throwing }).result);
+    expect(first).toMatchObject({ code: "STEP_FAILED", cause: thrown });
+    const none = await failure(start({ ...base, stages: small, dev, score: () => Number.NaN }).result);
+    expect(none).toMatchObject({ code: "STEP_FAILED", facts: { option: "score" } });
+    expect((none as Error).message).toContain("dev[");
+  });
+});
+
+describe("a tuning that goes on", () => {
+  it("has bit for bit the losses of one that was never stopped", async () => {
+    const checkpoint = join(folder, "run.safetensors");
+    const options = { ...base, stages: small, dev };
+    const whole = await collect(options);
+    for (const at of [1, 5, 9]) {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const run = start({ ...options, checkpoint, signal: controller.signal });
+      const stopped = await failure(
+        (async () => {
+          for await (const { step } of run) if (step === at) controller.abort(reason);
+        })(),
+      );
+      expect(stopped).toBe(reason);
+      expect(await failure(run.result)).toBe(reason);
+      const { run: resumed } = await collect({ ...options, checkpoint, resume: true });
+      const result = await resumed.result;
+      const expected = await whole.run.result;
+      expect(result.resumedFrom).toBeGreaterThanOrEqual(at);
+      expect(lossesOf(result.steps)).toEqual(lossesOf(whole.steps));
+      expect(result.evaluations).toEqual(expected.evaluations);
+      expect(result.prompts).toEqual(expected.prompts);
+      await rm(checkpoint);
+    }
+  });
+
+  it("refuses the checkpoint of another chain, other data or other rows, by name", async () => {
+    const checkpoint = join(folder, "run.safetensors");
+    await collect({ ...base, stages: small, epochs: 1, checkpoint });
+    const again = { ...base, stages: small, epochs: 2, checkpoint, resume: true };
+    const fewer = await failure(start({ ...again, data: records.slice(0, 4) }).result);
+    expect(fewer).toMatchObject({ code: "CHECKPOINT_INVALID", facts: { field: "data" } });
+    const other = defineChain(model)
+      .input("question")
+      .input("passages")
+      .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"] })
+      .stage("answer", { reads: ["question", "compress"], opener: "Reply:" });
+    const another = await failure(tune(other, again).result);
+    expect(another).toMatchObject({ code: "CHECKPOINT_INVALID", facts: { field: "chain" } });
+    const wider = { answer: { ...small.answer, virtualTokens: 7 } };
+    expect(await failure(start({ ...again, stages: wider }).result)).toMatchObject({
+      code: "CHECKPOINT_INVALID",
+    });
+    const warnings: string[] = [];
+    const { result } = start({ ...again, onWarning: (message) => warnings.push(message) });
+    expect((await result).resumedFrom).toBe(3);
+    expect(warnings[0]).toContain("epochs was 1 and is 2");
+  });
+
+  it("stops at once when its reader leaves the loop, and frees what it held", async () => {
+    const run = start({ ...base, stages: small, epochs: 1000 });
+    for await (const { step } of run) if (step === 2) break;
+    const error = await failure(run.result);
+    expect((error as Error).name).toBe("AbortError");
+    await model.activity();
+    const { steps } = await collect({ ...base, stages: small, epochs: 1 });
+    expect(steps).toHaveLength(3);
+  });
+});
+
+it("a data file that changes between epochs ends the run; what was done is kept", async () => {
+  const file = join(folder, "train.jsonl");
+  const lines = (all: readonly object[]) => all.map((one) => `${JSON.stringify(one)}\n`).join("");
+  await writeFile(file, lines(records));
+  const checkpoint = join(folder, "run.safetensors");
+  const options = { ...base, stages: small, data: file, checkpoint };
+  const whole = await collect({ ...base, stages: small, data: file });
+  const run = start(options);
+  const error = await failure(
+    (async () => {
+      for await (const { step } of run) {
+        if (step === 3) writeFileSync(file, lines([...records.slice(1), records[0] as object]));
+      }
+    })(),
+  );
+  expect(error).toMatchObject({ code: "DATA_CHANGED" });
+  const other = await failure(start({ ...options, resume: true }).result);
+  expect(other).toMatchObject({ code: "CHECKPOINT_INVALID", facts: { field: "data" } });
+  await writeFile(file, lines(records));
+  const { result } = start({ ...options, resume: true });
+  expect((await result).resumedFrom).toBeGreaterThanOrEqual(3);
+  expect(lossesOf((await result).steps)).toEqual(lossesOf(whole.steps));
+});
+
+describe("what is wrong is said before the first step", () => {
+  const cases: [string, Record<string, unknown>, string, Record<string, unknown>][] = [
+    ["no data", { data: [] }, "DATA_INVALID", {}],
+    [
+      "a record without the label of the trained stage",
+      { data: [{ question: "?", compress: "x" }] },
+      "DATA_INVALID",
+      { field: "answer" },
+    ],
+    [
+      "a label of no tokens",
+      { data: [{ question: "?", compress: "x", answer: "" }] },
+      "DATA_INVALID",
+      { field: "answer" },
+    ],
+    [
+      "a trained stage that no label depends on",
+      { stages: ["answer"], labels: ["compress"] },
+      "OPTION_INVALID",
+      {},
+    ],
+    [
+      "more virtual tokens than the context",
+      { stages: { answer: { virtualTokens: 9999 } } },
+      "OPTION_INVALID",
+      { option: "virtualTokens" },
+    ],
+    ["an unknown option", { lerningRate: 1 }, "OPTION_INVALID", { option: "lerningRate" }],
+    ["a learning rate of zero", { learningRate: 0 }, "OPTION_INVALID", { option: "learningRate" }],
+    ["scores without dev data", { score: "squad" }, "OPTION_INVALID", { option: "score" }],
+    ["a score of no kind", { dev, score: "bleu" }, "OPTION_INVALID", { option: "score" }],
+    [
+      "a dev record that the chain cannot run",
+      { dev: [{ question: "?", compress: "x", answer: "y" }], score: "squad" },
+      "DATA_INVALID",
+      { field: "passages" },
+    ],
+    ["an output that is no path", { output: 7 }, "OPTION_INVALID", { option: "output" }],
+  ];
+  it.each(cases)("%s", async (_, change, code, facts) => {
+    const run = tune(chain(), { ...base, ...change } as TuneOptions<Site>);
+    const error = await failure(run.result);
+    expect(error).toMatchObject({ code, facts });
+    expect(BatonError.isInstance(error)).toBe(true);
+  });
+
+  it("an output folder that cannot be made", async () => {
+    await writeFile(join(folder, "file"), "");
+    const run = start({ ...base, stages: small, output: join(folder, "file", "answer") });
+    expect(await failure(run.result)).toMatchObject({
+      code: "IO",
+      facts: { path: join(folder, "file", "answer") },
+    });
+  });
+
+  it("no options at all", async () => {
+    expect(await failure(tune(chain(), undefined as never).result)).toMatchObject({ code: "OPTION_INVALID" });
+  });
+
+  it("an abort", async () => {
+    const reason = new Error("never mind");
+    expect(await failure(start({ ...base, signal: AbortSignal.abort(reason) }).result)).toBe(reason);
+  });
+
+  it("a learning rate that makes values no numbers: step and rate are named, the checkpoint before is kept", async () => {
+    const checkpoint = join(folder, "run.safetensors");
+    // the warm-up's first step has no rate, the second one is too much for a float
+    const options = { ...base, stages: small, warmup: 2, checkpoint, checkpointEvery: 1 };
+    const error = await failure(start({ ...options, learningRate: 1e39 }).result);
+    expect(error).toMatchObject({
+      code: "TUNING_DIVERGED",
+      facts: { step: 2, learningRate: 5e38, checkpointStep: 1 },
+    });
+    const again = await start({ ...options, resume: true, onWarning: () => {} }).result;
+    expect(again.resumedFrom).toBe(1);
+    expect(lossesOf(again.steps)).toEqual(
+      lossesOf((await collect({ ...base, stages: small, warmup: 2 })).steps),
+    );
+  });
+});

@@ -3,7 +3,7 @@
 // item's frozen rows are computed by ordinary jobs and kept; its live rows go into the step as tokens with labels.
 
 import { createHash } from "node:crypto";
-import { contractOfUse } from "../chain/contract.js";
+import { contractDifferences, contractOfUse, differenceMessage } from "../chain/contract.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { placeSegment } from "../chain/frame.js";
 import { sitesOf } from "../chain/names.js";
@@ -20,6 +20,7 @@ import { assembleItem } from "./assemble.js";
 import type { DataItem } from "./data.js";
 import type { FrozenKv, FrozenStore } from "./frozen.js";
 import { computeFrozen, frozenBytesOf, PoolStore } from "./frozen.js";
+import { kindsOf } from "./plan.js";
 import type { Origin, RecordValues } from "./record.js";
 import type { LossOfItems, Parameter, PreparedItem, RowCounts, TrainingTask } from "./task.js";
 
@@ -103,6 +104,25 @@ export class ChainTask implements TrainingTask<DataItem> {
     return new ChainTask(init, prompts);
   }
 
+  /** How prompts that are not trained, and what they write does not change either, are used otherwise than trained. */
+  warnings(): string[] {
+    const { model, layout } = this.definition;
+    const { settings, trained, labelled } = this.#frame;
+    const { segments, promptOf } = this.#plan;
+    const idsOf = (sites: ReadonlySet<string>) =>
+      new Set([...sites].flatMap((site) => promptOf.get(site) ?? []));
+    const outputs = segments.filter((one) => one.kind === "output" && labelled.has(one.site));
+    const kinds = kindsOf(this.#plan, idsOf(trained), new Set(outputs.map(({ id }) => id)));
+    return [...this.#prompts].flatMap(([stage, prompt]) => {
+      const output = segments.find((one) => one.kind === "output" && one.site === stage);
+      const own = settings.get(stage);
+      if (own === undefined || kinds.get(output?.id ?? "") !== "frozen") return [];
+      const use = { model, plan: this.#plan, layout, stage, settings: own, prompts: this.#prompts };
+      const differences = contractDifferences(prompt, use);
+      return differences.length === 0 ? [] : [differenceMessage(stage, prompt.label, differences)];
+    });
+  }
+
   /** Rows of the prompt of a stage, trained or not; 0 without one. */
   promptRows(site: string): number {
     return this.#frame.promptRows.get(site) ?? 0;
@@ -130,7 +150,8 @@ export class ChainTask implements TrainingTask<DataItem> {
     const { kv, kept } = await this.#store.hold(item, async (claim) => {
       const assembled = this.assemble(await item.read(), item.origin);
       signal?.throwIfAborted();
-      claim(frozenBytesOf(this.#model.info, assembled).computed);
+      await claim(frozenBytesOf(this.#model.info, assembled).computed);
+      signal?.throwIfAborted();
       return computeFrozen(this.#model, assembled, (site) => this.#prompt(site), signal);
     });
     try {

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { basename } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { DataChangedError, DataInvalidError, IoError, OptionInvalidError } from "../errors.js";
 import type { Origin, RecordValues } from "./record.js";
 import { dataInvalid, typeOf } from "./record.js";
@@ -48,7 +49,12 @@ export async function openData(
   signal?.throwIfAborted();
   const hash = createHash("sha256");
   const items: DataItem[] = [];
-  const add = (item: DataItem, values: RecordValues) => {
+  let breathed = performance.now();
+  const add = async (item: DataItem, values: RecordValues) => {
+    if (performance.now() - breathed > mostBlockedMs) {
+      await nextTurn(); // checking tokenises: let timers and signals through
+      breathed = performance.now();
+    }
     signal?.throwIfAborted();
     items.push(item);
     for (const part of [...values.texts].flat()) hash.update(`${Buffer.byteLength(part)}:${part}`);
@@ -61,7 +67,9 @@ export async function openData(
   throw new DataInvalidError(`${label} has no record. Give at least one.`, { facts: { source: label } });
 }
 
-type AddItem = (item: DataItem, values: RecordValues) => void;
+type AddItem = (item: DataItem, values: RecordValues) => Promise<void>;
+
+const mostBlockedMs = 20;
 
 async function readRecords(
   source: Iterable<unknown> | AsyncIterable<unknown>,
@@ -84,7 +92,7 @@ async function readRecords(
     const origin = { label: `${name}[${index}]`, facts: { source: name, index } };
     const values = reader.parse(record, origin);
     reader.check(values, origin);
-    add({ origin, read: async () => values, verify: async () => {} }, values);
+    await add({ origin, read: async () => values, verify: async () => {} }, values);
     index += 1;
   }
 }
@@ -175,7 +183,7 @@ async function readFileOnce(
     };
     const values = reader.parse(parseLine(line, origin), origin);
     reader.check(values, origin);
-    add(file.item(line, origin, reader), values);
+    await add(file.item(line, origin, reader), values);
   }
   const { size, mtimeMs } = await DataFile.stamp(path);
   if (size !== file.stamp.size || mtimeMs !== file.stamp.mtimeMs) throw file.changed("while it was read");

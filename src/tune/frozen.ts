@@ -26,8 +26,8 @@ export interface FrozenKv {
   release(): void;
 }
 
-/** Computes what a store does not have; `claim` says, before the job, how many bytes of KV it takes. */
-export type ComputeFrozen = (claim: (bytes: number) => void) => Promise<FrozenKv>;
+/** Computes what a store does not have; before the job it waits for `claim` to have the bytes of KV that it takes. */
+export type ComputeFrozen = (claim: (bytes: number) => Promise<void>) => Promise<FrozenKv>;
 
 /** Where frozen rows are kept. `key` is the item's, for as long as the store lives. */
 export interface FrozenStore {
@@ -113,9 +113,13 @@ export class PoolStore implements FrozenStore {
   /** Least recently used first. */
   readonly #entries = new Map<object, Entry>();
   readonly #computing = new Map<object, Promise<unknown>>();
-  /** Bytes of entries, and of what is being computed. */
+  /** Of entries. */
   #bytes = 0;
+  /** What is being computed takes at most. */
   #claimed = 0;
+  #running = 0;
+  /** Who waits until something that is being computed has ended. */
+  #waiting: (() => void)[] = [];
   #closed = false;
 
   /** `budget`: most bytes that are kept beyond what is held. */
@@ -150,30 +154,44 @@ export class PoolStore implements FrozenStore {
   }
 
   async #compute(key: object, compute: ComputeFrozen): Promise<FrozenKv> {
-    let claimed = 0;
-    const claim = (bytes: number) => {
-      claimed += bytes;
-      this.#claimed += bytes;
-      this.#makeRoom();
-    };
+    let claimed: number | null = null;
     try {
-      const kv = await compute(claim);
+      const kv = await compute(async (bytes) => {
+        await this.#enter(bytes);
+        claimed = bytes;
+      });
       this.#entries.set(key, { kv, holds: 1 });
       this.#bytes += kv.bytes;
       return kv;
     } finally {
-      this.#claimed -= claimed;
+      if (claimed !== null) this.#leave(claimed);
     }
   }
 
-  /** Gives up what nobody holds until the pool has room for what is being computed. */
-  #makeRoom(): void {
-    const isFull = () => this.#model.stats().freeBytes < this.#claimed;
+  /** Waits, while others compute, until the pool has room; the only one goes ahead and hears of it from the engine. */
+  async #enter(bytes: number): Promise<void> {
+    while (!this.#hasRoom(this.#claimed + bytes) && this.#running > 0) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#claimed += bytes;
+    this.#running += 1;
+  }
+
+  #leave(bytes: number): void {
+    this.#claimed -= bytes;
+    this.#running -= 1;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Gives up what nobody holds until `bytes` are free. What runs has taken some of its claim: this asks for more. */
+  #hasRoom(bytes: number): boolean {
+    const fits = () => this.#model.stats().freeBytes >= bytes;
     for (const [key, { holds }] of this.#entries) {
-      if (!isFull()) return;
+      if (fits()) return true;
       if (holds === 0) this.#drop(key);
     }
-    if (isFull()) promptCacheOf(this.#model).makeRoom(this.#claimed);
+    if (!fits()) promptCacheOf(this.#model).makeRoom(bytes);
+    return fits();
   }
 
   #drop(key: object): void {

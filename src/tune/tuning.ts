@@ -63,6 +63,8 @@ export interface Tuning {
   initial: Float32Array[];
   /** What a run depends on besides its settings: base, chain, data. */
   identity: Readonly<Record<string, string>>;
+  /** Prompts that stay as they are and are used otherwise than they were trained. */
+  warnings: readonly string[];
   /** What the training data will cost. */
   explain(batchSize: number): TuningExplanation;
 }
@@ -102,6 +104,7 @@ export async function openTuning(definition: ChainDefinition, options: TuningOpt
       data: items.hash,
       dev: devItems?.hash ?? "none",
     },
+    warnings: task.warnings(),
     explain: (batchSize) => tally.explain(task.parameters, batchSize, frozenBytes),
   };
 }

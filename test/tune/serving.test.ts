@@ -6,12 +6,12 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ChainDefinition } from "../../src/chain/definition.js";
 import { planChain } from "../../src/chain/plan.js";
-import type { Layout, Model } from "../../src/index.js";
-import { defineChain } from "../../src/index.js";
+import type { Model } from "../../src/index.js";
 import type { Append, NativeJob, SegmentHandle, SegmentSpec } from "../../src/native/types.js";
 import type { AssembledItem } from "../../src/tune/assemble.js";
 import { openTuning } from "../../src/tune/tuning.js";
-import { loadTiny, passages, question } from "../chain/tiny-model.js";
+import { loadTiny } from "../chain/tiny-model.js";
+import { everyInput, everyRecord, everyStep } from "./every-step.js";
 
 let model: Model;
 beforeAll(async () => {
@@ -57,75 +57,8 @@ async function fedBy(work: () => Promise<unknown>): Promise<Fed[]> {
   return fed;
 }
 
-const rowsOf = (text: string) => model.tokenizer.encode(` ${text}`, { specials: false }).length;
-
-/** Generates exactly as many tokens as the gold text has: no closer is ever taken. */
-const stageOf = (gold: string, prompt = "Prompt.") => ({
-  prompt: { text: prompt },
-  maxTokens: rowsOf(gold),
-  logitBias: Object.fromEntries(model.tokenizer.closers.map((id) => [id, Number.NEGATIVE_INFINITY])),
-});
-
-const gold = {
-  compress: "The harbour freezes.",
-  think: "Eleven weeks are long.",
-  vote: "Yes, it does.",
-  check: "Is that so?",
-  answer: "Eleven weeks.",
-};
-
-/** Every kind of step; `layout` without the fan-out where the layout has none. */
-function chainOf(layout: Layout) {
-  const base = defineChain(model, { layout })
-    .input("question", { format: "Question: {question}\n" })
-    .input("passages", { alone: true })
-    .input("hint", { format: "<|im_start|>{hint}" })
-    .stage("compress", { ...stageOf(gold.compress), own: ["hint"], opener: "" })
-    .rounds(
-      "turns",
-      (round) =>
-        round
-          .input("fact", { from: () => "A fact." })
-          .stage("think", { ...stageOf(gold.think, "Think."), own: ["fact"], opener: "\nThought:" })
-          .when(
-            "doubt",
-            (_, { round: at }) => at === 0,
-            (inside) => inside.stage("check", stageOf(gold.check, "Check.")),
-          ),
-      { max: 2 },
-    );
-  const sub = defineChain(model, { layout })
-    .input("text")
-    .input("note", { format: "Note {note}" })
-    .stage("check", { ...stageOf(gold.check, "Inner."), reads: ["text", "note"] });
-  const used = base.use("sub", sub, { text: "compress", note: () => "made up" });
-  if (layout === "concatenated")
-    return used.stage("answer", { ...stageOf(gold.answer), reads: ["turns", "sub"] });
-  return used
-    .fanOut("votes", { items: () => ["one", "another"] }, (branch) =>
-      branch.input("item", { format: "Item {item}: " }).stage("vote", stageOf(gold.vote, "Vote.")),
-    )
-    .join("answer", { ...stageOf(gold.answer), reads: ["question", "votes", "turns"] });
-}
-
-const inputs = { question, passages, hint: "Look for weeks." };
-const record = {
-  ...inputs,
-  compress: gold.compress,
-  turns: [
-    { stage: "fact", text: "A fact." },
-    { stage: "think", text: gold.think },
-    { stage: "check", text: gold.check },
-    { stage: "fact", text: "A fact." },
-    { stage: "think", text: gold.think },
-  ],
-  sub: { note: "made up", check: gold.check },
-  votes: ["one", "another"].map((item) => ({ item, vote: gold.vote })),
-  answer: gold.answer,
-};
-
 async function assembled(definition: ChainDefinition, stages: readonly string[]): Promise<AssembledItem> {
-  const data = [record];
+  const data = [everyRecord];
   const tuning = await openTuning(definition, {
     stages: Object.fromEntries(stages.map((one) => [one, { init: { text: "x" }, virtualTokens: 9 }])),
     data,
@@ -188,12 +121,12 @@ function trainedTexts(
 
 describe.each(["contiguous", "concatenated"] as const)("layout %s", (layout) => {
   test("a run and a training feed the same rows", async () => {
-    const chain = chainOf(layout);
+    const chain = everyStep(model, layout);
     const { promptOf } = planChain(chain.definition.steps);
     // prompts of as many rows as are trained, so that positions are comparable
     const nine = { text: "x", virtualTokens: 9 };
     const served = chain.withPrompts(Object.fromEntries([...promptOf.keys()].map((one) => [one, nine])));
-    const fed = await fedBy(() => served.run(inputs).result);
+    const fed = await fedBy(() => served.run(everyInput).result);
     const trained = ["compress", "turns.think", "answer"];
     const item = await assembled(served.definition, trained);
     const starts = new Map<string, number>();

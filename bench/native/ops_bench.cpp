@@ -5,8 +5,6 @@
 // does not depend on values.
 //
 //   baton_ops_bench [--threads N] [--type NAME] [--repeat N] [FILTER]
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -21,61 +19,10 @@
 #include "base/threads.h"
 #include "device/device.h"
 #include "quant/types.h"
+#include "support.h"
 
-namespace baton {
+namespace baton::bench {
 namespace {
-
-constexpr int kM = 576, kF = 1536, kH = 9, kG = 3, kD = 64, kV = 49152, kL = 30;
-
-struct Options {
-  int threads = allowedThreads();
-  int repeat = 7;
-  std::string type = "Q4_1";
-  std::string filter;
-};
-
-struct Matrix {
-  std::vector<std::byte> bytes;
-  const QuantType* type;
-  int N, K;
-};
-
-// K or, where the type has longer blocks, the next larger number that is whole ones. The same few
-// blocks over and over: speed does not depend on values.
-Matrix randomMatrix(const QuantType& type, int N, int K, std::mt19937& random) {
-  const int depth = (K + type.blockElements - 1) / type.blockElements * type.blockElements;
-  Matrix m{std::vector<std::byte>(quantRowBytes(type, int64_t{N} * depth)), &type, N, depth};
-  std::vector<float> values(256 * 16);
-  for (float& value : values) value = static_cast<float>(random() % 2001) * 1e-5f - 0.01f;
-  std::vector<std::byte> pattern(quantRowBytes(type, static_cast<int64_t>(values.size())));
-  type.quantize(values.data(), pattern.data(), values.size());
-  for (size_t at = 0; at < m.bytes.size(); at += pattern.size()) {
-    std::memcpy(&m.bytes[at], pattern.data(), std::min(pattern.size(), m.bytes.size() - at));
-  }
-  return m;
-}
-
-double now(clockid_t clock) {
-  timespec time{};
-  clock_gettime(clock, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// Seconds of one call: median of the repeats after one warm-up. One thread is measured in CPU time,
-// which other load on the machine disturbs less.
-template <class Fn>
-double median(int repeat, int threads, const Fn& fn) {
-  const clockid_t clock = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
-  fn();
-  std::vector<double> seconds;
-  for (int i = 0; i < repeat; ++i) {
-    const double begin = now(clock);
-    fn();
-    seconds.push_back(now(clock) - begin);
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + repeat / 2, seconds.end());
-  return seconds[static_cast<size_t>(repeat / 2)];
-}
 
 class Bench {
  public:
@@ -97,9 +44,7 @@ class Bench {
     scratch_ = Buffer(scratchBytes_ * static_cast<size_t>(options.threads));
   }
 
-  bool wanted(const std::string& name) const {
-    return name.find(options_.filter) != std::string::npos;
-  }
+  bool wanted(const std::string& name) const { return options_.wants(name); }
 
   void linears(const Ops& ops, int R, bool int8, bool invariant) {
     const std::string name = std::string("linears ") + (int8 ? "int8" : "float32") +
@@ -260,10 +205,11 @@ Options parse(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace baton
+}  // namespace baton::bench
 
 int main(int argc, char** argv) {
   using namespace baton;
+  using namespace baton::bench;
   const Options options = parse(argc, argv);
   const Ops& ops = cpuOps();
   std::printf("%s, %d threads, %s, median of %d\n", cpuBrand().c_str(), options.threads,
@@ -276,5 +222,6 @@ int main(int argc, char** argv) {
   for (const int context : {256, 2048}) bench.attend(ops, 1, context);
   bench.attend(ops, 16, 2048);
   for (const int R : {1, 128}) bench.rowOps(ops, R);
+  benchBackward(options, ops);
   return 0;
 }

@@ -76,34 +76,53 @@ void layRows(const float* panel, int D, Range read, float* out) {
       for (int i = 0; i < 8; ++i) lanes[i] = _mm256_loadu_ps(panel + (t + i) * kBlockRows + half);
       transpose8x8(lanes);
       BATON_UNROLL
-      for (int j = 0; j < 8; ++j) {
-        const bool keep = half + j >= read.begin && half + j < read.end;
-        _mm256_store_ps(out + (half + j) * D + t, keep ? lanes[j] : _mm256_setzero_ps());
-      }
+      for (int j = 0; j < 8; ++j) _mm256_store_ps(out + (half + j) * D + t, lanes[j]);
     }
+  }
+  for (int j = 0; j < kBlockRows; ++j) {
+    if (j >= read.begin && j < read.end) continue;
+    for (int t = 0; t < D; t += 8) _mm256_store_ps(out + j * D + t, _mm256_setzero_ps());
   }
 }
 
-// out [queries, 16] = x . panel for `queries` vectors.
-template <int queries>
-void product(const float* const* x, const float* panel, int D, float* out) {
-  __m256 sum[queries][2];
+// out [queries, 16] = x . panel for `queries` vectors of `count` such products. Both products of
+// few queries run at once, to have more sums in flight.
+struct Product {
+  const float* const* x;
+  const float* panel;
+  float* out;
+};
+
+template <int queries, int count>
+void products(const Product* all, int D) {
+  __m256 sum[count][queries][2];
+  const float* panel[count];
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-  for (int t = 0; t < D; ++t) {
-    const __m256 p0 = _mm256_loadu_ps(panel + t * kBlockRows);
-    const __m256 p1 = _mm256_loadu_ps(panel + t * kBlockRows + 8);
+  for (int c = 0; c < count; ++c) {
+    panel[c] = all[c].panel;
     BATON_UNROLL
-    for (int i = 0; i < queries; ++i) {
-      const __m256 xt = _mm256_broadcast_ss(x[i] + t);
-      sum[i][0] = _mm256_fmadd_ps(xt, p0, sum[i][0]);
-      sum[i][1] = _mm256_fmadd_ps(xt, p1, sum[i][1]);
+    for (int i = 0; i < queries; ++i) sum[c][i][0] = sum[c][i][1] = _mm256_setzero_ps();
+  }
+  for (int t = 0; t < D; ++t) {
+    BATON_UNROLL
+    for (int c = 0; c < count; ++c) {
+      const __m256 p0 = _mm256_loadu_ps(panel[c] + t * kBlockRows);
+      const __m256 p1 = _mm256_loadu_ps(panel[c] + t * kBlockRows + 8);
+      BATON_UNROLL
+      for (int i = 0; i < queries; ++i) {
+        const __m256 xt = _mm256_broadcast_ss(all[c].x[i] + t);
+        sum[c][i][0] = _mm256_fmadd_ps(xt, p0, sum[c][i][0]);
+        sum[c][i][1] = _mm256_fmadd_ps(xt, p1, sum[c][i][1]);
+      }
     }
   }
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) {
-    _mm256_store_ps(out + i * kBlockRows, sum[i][0]);
-    _mm256_store_ps(out + i * kBlockRows + 8, sum[i][1]);
+  for (int c = 0; c < count; ++c) {
+    BATON_UNROLL
+    for (int i = 0; i < queries; ++i) {
+      _mm256_store_ps(all[c].out + i * kBlockRows, sum[c][i][0]);
+      _mm256_store_ps(all[c].out + i * kBlockRows + 8, sum[c][i][1]);
+    }
   }
 }
 
@@ -119,8 +138,13 @@ struct Weights {
 template <int queries>
 void weigh(const DAttendArgs& a, int query, int block, const Panel& panel, const Weights& out) {
   alignas(32) float scores[queries * kBlockRows], dps[queries * kBlockRows];
-  product<queries>(a.q + query, panel.k, a.D, scores);
-  product<queries>(a.dout + query, panel.v, a.D, dps);
+  const Product both[2] = {{a.q + query, panel.k, scores}, {a.dout + query, panel.v, dps}};
+  if constexpr (queries <= 3) {
+    products<queries, 2>(both, a.D);
+  } else {
+    products<queries, 1>(both, a.D);
+    products<queries, 1>(both + 1, a.D);
+  }
   const __m256 scale = _mm256_set1_ps(a.scale);
   for (int i = 0; i < queries; ++i) {
     const __m256i before = _mm256_set1_epi32(firstOf(a, query + i) - 1);

@@ -27,19 +27,21 @@ struct DLinearArgs {
   bool accumulate;  // dx += instead of dx =
 };
 
-// Columns of a panel: the least that one call computes, and whole blocks of every weight type.
-inline constexpr int kDLinearColumns = 256;
-// Rows of W that are dequantised together.
+// What a call's first column is a multiple of: a place at which work can be cut for workers.
+inline constexpr int kDLinearColumns = 64;
+// Rows of W that are summed by themselves.
 inline constexpr int kDLinearChunk = 128;
+// Columns of W that are dequantised together, and rows of dY that are copied together.
+inline constexpr int kDLinearTile = 32;
+inline constexpr int kDLinearRows = 192;
 
 // Computes columns [k0, k1) of all R rows; k0 is a multiple of kDLinearColumns, k1 is one or is K.
 // `scratch`: dLinearScratchBytes(), 64-byte aligned, private to the calling worker.
 using DLinearFn = void (*)(const DLinearArgs& args, int k0, int k1, void* scratch);
 
-// One chunk of a panel as float32. Tiles of 16 columns are set apart by 64 bytes more than they
-// hold, because a power of two would put all of them into the same sets of the cache.
+// A tile of a chunk of W as float32, and of dY what meets it.
 static constexpr size_t dLinearScratchBytes() {
-  return static_cast<size_t>(kDLinearColumns / 16) * (kDLinearChunk + 1) * 16 * sizeof(float);
+  return static_cast<size_t>(kDLinearTile + kDLinearRows) * kDLinearChunk * sizeof(float);
 }
 
 static constexpr double dLinearFlops(const DLinearArgs& a) {

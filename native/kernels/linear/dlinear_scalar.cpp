@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reference of dlinear.h: a chunk of a panel of W at a time, read by the codec of its format.
+// Reference of dlinear.h: a few columns of a chunk of W at a time, read by the codec of its format.
 #include <algorithm>
 
 #include "kernels/variants.h"
 #include "quant/types.h"
 
 namespace baton {
+namespace {
+
+constexpr int kWindow = 256;  // whole blocks of every format
+
+// W[n0 .. n0 + rows, k0 .. k0 + columns) into w, by way of whole windows.
+void unpack(const DLinearArgs& a, int n0, int rows, int k0, int columns, float* window, float* w) {
+  const QuantType& type = quantType(a.type);
+  const int begin = k0 / kWindow * kWindow;
+  const auto length = static_cast<size_t>(std::min(kWindow, a.K - begin));
+  const size_t rowBytes = quantRowBytes(type, a.K);
+  const auto* from = static_cast<const std::byte*>(a.weight) + quantRowBytes(type, begin);
+  for (int n = 0; n < rows; ++n) {
+    type.dequantize(from + static_cast<size_t>(n0 + n) * rowBytes, window, length);
+    std::copy_n(window + k0 - begin, columns, w + n * columns);
+  }
+}
+
+}  // namespace
 
 void dLinearScalar(const DLinearArgs& a, int k0, int k1, void* scratch) {
-  const QuantType& type = quantType(a.type);
-  const size_t rowBytes = quantRowBytes(type, a.K);
   auto* sums = static_cast<float*>(scratch);
-  float* w = sums + kDLinearColumns;  // [kDLinearChunk, columns]
+  float* window = sums + kDLinearColumns;
+  float* w = window + kWindow;  // [kDLinearChunk, columns]
   for (; k0 < k1; k0 += kDLinearColumns) {
     const int columns = std::min(kDLinearColumns, k1 - k0);
-    const auto* panel = static_cast<const std::byte*>(a.weight) + quantRowBytes(type, k0);
     for (int n0 = 0; n0 < a.N; n0 += kDLinearChunk) {
       const int rows = std::min(kDLinearChunk, a.N - n0);
-      for (int n = 0; n < rows; ++n) {
-        type.dequantize(panel + static_cast<size_t>(n0 + n) * rowBytes, w + n * columns,
-                        static_cast<size_t>(columns));
-      }
+      unpack(a, n0, rows, k0, columns, window, w);
       for (int r = 0; r < a.R; ++r) {
         const float* dy = a.dy + static_cast<size_t>(r) * a.ldy + n0;
         float* dx = a.dx + static_cast<size_t>(r) * a.ldx + k0;

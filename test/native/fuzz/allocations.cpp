@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Replaces operator new of the whole test program by malloc with two counters beside it; the forms
-// for arrays and without exceptions call these. Sanitizers see malloc as before.
+// Replaces operator new of the whole test program by malloc with two counters beside it. All forms
+// but the aligned ones are replaced: a sanitizer brings its own of each, and a block must not be
+// taken by one and given back by another. Sanitizers see malloc as before.
 #include "fuzz/allocations.h"
 
 #include <cstdlib>
@@ -20,12 +21,25 @@ Allocations allocations() {
 
 }  // namespace baton::test
 
-void* operator new(std::size_t bytes) {
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   counted.bytes += bytes;
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  ++counted.live;
+  if (memory != nullptr) ++counted.live;
   return memory;
+}
+
+void* operator new(std::size_t bytes) {
+  void* memory = operator new(bytes, std::nothrow);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void* operator new[](std::size_t bytes) {
+  return operator new(bytes);
+}
+
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return operator new(bytes, std::nothrow);
 }
 
 void operator delete(void* memory) noexcept {
@@ -35,5 +49,21 @@ void operator delete(void* memory) noexcept {
 }
 
 void operator delete(void* memory, std::size_t) noexcept {
+  operator delete(memory);
+}
+
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  operator delete(memory);
+}
+
+void operator delete[](void* memory) noexcept {
+  operator delete(memory);
+}
+
+void operator delete[](void* memory, std::size_t) noexcept {
+  operator delete(memory);
+}
+
+void operator delete[](void* memory, const std::nothrow_t&) noexcept {
   operator delete(memory);
 }

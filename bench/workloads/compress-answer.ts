@@ -17,7 +17,7 @@ export const compressAnswerChain: Workload = {
     { metric: "time", against: "node-llama-cpp", factor: 1.5 },
   ],
   cases: (quick) => {
-    const [timed, counted] = quick ? [1, 4] : [3, 24];
+    const [timed, counted] = quick ? [1, 4] : [2, 24];
     return [
       {
         id: `compress-answer-${timed}`,

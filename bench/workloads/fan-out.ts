@@ -23,7 +23,7 @@ export const fanOut: Workload = {
       {
         id: `fan-out-8-${trunk}`,
         task: { kind: "fan-out" },
-        trials: quick ? 1 : 3,
+        trials: quick ? 1 : 2,
         chains: (sources) => [fanOutChain(sources, { trunk, branches: 8, tokens: 32 })],
       },
     ];

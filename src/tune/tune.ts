@@ -176,6 +176,7 @@ async function runTuning(
   const tuning = await openTuning(definition, { ...options, signal });
   const { task, items, dev, initial, identity } = tuning;
   try {
+    for (const warning of tuning.warnings) onWarning(warning);
     const folders = await openOutput(options.output, task.parameters);
     const labelled = options.labels ?? task.parameters.map(({ stage }) => stage);
     const { score: wanted = null } = options;

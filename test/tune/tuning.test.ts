@@ -2,9 +2,13 @@
 // Everything that can be wrong with a training before its first step: stages, labels, data, sizes. Nothing is computed
 // before all of it is known to be right.
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model } from "../../src/index.js";
 import { ContextLimitError, DataInvalidError, defineChain, OptionInvalidError } from "../../src/index.js";
+import { exportPrompt } from "../../src/tune/export.js";
 import type { TuningOptions } from "../../src/tune/tuning.js";
 import { openTuning } from "../../src/tune/tuning.js";
 import { failure } from "../chain/failure.js";
@@ -215,6 +219,34 @@ describe("data", () => {
     expect(model.cache.stats().rowsComputed).toBe(rowsComputed);
     expect(model.stats().segments).toBe(0);
   });
+});
+
+test("a prompt that stays as it is, and is used otherwise than it was trained, is warned of", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "baton-contract-"));
+  try {
+    const first = await open3("compress");
+    const [rows] = first.initial;
+    const [contract] = await first.task.contracts(first.initial);
+    if (rows === undefined || contract === undefined) throw new Error("nothing trained");
+    const init = { kind: "RANDOM" } as const;
+    await exportPrompt(folder, { rows, count: 3, model: model.info, baseModel: "tiny", init, contract });
+
+    const same = chain().withPrompts({ compress: folder }).definition;
+    expect((await openTuning(same, { stages: ["answer"], data: [record] })).warnings).toEqual([]);
+    const otherwise = defineChain(model)
+      .input("question")
+      .stage("compress", { prompt: folder, opener: "Short:" })
+      .stage("answer", { reads: ["compress"] }).definition;
+    const { warnings } = await openTuning(otherwise, { stages: ["answer"], data: [record] });
+    expect(warnings.length).toBe(1);
+    expect(warnings[0]).toContain(
+      `Stage "compress" uses the prompt ${folder} otherwise than it was trained (opener:`,
+    );
+    // it is what is trained now
+    expect((await openTuning(otherwise, { stages: ["compress"], data: [record] })).warnings).toEqual([]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe("explain", () => {

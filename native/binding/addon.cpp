@@ -70,6 +70,8 @@ constexpr Export kExports[] = {
     {"segmentInfo", guarded<segmentInfo>},
     {"closeSegment", guarded<closeSegment>},
     {"releaseSegment", guarded<releaseSegment>},
+    {"exportSegment", guarded<exportSegment>},
+    {"importSegment", guarded<importSegment>},
     {"submit", guarded<submit>},
     {"submitTrainStep", guarded<submitTrainStep>},
     {"cancelJob", guarded<cancelJob>},

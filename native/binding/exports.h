@@ -25,6 +25,8 @@ Napi::Value segmentInfo(const Napi::CallbackInfo& info);
 Napi::Value closeSegment(const Napi::CallbackInfo& info);
 Napi::Value releaseSegment(const Napi::CallbackInfo& info);
 
+Napi::Value exportSegment(const Napi::CallbackInfo& info);
+Napi::Value importSegment(const Napi::CallbackInfo& info);
 Napi::Value submit(const Napi::CallbackInfo& info);
 Napi::Value submitTrainStep(const Napi::CallbackInfo& info);
 Napi::Value cancelJob(const Napi::CallbackInfo& info);

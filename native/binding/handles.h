@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
 
 #include "binding/channel.h"
 #include "engine/engine.h"
@@ -77,6 +78,14 @@ inline std::shared_ptr<Segment> openSegment(const Napi::Value& value) {
   const SegmentHandle& handle = unwrapHandle<SegmentHandle>(value);
   if (!handle.segment) throw Error(code::kClosed, "the segment was released");
   return handle.segment;
+}
+
+inline SegmentKind parseKind(const std::string& name) {
+  if (name == "prompt") return SegmentKind::kPrompt;
+  if (name == "input") return SegmentKind::kInput;
+  if (name == "output") return SegmentKind::kOutput;
+  throw Error(code::kOptionInvalid,
+              "segment kind is \"" + name + "\"; it must be prompt, input or output");
 }
 
 }  // namespace baton

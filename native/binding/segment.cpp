@@ -5,18 +5,6 @@
 #include "binding/values.h"
 
 namespace baton {
-namespace {
-
-SegmentKind parseKind(const std::string& name) {
-  if (name == "prompt") return SegmentKind::kPrompt;
-  if (name == "input") return SegmentKind::kInput;
-  if (name == "output") return SegmentKind::kOutput;
-  throw Error(code::kOptionInvalid,
-              "segment kind is \"" + name + "\"; it must be prompt, input or output");
-}
-
-}  // namespace
-
 Napi::Value createSegment(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "spec");

@@ -115,6 +115,16 @@ void Segment::close() {
   if (!appending_) offerLocked();
 }
 
+void Segment::closeUnfound(int rows) {
+  const std::vector<int32_t> unnamed(static_cast<size_t>(rows));
+  commitTokens(unnamed.data(), rows);
+  {
+    const std::lock_guard lock(mutex_);
+    offered_ = true;
+  }
+  close();
+}
+
 // Blocks of a closed segment never change again. Failing to be found again is no failure.
 void Segment::offerLocked() {
   if (offered_ || rows_ == 0 || !chain_.headed() || !pool_->indexed()) return;

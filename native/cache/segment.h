@@ -88,6 +88,9 @@ class Segment {
   // No more rows; lets go of what it read, and its content may be found. Idempotent.
   void close();
 
+  // The same with `rows` rows of which only the scope says what they are: never found by content.
+  void closeUnfound(int rows);
+
   // Identity of the first `rows` rows; nothing while something that it reads is not fully written,
   // and for rows of a job that has not ended, because they may yet be taken back.
   std::optional<Digest> digest(int rows) const;

@@ -24,13 +24,22 @@ Error invalid(std::string message) {
 
 }  // namespace
 
+void Engine::checkStart(int start) const {
+  if (std::abs(start) <= 4 * model_->config.contextLength) return;
+  throw Error(code::kContextLimit, "segment start " + std::to_string(start) +
+                                       " is beyond the context of " +
+                                       std::to_string(model_->config.contextLength) + " positions");
+}
+
+std::shared_ptr<Segment> Engine::restoreSegment(const KvSpec& spec, const std::byte* from,
+                                                size_t bytes) {
+  checkStart(spec.start);
+  return writeKv(pool_, scope_, spec, from, bytes);
+}
+
 std::shared_ptr<Segment> Engine::createSegment(SegmentSpec spec) {
   const int limit = 4 * model_->config.contextLength;
-  if (std::abs(spec.start) > limit) {
-    throw Error(code::kContextLimit,
-                "segment start " + std::to_string(spec.start) + " is beyond the context of " +
-                    std::to_string(model_->config.contextLength) + " positions");
-  }
+  checkStart(spec.start);
   for (const SegmentRead& read : spec.reads) {
     if (read.segment->pool() != pool_)
       throw invalid("a segment can only read segments of its own model");

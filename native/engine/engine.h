@@ -19,6 +19,7 @@
 
 #include "base/threads.h"
 #include "cache/pool.h"
+#include "cache/transfer.h"
 #include "engine/forward.h"
 #include "engine/job.h"
 #include "engine/work.h"
@@ -64,6 +65,9 @@ class Engine {
 
   std::shared_ptr<Segment> createSegment(SegmentSpec spec);
 
+  // A closed segment made of bytes that were kept outside of the pool (cache/transfer.h).
+  std::shared_ptr<Segment> restoreSegment(const KvSpec& spec, const std::byte* from, size_t bytes);
+
   // Checks what protects memory and queues. Errors: OPTION_INVALID (token id, row width, sampler, a
   // read that is not there yet, a segment closed or busy), CONTEXT_LIMIT, CLOSED. Its end is one
   // DoneEvent or FailedEvent.
@@ -91,6 +95,7 @@ class Engine {
   using JobPtr = std::shared_ptr<JobState>;
 
   // Admission, on the submitting thread (admission.cpp).
+  void checkStart(int start) const;
   void checkAppend(const Append& append, int leastRows) const;
   void checkToken(int32_t token) const;
   void checkGenerate(const GenerateSpec& spec) const;

@@ -3,7 +3,7 @@
 // reader or a running job needs them, so that releasing early is always safe.
 
 import type { EngineClient } from "../native/engine-client.js";
-import type { Append, SegmentInfo, SegmentKind, SegmentRead } from "../native/types.js";
+import type { Append, KvSpec, SegmentInfo, SegmentKind, SegmentRead } from "../native/types.js";
 
 export interface SegmentView {
   segment: Segment;
@@ -19,20 +19,37 @@ export interface SegmentInit {
   reads: readonly SegmentView[];
 }
 
+/** A segment that the addon has made already. */
+export interface SegmentMade {
+  start: number;
+  handle: Append["segment"];
+}
+
 export class Segment {
   readonly start: number;
   readonly #engine: EngineClient;
   readonly #handle: Append["segment"];
   #released = false;
 
-  constructor(engine: EngineClient, { kind, start, reads }: SegmentInit) {
-    this.start = start;
+  constructor(engine: EngineClient, init: SegmentInit | SegmentMade) {
+    this.start = init.start;
     this.#engine = engine;
-    this.#handle = engine.createSegment({
-      kind,
-      start,
-      reads: reads.map((one) => one.segment.read(one.rows, one.shift)),
-    });
+    if ("handle" in init) {
+      this.#handle = init.handle;
+      return;
+    }
+    const reads = init.reads.map((one) => one.segment.read(one.rows, one.shift));
+    this.#handle = engine.createSegment({ kind: init.kind, start: init.start, reads });
+  }
+
+  /** A closed segment from what `export` gave; see NativeBinding.importSegment. */
+  static async restore(engine: EngineClient, spec: KvSpec, bytes: Uint8Array): Promise<Segment> {
+    return new Segment(engine, { start: spec.start, handle: await engine.importSegment(spec, bytes) });
+  }
+
+  /** KV of a closed segment. */
+  export(): Promise<Uint8Array> {
+    return this.#engine.exportSegment(this.#handle);
   }
 
   /** As a reader of its first `rows` rows names it to the addon. */

@@ -9,6 +9,7 @@ import type {
   CacheStats,
   EngineStats,
   JobStats,
+  KvSpec,
   MissReason,
   ModelHandle,
   ModelInfo,
@@ -159,6 +160,15 @@ export class EngineClient {
   segmentInfo(segment: SegmentHandle): SegmentInfo {
     this.#model();
     return this.#native.segmentInfo(segment);
+  }
+
+  exportSegment(segment: SegmentHandle): Promise<Uint8Array> {
+    this.#model();
+    return this.#native.exportSegment(segment);
+  }
+
+  importSegment(spec: KvSpec, bytes: Uint8Array): Promise<SegmentHandle> {
+    return this.#native.importSegment(this.#model(), spec, bytes);
   }
 
   closeSegment(segment: SegmentHandle): void {

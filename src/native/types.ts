@@ -5,6 +5,10 @@
 // type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
 // the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
 
+import type { NativeTrainStep } from "./train-types.js";
+
+export type * from "./train-types.js";
+
 declare const modelTag: unique symbol;
 declare const segmentTag: unique symbol;
 
@@ -150,6 +154,16 @@ export interface SegmentSpec {
   reads: SegmentRead[];
 }
 
+/** What exported KV becomes. */
+export interface KvSpec {
+  kind: SegmentKind;
+  /** Position of row 0 in its frame, as in the segment that was exported. */
+  start: number;
+  /** Rows of the segment that was exported. */
+  rows: number;
+  name: string;
+}
+
 export interface SegmentInfo {
   rows: number;
   blocks: number;
@@ -225,50 +239,6 @@ export interface NativeJob {
   generate?: GenerateSpec;
   /** Rows of logits to hand out: of the last appended row, or of every appended row. */
   logits: "none" | "last" | "all";
-}
-
-/** What a live row reads: exactly one of `segment`, `prompt` and `live` says whose rows. */
-export interface NativeTrainRead {
-  /** Frozen: KV that is there already and gets no gradient. */
-  segment?: SegmentHandle;
-  /** Index in the step's `prompts`. */
-  prompt?: number;
-  /** Index in the item's `segments`, of an earlier one. */
-  live?: number;
-  /** Its first `rows` rows. */
-  rows: number;
-  /** Reader's position minus writer's position of the same row. */
-  shift: number;
-}
-
-/** Live rows of one item: tokens whose states depend on a trained prompt. Their KV lives as long as the step. */
-export interface NativeTrainSegment {
-  kind: "input" | "output";
-  /** Position of row 0 in the segment's own frame. */
-  start: number;
-  /** [rows] */
-  tokens: Int32Array;
-  /** [rows] Token id that the row should predict, or -1: the row is not scored. */
-  labels: Int32Array;
-  /** In view order. */
-  reads: NativeTrainRead[];
-}
-
-export interface NativeTrainItem {
-  segments: NativeTrainSegment[];
-  /** The step's loss is the sum over items of `scale` times the mean of the item's scored rows. */
-  scale: number;
-}
-
-/** Forward of the live rows of some items and, if asked, backward to the trained prompts' rows. */
-export interface NativeTrainStep {
-  /** Soft rows [n, hidden] at positions start .. start + n - 1; they read nothing but themselves. */
-  prompts: { start: number; rows: Float32Array }[];
-  items: NativeTrainItem[];
-  /** Whether gradients are wanted; without, only losses are computed. */
-  gradient: boolean;
-  /** Most bytes of activations that may be held; what does not fit is computed twice. Items are taken in turns. */
-  activationBytes: number;
 }
 
 export interface JobStats {
@@ -389,6 +359,13 @@ export interface NativeBinding {
   closeSegment(segment: SegmentHandle): void;
   /** Gives up this handle; the blocks go when no open reader or running job holds them. Idempotent. */
   releaseSegment(segment: SegmentHandle): void;
+  /** KV of a closed segment, to be kept outside of the pool: its blocks in order, `bytes` of its info. */
+  exportSegment(segment: SegmentHandle): Promise<Uint8Array>;
+  /**
+   * A closed segment with KV that `exportSegment` gave under the same model, KV format and activations. `name` stands
+   * for its content in its identity; it is not found by content.
+   */
+  importSegment(model: ModelHandle, spec: KvSpec, bytes: Uint8Array): Promise<SegmentHandle>;
   /** Queues a job; its events carry the returned id. */
   submit(model: ModelHandle, job: NativeJob): number;
   /** Queues a training step; "trained" or "failed" is its only event. Serving goes on between two steps. */

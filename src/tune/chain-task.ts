@@ -20,6 +20,7 @@ import { assembleItem } from "./assemble.js";
 import type { DataItem } from "./data.js";
 import type { FrozenKv, FrozenStore } from "./frozen.js";
 import { computeFrozen, frozenBytesOf, PoolStore } from "./frozen.js";
+import { FrozenDisk } from "./frozen-disk.js";
 import { kindsOf } from "./plan.js";
 import type { Origin, RecordValues } from "./record.js";
 import type { LossOfItems, Parameter, PreparedItem, RowCounts, TrainingTask } from "./task.js";
@@ -32,6 +33,8 @@ export interface ChainTaskInit {
   labelled: ReadonlySet<string>;
   /** Most bytes of frozen KV kept between steps. */
   frozenBytes: number;
+  /** Where frozen KV is kept besides; null: nowhere. */
+  disk: { folder: string; bytes: number; onWarning: (message: string) => void } | null;
   /** Most bytes of activations in a step. */
   activationBytes: number;
 }
@@ -65,6 +68,7 @@ export class ChainTask implements TrainingTask<DataItem> {
   readonly #plan: Plan;
   readonly #prompts: ReadonlyMap<string, ResolvedPrompt>;
   readonly #store: FrozenStore;
+  readonly #disk: FrozenDisk | null;
   readonly #activationBytes: number;
 
   private constructor(init: ChainTaskInit, prompts: ReadonlyMap<string, ResolvedPrompt>) {
@@ -90,6 +94,9 @@ export class ChainTask implements TrainingTask<DataItem> {
       promptRows: new Map([...rows, ...trained]),
     };
     this.#store = new PoolStore(model, init.frozenBytes);
+    const promptOf = (site: string) => this.#prompt(site);
+    const { disk } = init;
+    this.#disk = disk === null ? null : new FrozenDisk({ ...disk, budget: disk.bytes, model, promptOf });
     this.#activationBytes = init.activationBytes;
   }
 
@@ -152,7 +159,8 @@ export class ChainTask implements TrainingTask<DataItem> {
       signal?.throwIfAborted();
       await claim(frozenBytesOf(this.#model.info, assembled).computed);
       signal?.throwIfAborted();
-      return computeFrozen(this.#model, assembled, (site) => this.#prompt(site), signal);
+      const compute = () => computeFrozen(this.#model, assembled, (site) => this.#prompt(site), signal);
+      return this.#disk === null ? compute() : this.#disk.hold(assembled, compute, signal);
     });
     try {
       if (kept) await item.verify();

@@ -3,6 +3,7 @@
 // Everything that can be wrong with them is found here, before the first step.
 
 import { createHash } from "node:crypto";
+import { resolve } from "node:path";
 import type { Chain } from "../chain/chain.js";
 import type { SiteOf } from "../chain/chain-types.js";
 import type { ChainDefinition } from "../chain/definition.js";
@@ -11,6 +12,7 @@ import type { StageSettings } from "../chain/options.js";
 import { planChain } from "../chain/plan.js";
 import { DataInvalidError, OptionInvalidError } from "../errors.js";
 import { loadNative } from "../native/load.js";
+import type { ChainTaskInit } from "./chain-task.js";
 import { ChainTask } from "./chain-task.js";
 import type { DataItem, DataSet, DataSource, RecordReader } from "./data.js";
 import { openData } from "./data.js";
@@ -50,6 +52,12 @@ export interface TuningOptions<Site extends string = string> {
   seed?: number;
   /** Most bytes of frozen KV kept from step to step, in the model's pool; default: half of it. */
   frozenBytes?: number;
+  /** Folder in which frozen KV is kept besides, to be found again by later epochs and runs; default: none. */
+  frozenFolder?: string;
+  /** Most bytes of files in it, the least recently used are given up; default: 4 GiB. */
+  frozenDiskBytes?: number;
+  /** What should be known and ends nothing; default: a process warning. */
+  onWarning?: (message: string) => void;
   /** Most bytes of activations in a step; default: a quarter of the free memory, from 64 MiB to 1 GiB. */
   activationBytes?: number;
   signal?: AbortSignal;
@@ -84,7 +92,14 @@ export async function openTuning(definition: ChainDefinition, options: TuningOpt
   const activationBytes = bytesOption("activationBytes", options.activationBytes) ?? defaultActivations();
   const initial = await initialise(definition, stages, options.seed ?? 0);
   const trained = new Map([...stages.keys()].map((site, at) => [site, initial[at]?.rows ?? 0]));
-  const task = await ChainTask.create({ definition, trained, labelled, frozenBytes, activationBytes });
+  const task = await ChainTask.create({
+    definition,
+    trained,
+    labelled,
+    frozenBytes,
+    disk: diskOf(options),
+    activationBytes,
+  });
   const rowsOfPrompt = (site: string) => task.promptRows(site);
   const tally = new TuningTally(model.info, rowsOfPrompt);
   const items = await openData(data, "data", readerOf(task, fields, tally), signal);
@@ -201,6 +216,22 @@ function bytesOption(option: string, value: number | undefined): number | undefi
   throw new OptionInvalidError(`\`${option}\` is ${String(value)}, which must be a number of bytes.`, {
     facts: { option, value: String(value) },
   });
+}
+
+function diskOf({ frozenFolder, frozenDiskBytes, onWarning }: TuningOptions): ChainTaskInit["disk"] {
+  const bytes = bytesOption("frozenDiskBytes", frozenDiskBytes) ?? 4096 * mebibyte;
+  if (frozenFolder === undefined) return null;
+  if (typeof frozenFolder !== "string" || frozenFolder === "") {
+    throw new OptionInvalidError(
+      `\`frozenFolder\` is ${JSON.stringify(frozenFolder)}, which must be the path of a folder.`,
+      { facts: { option: "frozenFolder", value: String(frozenFolder) } },
+    );
+  }
+  return {
+    folder: resolve(frozenFolder),
+    bytes,
+    onWarning: onWarning ?? ((text) => process.emitWarning(text)),
+  };
 }
 
 function defaultActivations(): number {

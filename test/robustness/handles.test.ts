@@ -43,6 +43,8 @@ function modelCalls(binding: NativeBinding, handle: ModelHandle, segment: Segmen
     setVocabulary: () => binding.setVocabulary(handle, new Uint8Array(1), new Uint32Array([0, 1])),
     cacheStats: () => binding.cacheStats(handle),
     createSegment: () => binding.createSegment(handle, fresh()),
+    importSegment: () =>
+      binding.importSegment(handle, { kind: "input", start: 0, rows: 1, name: "x" }, new Uint8Array(1)),
     submit: () => binding.submit(handle, jobOn(segment)),
     submitTrainStep: () => binding.submitTrainStep(handle, stepOn(segment)),
   };
@@ -51,6 +53,7 @@ function segmentCalls(binding: NativeBinding, model: ModelHandle, segment: Segme
   const reads = [{ segment, rows: 0, shift: 0 }];
   return {
     segmentInfo: () => binding.segmentInfo(segment),
+    exportSegment: () => binding.exportSegment(segment),
     submit: () => binding.submit(model, jobOn(segment)),
     submitTrainStep: () => binding.submitTrainStep(model, stepOn(segment)),
     createSegment: () => binding.createSegment(model, { ...fresh(), reads }),

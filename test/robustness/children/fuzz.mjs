@@ -17,6 +17,7 @@ await native.closeModel(closedModel);
 const written = native.createSegment(model, { kind: "input", start: 0, reads: [] });
 native.submit(model, { appends: [{ segment: written, tokens: ids(40) }], logits: "none" });
 await eventually(() => native.segmentInfo(written).rows === 40);
+const { blockBytes } = native.cacheStats(model);
 const released = native.createSegment(model, { kind: "input", start: 0, reads: [] });
 native.releaseSegment(released);
 
@@ -182,6 +183,19 @@ const functions = {
   segmentInfo: [mostly(segments)],
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
   releaseSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
+  exportSegment: [mostly(fc.constantFrom(written, "new", released))],
+  importSegment: [
+    models,
+    mostly(
+      record({
+        kind: fc.constantFrom("prompt", "input", "output"),
+        start: nearInt(-100, 100),
+        rows: nearInt(1, 40),
+        name: fc.string(),
+      }),
+    ),
+    mostly(fc.constantFrom(1, 2, 3).map((blocks) => new Uint8Array(blocks * blockBytes))),
+  ],
   submit: [models, mostly(job)],
   submitTrainStep: [models, mostly(step)],
   tokenEmbeddings: [models, mostly(tokens.map((list) => Int32Array.from(list)))],
@@ -235,7 +249,7 @@ async function call(name, given) {
     counts.returned += 1;
     if (name === "submit") counts.submitted += 1;
     if (name === "submitTrainStep") counts.stepped += 1;
-    if (name === "createSegment") native.releaseSegment(result);
+    if (name === "createSegment" || name === "importSegment") native.releaseSegment(result);
     if (name === "openModel") {
       counts.opened += 1;
       await native.closeModel(result);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frozen rows on disk: what does not fit into the pool is read back instead of computed again, in later epochs and in
+// later runs. A file holds the kept segments of one item and is named by all that their KV depends on, so that a file
+// of that name is the right one whoever wrote it; a checksum says whether it is whole. Files are written as items are
+// computed and given up, the least recently used first, when their budget is spent. Losing one costs time only: a file
+// that cannot be read or written is no failure of the training.
+
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import type { PromptLease } from "../cache/prompt-cache.js";
+import { promptCacheOf } from "../cache/prompt-cache.js";
+import { Segment } from "../cache/segment.js";
+import type { SegmentId } from "../chain/plan.js";
+import type { Model } from "../model/model.js";
+import type { ResolvedPrompt } from "../model/prompt.js";
+import type { KvSpec } from "../native/types.js";
+import type { AssembledItem } from "./assemble.js";
+import { writeWhole } from "./files.js";
+import type { FrozenKv } from "./frozen.js";
+
+const suffix = ".frozen-kv";
+const magic = Buffer.from("BATONKV1");
+
+interface Header {
+  key: string;
+  segments: { id: SegmentId; spec: KvSpec; bytes: number }[];
+  /** SHA-256, hex, of what follows the header. */
+  sha256: string;
+}
+
+export interface FrozenDiskInit {
+  model: Model;
+  folder: string;
+  /** Most bytes of files in the folder. */
+  budget: number;
+  promptOf: (site: string) => ResolvedPrompt;
+  /** Says once that files cannot be written. */
+  onWarning: (message: string) => void;
+}
+
+export class FrozenDisk {
+  readonly #init: FrozenDiskInit;
+  /** Bytes of each file, the least recently used first; null until the folder was listed. */
+  #files: Map<string, number> | null = null;
+  #broken = false;
+
+  constructor(init: FrozenDiskInit) {
+    this.#init = init;
+  }
+
+  /** The item's frozen rows from its file, or computed and written to it. */
+  async hold(item: AssembledItem, compute: () => Promise<FrozenKv>, signal?: AbortSignal): Promise<FrozenKv> {
+    const key = this.#keyOf(item);
+    const restored = await this.#load(item, key);
+    if (restored !== null) {
+      if (!signal?.aborted) return restored;
+      restored.release();
+      throw signal.reason;
+    }
+    const kv = await compute();
+    await this.#save(key, kv);
+    return kv;
+  }
+
+  /** SHA-256, hex, of the model, how it computes, and every frozen row with all that it reads. */
+  #keyOf({ frozenPrompts, frozen, kept }: AssembledItem): string {
+    const { engine, info } = this.#init.model;
+    const hash = createHash("sha256");
+    const prompts = frozenPrompts.map(({ id, site, start }) => [id, start, this.#init.promptOf(site).hash]);
+    // The identity of no rows is that of the model's content, the KV format and the arithmetic.
+    const empty = new Segment(engine, { kind: "input", start: 0, reads: [] });
+    hash.update(JSON.stringify([empty.info().identity, info.isa, prompts]));
+    empty.release();
+    for (const { id, kind, start, tokens, reads } of frozen) {
+      const views = reads.map((one) => [one.id, one.rows, one.shift]);
+      hash.update(JSON.stringify([id, kind, start, kept.has(id), views]));
+      hash.update(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength));
+    }
+    return hash.digest("hex");
+  }
+
+  #path(key: string): string {
+    return join(this.#init.folder, `${key}${suffix}`);
+  }
+
+  async #load(item: AssembledItem, key: string): Promise<FrozenKv | null> {
+    const path = this.#path(key);
+    const file = await readFile(path).catch(() => null);
+    if (file === null) return null;
+    const parsed = parse(file, key);
+    if (parsed === null) {
+      await this.#forget(key);
+      return null;
+    }
+    await utimes(path, new Date(), new Date()).catch(() => {});
+    const files = await this.#list();
+    files.delete(key);
+    files.set(key, file.length);
+    return await this.#restore(item, parsed);
+  }
+
+  async #restore(item: AssembledItem, { header, payload }: Parsed): Promise<FrozenKv> {
+    const { model, promptOf } = this.#init;
+    const segments = new Map<SegmentId, Segment>();
+    const own: Segment[] = [];
+    const leases: PromptLease[] = [];
+    const release = () => {
+      for (const one of own) one.release();
+      for (const one of leases) one.release();
+    };
+    try {
+      for (const { id, site, start } of item.frozenPrompts) {
+        if (!item.kept.has(id)) continue;
+        const lease = await promptCacheOf(model).acquire(promptOf(site), start);
+        leases.push(lease);
+        segments.set(id, lease.segment);
+      }
+      let at = 0;
+      for (const { id, spec, bytes } of header.segments) {
+        const segment = await Segment.restore(model.engine, spec, payload.subarray(at, at + bytes));
+        own.push(segment);
+        segments.set(id, segment);
+        at += bytes;
+      }
+      return { item, segments, bytes: payload.length, found: item.rows.frozen, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async #save(key: string, { item, segments }: FrozenKv): Promise<void> {
+    if (this.#broken) return;
+    const header: Header = { key, segments: [], sha256: "" };
+    const parts: Uint8Array[] = [];
+    for (const { id, kind, start, tokens } of item.frozen) {
+      const segment = item.kept.has(id) ? segments.get(id) : undefined;
+      if (segment === undefined) continue;
+      const bytes = await segment.export();
+      header.segments.push({
+        id,
+        spec: { kind, start, rows: tokens.length, name: `${key}/${id}` },
+        bytes: bytes.length,
+      });
+      parts.push(bytes);
+    }
+    const payload = Buffer.concat(parts);
+    header.sha256 = createHash("sha256").update(payload).digest("hex");
+    const text = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(text.length);
+    await this.#write(key, Buffer.concat([magic, length, text, payload]));
+  }
+
+  async #write(key: string, file: Uint8Array): Promise<void> {
+    const { budget, folder, onWarning } = this.#init;
+    try {
+      if (file.length > budget || !(await this.#makeRoom(file.length))) return;
+      await mkdir(folder, { recursive: true });
+      await writeWhole(this.#path(key), file);
+      (await this.#list()).set(key, file.length);
+    } catch (error) {
+      this.#broken = true;
+      onWarning(
+        `Frozen rows are no longer kept on disk, and computed again where memory does not hold them: ${(error as Error).message}`,
+      );
+    }
+  }
+
+  async #makeRoom(bytes: number): Promise<boolean> {
+    const files = await this.#list();
+    let used = [...files.values()].reduce((sum, one) => sum + one, 0);
+    for (const [key, size] of files) {
+      if (used + bytes <= this.#init.budget) break;
+      await this.#forget(key);
+      used -= size;
+    }
+    return used + bytes <= this.#init.budget;
+  }
+
+  async #forget(key: string): Promise<void> {
+    this.#files?.delete(key);
+    await rm(this.#path(key), { force: true }).catch(() => {});
+  }
+
+  /** Files of the folder, those of other runs too. */
+  async #list(): Promise<Map<string, number>> {
+    if (this.#files !== null) return this.#files;
+    const names = await readdir(this.#init.folder).catch(() => []);
+    const found: { key: string; bytes: number; usedAt: number }[] = [];
+    for (const name of names.filter((one) => one.endsWith(suffix))) {
+      const about = await stat(join(this.#init.folder, name)).catch(() => null);
+      if (about === null) continue;
+      found.push({ key: name.slice(0, -suffix.length), bytes: about.size, usedAt: about.mtimeMs });
+    }
+    found.sort((a, b) => a.usedAt - b.usedAt);
+    this.#files ??= new Map(found.map(({ key, bytes }) => [key, bytes]));
+    return this.#files;
+  }
+}
+
+interface Parsed {
+  header: Header;
+  payload: Uint8Array;
+}
+
+/** Null: no whole file of that name. */
+function parse(file: Buffer, key: string): Parsed | null {
+  const begin = magic.length + 4;
+  if (file.length < begin || !file.subarray(0, magic.length).equals(magic)) return null;
+  const length = file.readUInt32LE(magic.length);
+  const payload = file.subarray(begin + length);
+  try {
+    const header = JSON.parse(file.toString("utf8", begin, begin + length)) as Header;
+    const sum = header.segments.reduce((total, { bytes }) => total + bytes, 0);
+    const isWhole = createHash("sha256").update(payload).digest("hex") === header.sha256;
+    return header.key === key && sum === payload.length && isWhole ? { header, payload } : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frozen rows on disk: found again by content in another run and another process's pool, never trusted when damaged, and
+// bounded; whatever happens to the folder, training goes on.
+
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Model } from "../../src/index.js";
+import { defineChain } from "../../src/index.js";
+import type { DataItem } from "../../src/tune/data.js";
+import type { Tuning, TuningOptions } from "../../src/tune/tuning.js";
+import { openTuning } from "../../src/tune/tuning.js";
+import { loadTiny, passages, question } from "../chain/tiny-model.js";
+
+let folder: string;
+let model: Model;
+const warnings: string[] = [];
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "baton-frozen-"));
+  model = await loadTiny();
+  warnings.length = 0;
+});
+afterEach(async () => {
+  await model.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const records = Array.from({ length: 3 }, (_, at) => ({
+  question: `${at} ${question}`,
+  passages,
+  compress: "Eleven weeks.",
+  answer: "eleven weeks",
+}));
+
+const open = (on: Model, options: Partial<TuningOptions> = {}, prompt = "c"): Promise<Tuning> =>
+  openTuning(
+    defineChain(on)
+      .input("question")
+      .input("passages")
+      .stage("compress", { prompt: { text: prompt, virtualTokens: 5 } })
+      .stage("answer", { reads: ["question", "compress"], opener: "Answer:" }).definition,
+    {
+      stages: { answer: { init: { text: "x" }, virtualTokens: 3 } },
+      data: records,
+      frozenFolder: folder,
+      onWarning: (text) => warnings.push(text),
+      ...options,
+    },
+  );
+
+interface Outcome {
+  reused: number;
+  frozen: number;
+  losses: number[];
+  gradients: number[];
+}
+
+/** Prepares every item and takes one step over them. */
+async function stepOver({ task, items, initial }: Tuning): Promise<Outcome> {
+  const ready = [];
+  for (const item of items) ready.push(await task.prepare(item as DataItem));
+  const { losses, gradients } = await task.loss(ready, initial, { gradient: true, scale: 1 });
+  for (const item of ready) task.release(item);
+  task.close();
+  return {
+    reused: ready.reduce((sum, one) => sum + one.reused, 0),
+    frozen: ready.reduce((sum, one) => sum + one.rows.frozen, 0),
+    losses: [...losses],
+    gradients: [...(gradients[0] as Float32Array)],
+  };
+}
+
+const files = () => readdirSync(folder).map((name) => join(folder, name));
+
+/** The same items on a model of its own, whose pool has seen nothing. */
+async function later(options: Partial<TuningOptions> = {}, prompt?: string): Promise<Outcome> {
+  const other = await loadTiny();
+  const outcome = await stepOver(await open(other, options, prompt));
+  await other.close();
+  return outcome;
+}
+
+describe("frozen rows on disk", () => {
+  test("a later run finds all of them, and its step is the same, bit for bit", async () => {
+    const first = await stepOver(await open(model));
+    expect(first.reused).toBe(0);
+    expect(files().length).toBe(records.length);
+    const second = await later();
+    expect(second).toEqual({ ...first, reused: first.frozen });
+  });
+
+  test("they depend on the prompts that wrote them", async () => {
+    await stepOver(await open(model));
+    expect((await later({}, "another prompt")).reused).toBe(0);
+    expect(files().length).toBe(2 * records.length);
+  });
+
+  test("a damaged file is computed again and replaced", async () => {
+    const first = await stepOver(await open(model));
+    const [flipped, cut, empty] = files() as [string, string, string];
+    const bytes = readFileSync(flipped);
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+    writeFileSync(flipped, bytes);
+    writeFileSync(cut, readFileSync(cut).subarray(0, 200));
+    writeFileSync(empty, "");
+    const again = await later();
+    expect(again).toEqual(first);
+    expect((await later()).reused).toBe(first.frozen);
+  });
+
+  test("the budget holds, and the least recently used go first", async () => {
+    await stepOver(await open(model));
+    const sizes = files().map((path) => statSync(path).size);
+    const budget = (sizes[0] as number) + (sizes[1] as number);
+    const before = await later({ frozenDiskBytes: budget, data: records.slice(0, 2) }); // uses two of the three
+    expect(before.reused).toBe(before.frozen);
+    const fresh = { ...records[0], question: `new ${question}` };
+    await later({ frozenDiskBytes: budget, data: [fresh] });
+    const used = files().reduce((sum, path) => sum + statSync(path).size, 0);
+    expect(used).toBeLessThanOrEqual(budget);
+    expect((await later({ data: [fresh] })).reused).toBeGreaterThan(0);
+    expect((await later({ frozenDiskBytes: 1, data: [{ ...fresh, question: "other" }] })).reused).toBe(0);
+  });
+
+  test("a folder that cannot be written: one warning, and training goes on", async () => {
+    const blocked = join(folder, "file");
+    writeFileSync(blocked, "no folder");
+    chmodSync(blocked, 0o400);
+    const outcome = await stepOver(await open(model, { frozenFolder: join(blocked, "inside") }));
+    expect(outcome.losses.every(Number.isFinite)).toBe(true);
+    expect(warnings.length).toBe(1);
+  });
+
+  test("wrong options are refused by name", async () => {
+    await expect(open(model, { frozenFolder: "" })).rejects.toMatchObject({ code: "OPTION_INVALID" });
+    await expect(open(model, { frozenDiskBytes: -1 })).rejects.toMatchObject({ code: "OPTION_INVALID" });
+  });
+});

@@ -23,6 +23,8 @@ export type Task =
   | { kind: "rounds" }
   /** Chains whose turns are branches over one trunk. */
   | { kind: "fan-out" }
+  /** Optimiser steps over the case's chains, the prompt of one stage trained. */
+  | { kind: "train"; stage: string; batch: number; repetitions: number }
   /** The case's chains, as many at once as may be: rows only, nothing is timed. */
   | { kind: "rows" };
 
@@ -77,6 +79,8 @@ export interface Subject {
   /** Ours is what the ratios are about. */
   rival: boolean;
   kinds: readonly TaskKind[];
+  /** Script of bench/rivals that installs what it needs and is not there; must end with 0. */
+  setup?: string;
   /** Name, version and settings that matter, for the report. Runs in a process of its own. */
   describe(settings: TrialSettings): Promise<string>;
   measure(task: Task, settings: TrialSettings): Promise<Samples>;

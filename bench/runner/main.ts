@@ -36,12 +36,13 @@ function commit(): string {
   return head.stdout.trim() + (changed ? "+" : "");
 }
 
-/** Installs and compiles the rivals where they are missing. */
-function prepareRivals(): void {
-  const done = spawnSync(process.execPath, [path.join(rivals, "setup.mjs")], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (done.status !== 0) {
+/** Installs and compiles what the rivals need, where it is missing. */
+function prepareRivals(taking: readonly Subject[]): void {
+  for (const setup of new Set(taking.flatMap((one) => one.setup ?? []))) {
+    const done = spawnSync(process.execPath, [path.join(rivals, setup)], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    if (done.status === 0) continue;
     throw new UsageError("the rivals could not be set up (see above); --rivals none runs without them");
   }
 }
@@ -145,7 +146,7 @@ async function main(): Promise<number> {
   }
   const wanted = wantedCases(options);
   const taking = subjectsFor(wanted, options);
-  if (taking.some((one) => one.rival)) prepareRivals();
+  prepareRivals(taking);
   const model = await resolvedModel(options.model);
   const settings = { model, threads: options.threads, device: options.device };
   const signal = stopSignal();

@@ -25,14 +25,14 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run: engine or chain (default: engine)
+  --suite NAME     suite to run: engine, chain or train (default: engine)
   --device NAME    device of the engine (default: cpu)
   --rivals LIST    all, none, or names with commas between them (default: all)
   --json FILE      also write the report as JSON
   --quick          fewer cases and trials
   --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
   --threads N      threads of every subject (default: all cores)
-  --data DIR       chain data of the suite "chain" (default: BATON_DATA); without it, what needs it is left out
+  --data DIR       chain data of the suites chain and train (default: BATON_DATA); without it, what needs it is left out
   --only LIST      workloads or cases, e.g. decode,prefill-512
   --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)`;
 

@@ -7,6 +7,7 @@ import { packageUrl } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
+import { measureTraining } from "./train.js";
 
 type Package = typeof import("../../src/index.js");
 type Model = Awaited<ReturnType<Package["loadModel"]>>;
@@ -174,7 +175,18 @@ async function overhead(task: Task & { kind: "overhead" }, settings: TrialSettin
 export const baton: Subject = {
   name: "baton",
   rival: false,
-  kinds: ["prefill", "decode", "handover", "memory", "overhead", "chain", "rounds", "fan-out", "rows"],
+  kinds: [
+    "prefill",
+    "decode",
+    "handover",
+    "memory",
+    "overhead",
+    "chain",
+    "rounds",
+    "fan-out",
+    "rows",
+    "train",
+  ],
   async measure(task, settings) {
     switch (task.kind) {
       case "prefill":
@@ -192,6 +204,8 @@ export const baton: Subject = {
       case "fan-out":
       case "rows":
         return measureChains(task, settings, sharedPlayer);
+      case "train":
+        return measureTraining(task, settings);
     }
   },
   async describe(settings) {

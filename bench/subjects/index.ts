@@ -5,5 +5,14 @@ import { baton } from "./baton.js";
 import { batonPrefix, batonRecompute } from "./baton-chains.js";
 import { llamaBench } from "./llama-bench.js";
 import { nodeLlamaCpp } from "./node-llama-cpp.js";
+import { fthss, peft } from "./pytorch.js";
 
-export const subjects: readonly Subject[] = [baton, batonRecompute, batonPrefix, llamaBench, nodeLlamaCpp];
+export const subjects: readonly Subject[] = [
+  baton,
+  batonRecompute,
+  batonPrefix,
+  llamaBench,
+  nodeLlamaCpp,
+  fthss,
+  peft,
+];

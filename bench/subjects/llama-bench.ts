@@ -106,6 +106,7 @@ async function measure(task: Task, settings: TrialSettings): Promise<Samples> {
 export const llamaBench: Subject = {
   name: "llama-bench",
   rival: true,
+  setup: "setup.mjs",
   kinds: ["prefill", "decode", "handover", "memory"],
   measure,
   async describe(settings) {

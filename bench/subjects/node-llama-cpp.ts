@@ -119,6 +119,7 @@ async function memory(task: Task & { kind: "memory" }, settings: TrialSettings):
 export const nodeLlamaCpp: Subject = {
   name: "node-llama-cpp",
   rival: true,
+  setup: "setup.mjs",
   kinds: ["prefill", "decode", "handover", "memory", "chain", "rounds", "fan-out"],
   async measure(task, settings) {
     switch (task.kind) {

@@ -10,6 +10,7 @@ import { overhead } from "./overhead.js";
 import { prefill } from "./prefill.js";
 import { recallReasonChain } from "./recall-reason.js";
 import { stages } from "./stages.js";
+import { trainAnswer, trainCompress } from "./train.js";
 
 export const workloads: readonly Workload[] = [
   prefill,
@@ -21,6 +22,8 @@ export const workloads: readonly Workload[] = [
   stages,
   fanOut,
   compressAnswerChain,
+  trainAnswer,
+  trainCompress,
 ];
 
 /** The workload that a case id belongs to, in its full or its quick form. */

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// PyTorch, training: the released FTHSS form, and PEFT on the text hand-over (rivals/train.py). bfloat16 or float32,
+// whichever is faster on this machine.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { promptRows } from "../chains/forced-chain.js";
+import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
+import { rivals } from "../runner/paths.js";
+
+interface Trained {
+  dtype: string;
+  /** Per item, one entry a repetition. */
+  seconds: number[];
+  peakBytes: number;
+  versions: string;
+}
+
+/** What setup-python.mjs made, or BATON_BENCH_PYTHON. */
+export function pythonOf(env: NodeJS.ProcessEnv = process.env): string {
+  return env.BATON_BENCH_PYTHON ?? path.join(rivals, ".venv/bin/python");
+}
+
+async function runPython(args: string[]): Promise<string> {
+  const python = pythonOf();
+  if (!existsSync(python)) throw new Error(`${python} is not there: run bench/rivals/setup-python.mjs`);
+  const child = spawn(python, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const code = await new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (status, signal) => resolve(signal ?? status));
+  });
+  if (code !== 0)
+    throw new Error(`${path.basename(args[0] ?? "")} ended with ${code}: ${stderr.slice(-1500)}`);
+  return stdout;
+}
+
+async function train(
+  form: string,
+  task: Task & { kind: "train" },
+  settings: TrialSettings,
+  dtype: string,
+  repetitions: number,
+): Promise<Trained> {
+  const values: Record<string, string | number> = {
+    form,
+    model: settings.model,
+    chains: settings.chains ?? "",
+    stage: task.stage,
+    batch: form === "fthss" ? 1 : task.batch,
+    repetitions,
+    threads: settings.threads,
+    "virtual-tokens": promptRows,
+    dtype,
+  };
+  const flags = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const stdout = await runPython([path.join(rivals, "train.py"), ...flags]);
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Trained;
+}
+
+async function measure(form: string, task: Task, settings: TrialSettings): Promise<Samples> {
+  if (task.kind !== "train") throw new Error(`${form} has no way to measure ${task.kind}`);
+  const tries = ["float32", "bfloat16"].map(
+    (dtype) => () => train(form, task, settings, dtype, task.repetitions),
+  );
+  let best: Trained | null = null;
+  for (const attempt of tries) {
+    const one = await attempt();
+    if (best === null || Math.min(...one.seconds) < Math.min(...best.seconds)) best = one;
+  }
+  const { seconds, peakBytes } = best as Trained;
+  return { "item-time": seconds.map((one) => one * 1000), "peak-rss": [peakBytes / 1e6] };
+}
+
+function pytorchSubject(form: string, what: string): Subject {
+  return {
+    name: form,
+    rival: true,
+    kinds: ["train"],
+    setup: "setup-python.mjs",
+    measure: (task, settings) => measure(form, task, settings),
+    async describe() {
+      const text =
+        "import torch, transformers, peft; print(torch.__version__, transformers.__version__, peft.__version__)";
+      const [torch, transformers, peft] = (await runPython(["-c", text])).trim().split(" ");
+      return `${what}; PyTorch ${torch}, transformers ${transformers}, PEFT ${peft}; the faster of float32 and bfloat16`;
+    },
+  };
+}
+
+export const fthss = pytorchSubject(
+  "fthss",
+  "released FTHSS form: whole sequence, dense mask, batch 1, everything computed in every step",
+);
+export const peft = pytorchSubject("peft", "PEFT prompt tuning on the text hand-over, padded batches");

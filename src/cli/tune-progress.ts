@@ -7,6 +7,8 @@ import type { Terminal } from "./terminal.js";
 
 export interface TuneProgress {
   report(step: TuneStep): void;
+  /** Dev records that are done, of all. */
+  evaluating(done: number, total: number): void;
   /** A line of its own. */
   note(text: string): void;
   /** Takes the live line away. */
@@ -58,6 +60,10 @@ export function createTuneProgress({ stderr }: Terminal): TuneProgress {
       if (live) stderr.write(`${clear}${describeStep(one)}`);
       else if (isDue) stderr.write(`${describeStep(one)}\n`);
       if (one.evaluation !== undefined) note(describeEvaluation(one.evaluation));
+    },
+    evaluating(done, total) {
+      if (live) stderr.write(`${clear}dev data ${done}/${total}`);
+      else if (done === total) stderr.write(`dev data ${done}/${total}\n`);
     },
     note,
     stop: () => {

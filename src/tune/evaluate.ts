@@ -27,14 +27,16 @@ export async function withPrepared<Item, T>(
   }
 }
 
-/** Throws TUNING_DIVERGED naming the item if a loss is no number. */
+/** `onProgress` hears how many items are done. Throws TUNING_DIVERGED naming the item if a loss is no number. */
 export async function devLoss<Item>(
   task: TrainingTask<Item>,
   items: readonly Item[],
   values: readonly Float32Array[],
   batchSize: number,
   signal: AbortSignal,
+  onProgress: (done: number) => void = () => {},
 ): Promise<number> {
+  let done = 0;
   let sum = 0;
   let labels = 0;
   for (const part of inParts(items, batchSize)) {
@@ -52,6 +54,8 @@ export async function devLoss<Item>(
         labels += rows.labels;
       }
     });
+    done += part.length;
+    onProgress(done);
   }
   return sum / labels;
 }

@@ -40,7 +40,10 @@ export interface TrainOptions {
   checkpoint?: string | null;
   /** Steps from one checkpoint to the next; default 50. One is written on a cancel and at the end, too. */
   checkpointEvery?: number;
-  /** Go on from the checkpoint if there is one; default false. */
+  /**
+   * Go on from the checkpoint if there is one; default false. The losses are those of a run that never stopped: bit for
+   * bit on one machine with a model loaded as `batchInvariant`.
+   */
   resume?: boolean;
 }
 

@@ -33,6 +33,8 @@ export interface TrainRun<Item> {
   signal: AbortSignal;
   onStep: (step: TuneStep) => void;
   onWarning: (message: string) => void;
+  /** During an evaluation: dev items that are done. */
+  onEvaluating?: (done: number, total: number) => void;
 }
 
 export interface TrainResult {
@@ -254,9 +256,11 @@ class Trainer<Item> {
   }
 
   async #evaluate(): Promise<Evaluation> {
-    const { task, dev, settings, signal, score } = this.#run;
+    const { task, dev, settings, signal, score, onEvaluating } = this.#run;
     const state = this.#state;
-    const loss = await devLoss(task, dev, state.values, settings.batchSize, signal);
+    const loss = await devLoss(task, dev, state.values, settings.batchSize, signal, (done) =>
+      onEvaluating?.(done, dev.length),
+    );
     const scores = score === undefined ? {} : await score(state.values, signal);
     signal.throwIfAborted();
     const found: Evaluation = {

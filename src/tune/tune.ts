@@ -33,6 +33,8 @@ export interface TuneOptions<Site extends string = string> extends TuningOptions
   baseModel?: string;
   /** What should be known and ends nothing; default: a process warning. */
   onWarning?: (message: string) => void;
+  /** During an evaluation, which comes before the first step, too: dev records whose loss is known. */
+  onEvaluating?: (done: number, total: number) => void;
 }
 
 /** Good for a stage's `prompt` as it is. */
@@ -84,6 +86,7 @@ const ownOptions: readonly string[] = [
   "score",
   "baseModel",
   "onWarning",
+  "onEvaluating",
 ];
 
 function checkNames(options: unknown): void {
@@ -183,6 +186,7 @@ async function runTuning(
     const scorer = wanted === null ? null : await createScorer({ definition, score: wanted, labelled, dev });
     const score = async (values: readonly Float32Array[], stop: AbortSignal) =>
       (await scorer?.(task.prompts(values), stop)) ?? {};
+    const { onEvaluating } = options;
     const trained = await train({
       task,
       items,
@@ -194,6 +198,7 @@ async function runTuning(
       signal,
       onStep,
       onWarning,
+      ...(onEvaluating === undefined ? {} : { onEvaluating }),
     });
     return await finish(definition, options, tuning, folders, trained);
   } finally {

@@ -154,6 +154,7 @@ describe("a run", () => {
     const { code, stdout, stderr } = await baton(args);
     expect(stderr).toMatch(/^dev loss [\d.]+, exactMatch [\d.]+, f1 [\d.]+ before the first step$/m);
     expect(stderr).toMatch(/^step 6\/6 {2}epoch 3\.00 {2}loss /m);
+    expect(stderr.match(/^dev data 3\/3$/gm)).toHaveLength(4);
     expect(stderr).toMatch(/^kept: dev loss /m);
     expect(code).toBe(0);
     const folder = join(directory, "prompts/answer");
@@ -254,6 +255,8 @@ describe("progress", () => {
     const parts: string[] = [];
     const stderr = { write: (text: string) => parts.push(text), isTTY };
     const progress = createTuneProgress({ stdout: { write() {} }, stderr });
+    progress.evaluating(8, 16);
+    progress.evaluating(16, 16);
     for (let one = 1; one <= 100; one++) progress.report(step(one));
     progress.stop();
     return parts.join("");
@@ -261,9 +264,9 @@ describe("progress", () => {
 
   test("without a terminal is some plain lines and every evaluation", () => {
     const lines = shown(false).trimEnd().split("\n");
-    expect(lines).toHaveLength(23);
-    expect(lines[0]).toBe("dev loss 4.162 before the first step");
-    expect(lines[1]).toBe(
+    expect(lines).toHaveLength(24);
+    expect(lines.slice(0, 2)).toEqual(["dev data 16/16", "dev loss 4.162 before the first step"]);
+    expect(lines[2]).toBe(
       "step 1/100  epoch 0.02  loss 2.500  rate 4.0e-3  gradient 12.3  rows 80 live 7600 frozen (7600 reused)  431 rows/s  1:02:05 left",
     );
     expect(lines).toContain("dev loss 2.748, exactMatch 3.3, f1 9.9 after step 50 (epoch 1)");
@@ -273,7 +276,7 @@ describe("progress", () => {
   test("on a terminal is one line, and evaluations that stay", () => {
     const text = shown(true);
     expect(text.split("\n")).toHaveLength(3);
-    expect(text.split("\r\u001b[K")).toHaveLength(104);
+    expect(text.split("\r\u001b[K")).toHaveLength(106);
     expect(text.endsWith("\r\u001b[K")).toBe(true);
   });
 

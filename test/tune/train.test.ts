@@ -146,7 +146,10 @@ describe("evaluation", () => {
       return { f1: asked.length };
     };
     const options = { ...constant, epochs: 2, batchSize: 3, learningRate: 0.1, evaluateEvery: 4 };
-    const { steps, result } = await trainRegression(options, { dev, score });
+    const progress: string[] = [];
+    const onEvaluating = (done: number, total: number) => progress.push(`${done}/${total}`);
+    const { steps, result } = await trainRegression(options, { dev, score, onEvaluating });
+    expect(progress).toEqual(Array.from({ length: 5 }, () => ["3/7", "6/7", "7/7"]).flat());
     expect(result.evaluations.map(({ step }) => step)).toEqual([0, 4, 5, 8, 10]);
     expect(result.evaluations.map(({ epoch }) => epoch)).toEqual([0, 0.8, 1, 1.6, 2]);
     expect(result.evaluations.map(({ scores }) => scores.f1)).toEqual([1, 2, 3, 4, 5]);

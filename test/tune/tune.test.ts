@@ -14,42 +14,25 @@ import type {
   TuneOptions,
   TuneStep,
 } from "../../src/index.js";
-import { BatonError, defineChain, tune } from "../../src/index.js";
-import { loadTiny } from "../chain/tiny-model.js";
+import { defineChain, tune } from "../../src/index.js";
+import type { Site } from "./small-chain.js";
+import {
+  base,
+  chainOf,
+  closers,
+  collectOn,
+  dev,
+  loadModelToTune,
+  lossesOf,
+  records,
+  small,
+} from "./small-chain.js";
 import { failure } from "./support.js";
-
-const closers = ["<|endoftext|>"];
-const records = [
-  {
-    question: "How long?",
-    passages: "It freezes for eleven weeks.",
-    compress: "eleven weeks",
-    answer: "eleven",
-  },
-  { question: "Who built it?", passages: "Ada Lindqvist built it.", compress: "Ada built it", answer: "Ada" },
-  { question: "When was it built?", passages: "It was built in 1871.", compress: "in 1871", answer: "1871" },
-  {
-    question: "Where?",
-    passages: "It stands on Ferry Rock now.",
-    compress: "on Ferry Rock",
-    answer: "Ferry Rock",
-  },
-  {
-    question: "Who moved it?",
-    passages: "Marsk moved it inland.",
-    compress: "Marsk moved it",
-    answer: "Marsk",
-  },
-];
-const dev = [
-  { question: "Who?", passages: "Ada built it on rails.", compress: "Ada built it", answer: "Ada" },
-  { question: "How?", passages: "It was moved on rails.", compress: "on rails", answer: "on rails" },
-];
 
 let model: Model;
 let folder: string;
 beforeAll(async () => {
-  model = await loadTiny({ cacheBytes: 32 << 20, activations: "float32" });
+  model = await loadModelToTune();
 });
 afterAll(() => model.close());
 beforeEach(async () => {
@@ -57,34 +40,9 @@ beforeEach(async () => {
   return () => rm(folder, { recursive: true, force: true });
 });
 
-const chain = () =>
-  defineChain(model)
-    .input("question", { format: "Question: {question}\n" })
-    .input("passages")
-    .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"], maxTokens: 5, closers })
-    .stage("answer", { reads: ["question", "compress"], opener: "Answer:", maxTokens: 5, closers });
-
-type Site = "compress" | "answer";
-const base = {
-  stages: ["answer"],
-  data: records,
-  epochs: 4,
-  batchSize: 2,
-  learningRate: 0.05,
-  seed: 3,
-} as const;
-const small = { answer: { virtualTokens: 6, init: { text: "Answer the question." } } };
-
-async function collect(
-  options: TuneOptions<Site>,
-): Promise<{ steps: TuneStep[]; run: ReturnType<typeof start> }> {
-  const run = start(options);
-  const steps: TuneStep[] = [];
-  for await (const step of run) steps.push(step);
-  return { steps, run };
-}
+const chain = () => chainOf(model);
 const start = (options: TuneOptions<Site>) => tune(chain(), options);
-const lossesOf = (steps: readonly TuneStep[]) => steps.map(({ loss }) => loss);
+const collect = (options: TuneOptions<Site>) => collectOn(model, options);
 
 describe("a tuning", () => {
   it("makes the loss fall on what it learns, the base model and other prompts left as they are", async () => {
@@ -181,6 +139,22 @@ describe("a trained prompt", () => {
       .run({ question: "Who?", passages: "Ada built it." }).result;
     expect(memory.answer.text).toBe(right.text);
   });
+});
+
+it("a frozen prompt that is used otherwise than it was trained is a warning of the tuning", async () => {
+  const stages = { compress: { virtualTokens: 4 } };
+  await collect({ ...base, stages, epochs: 1, output: folder });
+  const used = (opener: string) =>
+    defineChain(model)
+      .input("question", { format: "Question: {question}\n" })
+      .input("passages")
+      .stage("compress", { prompt: folder, opener, own: ["passages"], closers })
+      .stage("answer", { opener: "Answer:", closers });
+  const warnings: string[] = [];
+  const onWarning = (message: string) => warnings.push(message);
+  await tune(used("Evidence:"), { ...base, stages: small, epochs: 1, onWarning }).result;
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain("opener");
 });
 
 describe("evaluation", () => {
@@ -316,85 +290,4 @@ it("a data file that changes between epochs ends the run; what was done is kept"
   const { result } = start({ ...options, resume: true });
   expect((await result).resumedFrom).toBeGreaterThanOrEqual(3);
   expect(lossesOf((await result).steps)).toEqual(lossesOf(whole.steps));
-});
-
-describe("what is wrong is said before the first step", () => {
-  const cases: [string, Record<string, unknown>, string, Record<string, unknown>][] = [
-    ["no data", { data: [] }, "DATA_INVALID", {}],
-    [
-      "a record without the label of the trained stage",
-      { data: [{ question: "?", compress: "x" }] },
-      "DATA_INVALID",
-      { field: "answer" },
-    ],
-    [
-      "a label of no tokens",
-      { data: [{ question: "?", compress: "x", answer: "" }] },
-      "DATA_INVALID",
-      { field: "answer" },
-    ],
-    [
-      "a trained stage that no label depends on",
-      { stages: ["answer"], labels: ["compress"] },
-      "OPTION_INVALID",
-      {},
-    ],
-    [
-      "more virtual tokens than the context",
-      { stages: { answer: { virtualTokens: 9999 } } },
-      "OPTION_INVALID",
-      { option: "virtualTokens" },
-    ],
-    ["an unknown option", { lerningRate: 1 }, "OPTION_INVALID", { option: "lerningRate" }],
-    ["a learning rate of zero", { learningRate: 0 }, "OPTION_INVALID", { option: "learningRate" }],
-    ["scores without dev data", { score: "squad" }, "OPTION_INVALID", { option: "score" }],
-    ["a score of no kind", { dev, score: "bleu" }, "OPTION_INVALID", { option: "score" }],
-    [
-      "a dev record that the chain cannot run",
-      { dev: [{ question: "?", compress: "x", answer: "y" }], score: "squad" },
-      "DATA_INVALID",
-      { field: "passages" },
-    ],
-    ["an output that is no path", { output: 7 }, "OPTION_INVALID", { option: "output" }],
-  ];
-  it.each(cases)("%s", async (_, change, code, facts) => {
-    const run = tune(chain(), { ...base, ...change } as TuneOptions<Site>);
-    const error = await failure(run.result);
-    expect(error).toMatchObject({ code, facts });
-    expect(BatonError.isInstance(error)).toBe(true);
-  });
-
-  it("an output folder that cannot be made", async () => {
-    await writeFile(join(folder, "file"), "");
-    const run = start({ ...base, stages: small, output: join(folder, "file", "answer") });
-    expect(await failure(run.result)).toMatchObject({
-      code: "IO",
-      facts: { path: join(folder, "file", "answer") },
-    });
-  });
-
-  it("no options at all", async () => {
-    expect(await failure(tune(chain(), undefined as never).result)).toMatchObject({ code: "OPTION_INVALID" });
-  });
-
-  it("an abort", async () => {
-    const reason = new Error("never mind");
-    expect(await failure(start({ ...base, signal: AbortSignal.abort(reason) }).result)).toBe(reason);
-  });
-
-  it("a learning rate that makes values no numbers: step and rate are named, the checkpoint before is kept", async () => {
-    const checkpoint = join(folder, "run.safetensors");
-    // the warm-up's first step has no rate, the second one is too much for a float
-    const options = { ...base, stages: small, warmup: 2, checkpoint, checkpointEvery: 1 };
-    const error = await failure(start({ ...options, learningRate: 1e39 }).result);
-    expect(error).toMatchObject({
-      code: "TUNING_DIVERGED",
-      facts: { step: 2, learningRate: 5e38, checkpointStep: 1 },
-    });
-    const again = await start({ ...options, resume: true, onWarning: () => {} }).result;
-    expect(again.resumedFrom).toBe(1);
-    expect(lossesOf(again.steps)).toEqual(
-      lossesOf((await collect({ ...base, stages: small, warmup: 2 })).steps),
-    );
-  });
 });

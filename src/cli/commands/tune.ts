@@ -223,7 +223,7 @@ async function runTune(chain: AnyChain, options: Options, context: Context): Pro
   }
   const progress = createTuneProgress(terminal);
   const onWarning = (message: string) => progress.note(`warning: ${message}`);
-  const run = tune(chain, { ...given, onWarning });
+  const run = tune(chain, { ...given, onWarning, onEvaluating: progress.evaluating });
   try {
     for await (const step of run) progress.report(step);
   } finally {

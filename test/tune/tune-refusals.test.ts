@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is wrong with a tuning is said before its first step; a learning rate that is too much, in the step that shows it.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Model, TuneOptions } from "../../src/index.js";
+import { BatonError, tune } from "../../src/index.js";
+import type { Site } from "./small-chain.js";
+import { base, chainOf, collectOn, dev, loadModelToTune, lossesOf, small } from "./small-chain.js";
+import { failure } from "./support.js";
+
+let model: Model;
+let folder: string;
+beforeAll(async () => {
+  model = await loadModelToTune();
+});
+afterAll(() => model.close());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "baton-tune-"));
+  return () => rm(folder, { recursive: true, force: true });
+});
+
+const chain = () => chainOf(model);
+const start = (options: TuneOptions<Site>) => tune(chain(), options);
+const collect = (options: TuneOptions<Site>) => collectOn(model, options);
+
+describe("what is wrong is said before the first step", () => {
+  const cases: [string, Record<string, unknown>, string, Record<string, unknown>][] = [
+    ["no data", { data: [] }, "DATA_INVALID", {}],
+    [
+      "a record without the label of the trained stage",
+      { data: [{ question: "?", compress: "x" }] },
+      "DATA_INVALID",
+      { field: "answer" },
+    ],
+    [
+      "a label of no tokens",
+      { data: [{ question: "?", compress: "x", answer: "" }] },
+      "DATA_INVALID",
+      { field: "answer" },
+    ],
+    [
+      "a trained stage that no label depends on",
+      { stages: ["answer"], labels: ["compress"] },
+      "OPTION_INVALID",
+      {},
+    ],
+    [
+      "more virtual tokens than the context",
+      { stages: { answer: { virtualTokens: 9999 } } },
+      "OPTION_INVALID",
+      { option: "virtualTokens" },
+    ],
+    ["an unknown option", { lerningRate: 1 }, "OPTION_INVALID", { option: "lerningRate" }],
+    ["a learning rate of zero", { learningRate: 0 }, "OPTION_INVALID", { option: "learningRate" }],
+    ["scores without dev data", { score: "squad" }, "OPTION_INVALID", { option: "score" }],
+    ["a score of no kind", { dev, score: "bleu" }, "OPTION_INVALID", { option: "score" }],
+    [
+      "a dev record that the chain cannot run",
+      { dev: [{ question: "?", compress: "x", answer: "y" }], score: "squad" },
+      "DATA_INVALID",
+      { field: "passages" },
+    ],
+    ["an output that is no path", { output: 7 }, "OPTION_INVALID", { option: "output" }],
+  ];
+  it.each(cases)("%s", async (_, change, code, facts) => {
+    const run = tune(chain(), { ...base, ...change } as TuneOptions<Site>);
+    const error = await failure(run.result);
+    expect(error).toMatchObject({ code, facts });
+    expect(BatonError.isInstance(error)).toBe(true);
+  });
+
+  it("an output folder that cannot be made", async () => {
+    await writeFile(join(folder, "file"), "");
+    const run = start({ ...base, stages: small, output: join(folder, "file", "answer") });
+    expect(await failure(run.result)).toMatchObject({
+      code: "IO",
+      facts: { path: join(folder, "file", "answer") },
+    });
+  });
+
+  it("no options at all", async () => {
+    expect(await failure(tune(chain(), undefined as never).result)).toMatchObject({ code: "OPTION_INVALID" });
+  });
+
+  it("an abort", async () => {
+    const reason = new Error("never mind");
+    expect(await failure(start({ ...base, signal: AbortSignal.abort(reason) }).result)).toBe(reason);
+  });
+
+  it("a learning rate that makes values no numbers: step and rate are named, the checkpoint before is kept", async () => {
+    const checkpoint = join(folder, "run.safetensors");
+    // the warm-up's first step has no rate, the second one is too much for a float
+    const options = { ...base, stages: small, warmup: 2, checkpoint, checkpointEvery: 1 };
+    const error = await failure(start({ ...options, learningRate: 1e39 }).result);
+    expect(error).toMatchObject({
+      code: "TUNING_DIVERGED",
+      facts: { step: 2, learningRate: 5e38, checkpointStep: 1 },
+    });
+    const again = await start({ ...options, resume: true, onWarning: () => {} }).result;
+    expect(again.resumedFrom).toBe(1);
+    expect(lossesOf(again.steps)).toEqual(
+      lossesOf((await collect({ ...base, stages: small, warmup: 2 })).steps),
+    );
+  });
+});

@@ -15,8 +15,9 @@
 // K and V lie in blocks as attend.h says. Rows that no query of the call reads may hold anything,
 // NaN included, and influence no bit; dk and dv of such rows may be read and written back but do
 // not change. Sums are one chain that starts with what stands in dq, dk or dv and ascends in j or
-// in i. So the bits of dq_i do not depend on the other queries, and queries may be handed over in
-// calls of any sizes: only their order counts for dk and dv.
+// in i; where a query does not read a row that another one reads, a zero is added. So the bits of
+// dq_i do not depend on the other queries (but for the sign of a zero), and queries may be handed
+// over in calls of any sizes: only their order counts for dk and dv.
 #pragma once
 
 #include <cstddef>

@@ -29,7 +29,12 @@ const shared = () =>
   defineChain(model)
     .input("question", { format: "Question: {question}\n" })
     .input("passages", { format: "Passages:\n{passages}\n" })
-    .stage("compress", { ...prompt(compressText), opener: "Evidence:" })
+    .stage("compress", {
+      ...prompt(compressText),
+      own: ["passages"],
+      reads: ["question"],
+      opener: "Evidence:",
+    })
     .stage("answer", { ...prompt(answerText), reads: ["question", "compress"], opener: "Answer:" });
 
 /** Question and evidence read again under the answer's prompt. */

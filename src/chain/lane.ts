@@ -10,39 +10,22 @@ import type { SegmentId } from "./plan.js";
 import type { RunState } from "./run-state.js";
 
 /** An append that waits for the next job; its segment takes no more rows after it. */
-export interface Queued {
+interface Queued {
   id: SegmentId;
   append: Append;
 }
 
-/** What the content index had of a new segment, what it had not, and why. */
-export interface Found {
-  segment: SegmentId;
-  found: number;
-  missed: number;
-  reason: MissReason;
-}
-
 export interface LaneListeners extends Omit<JobListeners, "onFound"> {
-  onFound?: (found: Found) => void;
+  /** What the content index had of a new segment, what it had not, and why. */
+  onFound?: (id: SegmentId, found: number, missed: number, reason: MissReason) => void;
 }
-
-/** What was computed before the stage that it is for: part of that stage's cost. */
-export interface Ahead {
-  rowsComputed: number;
-  rowsFound: number;
-  /** Segments that were begun. */
-  begun: Found[];
-}
-
-const nothingAhead = (): Ahead => ({ rowsComputed: 0, rowsFound: 0, begun: [] });
 
 export class Lane {
   readonly #run: RunState;
   readonly #signal: AbortSignal;
   readonly #running = new Set<Promise<unknown>>();
   #queued: Queued[] = [];
-  #ahead = nothingAhead();
+  #ahead = 0;
 
   constructor(run: RunState, signal: AbortSignal) {
     this.#run = run;
@@ -76,24 +59,18 @@ export class Lane {
     return owed.reduce((rows, one) => rows - (one.append.tokens?.length ?? 0), this.#run.lengthOf(id));
   }
 
-  /** Takes over what another lane owes, and what it did ahead. */
+  /** Takes over what another lane owes, and the count of what it computed ahead. */
   adopt(other: Lane): void {
     this.#queued.push(...other.#queued);
     other.#queued = [];
-    this.#note(other.takeAhead());
+    this.#ahead += other.takeAhead();
   }
 
-  /** What was done ahead of the next stage since this was asked last. */
-  takeAhead(): Ahead {
-    const ahead = this.#ahead;
-    this.#ahead = nothingAhead();
-    return ahead;
-  }
-
-  #note({ rowsComputed, rowsFound, begun }: Ahead): void {
-    this.#ahead.rowsComputed += rowsComputed;
-    this.#ahead.rowsFound += rowsFound;
-    this.#ahead.begun.push(...begun);
+  /** Rows computed ahead of the next stage since this was asked last: they are part of that stage's cost. */
+  takeAhead(): number {
+    const rows = this.#ahead;
+    this.#ahead = 0;
+    return rows;
   }
 
   /** Forgets owed rows of segments that nobody is going to read. */
@@ -102,11 +79,11 @@ export class Lane {
   }
 
   /**
-   * Runs what is queued, then `last` with generation, as one job; queued segments are closed when it ends, the last
-   * one is not. `rows`: most rows that `last` and its generation write.
+   * Runs what is queued, then `last` with generation, as one job; queued segments are closed when it ends. `rows`:
+   * most rows that `last` and its generation write.
    */
   async job(
-    last: Queued | null,
+    last: Append | null,
     generate: GenerateSpec | null,
     rows: number,
     { onFound, ...listeners }: LaneListeners,
@@ -116,7 +93,7 @@ export class Lane {
     const bytes = this.#bytesFor(rows);
     this.#queued = [];
     const appends = queued.map(({ append }): Append => ({ ...append, close: true }));
-    if (last !== null) appends.push(last.append);
+    if (last !== null) appends.push(last);
     const job = { appends, logits: "none" as const, ...(generate === null ? {} : { generate }) };
     const admitted = this.#run.room.enter(bytes);
     if (admitted !== null) await this.race(admitted);
@@ -124,8 +101,8 @@ export class Lane {
       ...listeners,
       signal: this.#signal,
       onFound: (append, found, missed, reason) => {
-        const segment = (queued[append] ?? last)?.id;
-        if (segment !== undefined) onFound?.({ segment, found, missed, reason });
+        const id = queued[append]?.id;
+        if (id !== undefined) onFound?.(id, found, missed, reason);
       },
     });
     this.#running.add(running);
@@ -141,9 +118,8 @@ export class Lane {
   /** Computes what is queued now; nothing queued: nothing happens. */
   async flush(): Promise<void> {
     if (this.#queued.length === 0) return;
-    const begun: Found[] = [];
-    const { stats } = await this.job(null, null, 0, { onFound: (found) => begun.push(found) });
-    this.#note({ rowsComputed: stats.rowsComputed, rowsFound: stats.rowsFound, begun });
+    const { stats } = await this.job(null, null, 0, {});
+    this.#ahead += stats.rowsComputed;
   }
 
   /** Bytes of KV that the next job takes at most, with `rows` rows of its last segment. */

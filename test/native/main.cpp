@@ -154,7 +154,8 @@ int main(int argc, char** argv) {
   long done = 0;
   for (const Case& test : cases()) {
     const auto wanted = [&](const std::string& f) {
-      return test.name.find(f) != std::string::npos;
+      return test.name.find(f) != std::string::npos ||
+             shortPath(test.file).find(f) != std::string::npos;
     };
     if (!filters.empty() && std::none_of(filters.begin(), filters.end(), wanted)) continue;
     ++done;

@@ -19,7 +19,7 @@ import { root } from "./run.mjs";
  * @property {string[]} messages why it failed
  */
 
-const broken = (suite, name, message) => ({
+export const broken = (suite, name, message) => ({
   suite,
   name,
   file: "",

@@ -3,15 +3,12 @@
 // compressor wrote. A few items are timed, evenly spaced over all; rows are counted of more, many running at once.
 import { compressAnswer } from "../chains/data.js";
 import type { Workload } from "../contract.js";
+import { chainMetrics } from "./chain-metrics.js";
 
 export const compressAnswerChain: Workload = {
   name: "compress-answer",
   suite: "chain",
-  metrics: [
-    { name: "time", unit: "ms", better: "lower" },
-    { name: "hand-over", unit: "ms", better: "lower" },
-    { name: "rows", unit: "rows", better: "lower" },
-  ],
+  metrics: chainMetrics,
   floors: [
     { metric: "hand-over", against: "baton-recompute", atMostShare: 0.25 },
     { metric: "time", against: "node-llama-cpp", factor: 1.5 },

@@ -3,15 +3,12 @@
 // A few items are timed, evenly spaced over all; the rows of all items are counted with many of them running at once.
 import { recallReason } from "../chains/data.js";
 import type { Workload } from "../contract.js";
+import { chainMetrics } from "./chain-metrics.js";
 
 export const recallReasonChain: Workload = {
   name: "recall-reason",
   suite: "chain",
-  metrics: [
-    { name: "time", unit: "ms", better: "lower" },
-    { name: "hand-over", unit: "ms", better: "lower" },
-    { name: "rows", unit: "rows", better: "lower" },
-  ],
+  metrics: chainMetrics,
   floors: [
     { metric: "rows", against: "baton-recompute", atMostShare: 0.55 },
     { metric: "time", against: "node-llama-cpp", factor: 2 },

@@ -2,15 +2,12 @@
 // Four roles over one long context, each reads it and the outputs before its own.
 import { stagesChain } from "../chains/synthetic.js";
 import type { Workload } from "../contract.js";
+import { chainMetrics } from "./chain-metrics.js";
 
 export const stages: Workload = {
   name: "stages",
   suite: "chain",
-  metrics: [
-    { name: "time", unit: "ms", better: "lower" },
-    { name: "hand-over", unit: "ms", better: "lower" },
-    { name: "rows", unit: "rows", better: "lower" },
-  ],
+  metrics: chainMetrics,
   floors: [
     { metric: "rows", against: "baton-recompute", atMostShare: 0.4 },
     { metric: "time", against: "baton-recompute", factor: 2 },

@@ -6,10 +6,8 @@
 // that cannot be read or written is no failure of the training.
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rm, stat, utimes } from "node:fs/promises";
+import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import type { PromptLease } from "../cache/prompt-cache.js";
-import { promptCacheOf } from "../cache/prompt-cache.js";
 import { Segment } from "../cache/segment.js";
 import type { SegmentId } from "../chain/plan.js";
 import type { Model } from "../model/model.js";
@@ -18,6 +16,7 @@ import type { KvSpec } from "../native/types.js";
 import type { AssembledItem } from "./assemble.js";
 import { writeWhole } from "./files.js";
 import type { FrozenKv } from "./frozen.js";
+import { FrozenHold } from "./frozen.js";
 
 const suffix = ".frozen-kv";
 const magic = Buffer.from("BATONKV1");
@@ -59,8 +58,13 @@ export class FrozenDisk {
       throw signal.reason;
     }
     const kv = await compute();
-    await this.#save(key, kv);
-    return kv;
+    try {
+      await this.#save(key, kv);
+      return kv;
+    } catch (error) {
+      kv.release();
+      throw error;
+    }
   }
 
   /** SHA-256, hex, of the model, how it computes, and every frozen row with all that it reads. */
@@ -102,30 +106,20 @@ export class FrozenDisk {
 
   async #restore(item: AssembledItem, { header, payload }: Parsed): Promise<FrozenKv> {
     const { model, promptOf } = this.#init;
-    const segments = new Map<SegmentId, Segment>();
-    const own: Segment[] = [];
-    const leases: PromptLease[] = [];
-    const release = () => {
-      for (const one of own) one.release();
-      for (const one of leases) one.release();
-    };
+    const hold = new FrozenHold();
     try {
-      for (const { id, site, start } of item.frozenPrompts) {
-        if (!item.kept.has(id)) continue;
-        const lease = await promptCacheOf(model).acquire(promptOf(site), start);
-        leases.push(lease);
-        segments.set(id, lease.segment);
+      for (const one of item.frozenPrompts) {
+        if (item.kept.has(one.id)) await hold.addPrompt(model, one, promptOf);
       }
       let at = 0;
       for (const { id, spec, bytes } of header.segments) {
-        const segment = await Segment.restore(model.engine, spec, payload.subarray(at, at + bytes));
-        own.push(segment);
-        segments.set(id, segment);
+        hold.add(id, await Segment.restore(model.engine, spec, payload.subarray(at, at + bytes)));
         at += bytes;
       }
-      return { item, segments, bytes: payload.length, found: item.rows.frozen, release };
+      const release = () => hold.release();
+      return { item, segments: hold.segments, bytes: payload.length, found: item.rows.frozen, release };
     } catch (error) {
-      release();
+      hold.release();
       throw error;
     }
   }
@@ -134,30 +128,27 @@ export class FrozenDisk {
     if (this.#broken) return;
     const header: Header = { key, segments: [], sha256: "" };
     const parts: Uint8Array[] = [];
+    const hash = createHash("sha256");
     for (const { id, kind, start, tokens } of item.frozen) {
       const segment = item.kept.has(id) ? segments.get(id) : undefined;
       if (segment === undefined) continue;
       const bytes = await segment.export();
-      header.segments.push({
-        id,
-        spec: { kind, start, rows: tokens.length, name: `${key}/${id}` },
-        bytes: bytes.length,
-      });
+      const spec = { kind, start, rows: tokens.length, name: `${key}/${id}` };
+      header.segments.push({ id, spec, bytes: bytes.length });
       parts.push(bytes);
+      hash.update(bytes);
     }
-    const payload = Buffer.concat(parts);
-    header.sha256 = createHash("sha256").update(payload).digest("hex");
+    header.sha256 = hash.digest("hex");
     const text = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(4);
     length.writeUInt32LE(text.length);
-    await this.#write(key, Buffer.concat([magic, length, text, payload]));
+    await this.#write(key, Buffer.concat([magic, length, text, ...parts]));
   }
 
   async #write(key: string, file: Uint8Array): Promise<void> {
-    const { budget, folder, onWarning } = this.#init;
+    const { budget, onWarning } = this.#init;
     try {
       if (file.length > budget || !(await this.#makeRoom(file.length))) return;
-      await mkdir(folder, { recursive: true });
       await writeWhole(this.#path(key), file);
       (await this.#list()).set(key, file.length);
     } catch (error) {

@@ -49,6 +49,38 @@ export function frozenBytesOf(
   return { computed: sum(frozen), kept: sum(frozen.filter(({ id }) => kept.has(id))) };
 }
 
+/** What frozen rows of an item stand on, let go together. */
+export class FrozenHold {
+  readonly segments = new Map<SegmentId, Segment>();
+  readonly #own: Segment[] = [];
+  readonly #leases: PromptLease[] = [];
+
+  /** Segments that were added, prompts not among them. */
+  get own(): readonly Segment[] {
+    return this.#own;
+  }
+
+  async addPrompt(
+    model: Model,
+    { id, site, start }: AssembledItem["frozenPrompts"][number],
+    promptOf: (site: string) => ResolvedPrompt,
+  ): Promise<void> {
+    const lease = await promptCacheOf(model).acquire(promptOf(site), start);
+    this.#leases.push(lease);
+    this.segments.set(id, lease.segment);
+  }
+
+  add(id: SegmentId, segment: Segment): void {
+    this.#own.push(segment);
+    this.segments.set(id, segment);
+  }
+
+  release(): void {
+    for (const one of this.#own) one.release();
+    for (const one of this.#leases) one.release();
+  }
+}
+
 /**
  * Computes the frozen segments of an item in one job; those that only frozen rows read are let go when it ends. An abort
  * or a failure leaves nothing behind.
@@ -59,38 +91,28 @@ export async function computeFrozen(
   promptOf: (site: string) => ResolvedPrompt,
   signal?: AbortSignal,
 ): Promise<FrozenKv> {
-  const segments = new Map<SegmentId, Segment>();
-  const leases: PromptLease[] = [];
-  const own: Segment[] = [];
-  const release = () => {
-    for (const one of own) one.release();
-    for (const one of leases) one.release();
-  };
+  const hold = new FrozenHold();
   try {
-    for (const { id, site, start } of item.frozenPrompts) {
-      const lease = await promptCacheOf(model).acquire(promptOf(site), start);
-      leases.push(lease);
-      segments.set(id, lease.segment);
-    }
+    for (const one of item.frozenPrompts) await hold.addPrompt(model, one, promptOf);
     signal?.throwIfAborted();
     const appends = item.frozen.map(({ id, kind, start, tokens, reads }) => {
-      const views = reads.map((one) => ({ ...one, segment: found(segments, one.id) }));
+      const views = reads.map((one) => ({ ...one, segment: found(hold.segments, one.id) }));
       const segment = new Segment(model.engine, { kind, start, reads: views });
-      own.push(segment);
-      segments.set(id, segment);
+      hold.add(id, segment);
       return { ...segment.appendTokens(tokens), close: true };
     });
     const job = { appends, logits: "none" as const };
     const listeners = signal === undefined ? {} : { signal };
     const outcome = appends.length === 0 ? null : await model.engine.run(job, listeners);
-    for (const one of own) one.close();
-    const kept = new Map([...segments].filter(([id]) => item.kept.has(id)));
+    for (const one of hold.own) one.close();
+    const kept = new Map([...hold.segments].filter(([id]) => item.kept.has(id)));
     const isKept = new Set(kept.values());
-    for (const one of own) if (!isKept.has(one)) one.release();
-    const bytes = own.reduce((sum, one) => sum + (isKept.has(one) ? one.info().bytes : 0), 0);
+    for (const one of hold.own) if (!isKept.has(one)) one.release();
+    const bytes = hold.own.reduce((sum, one) => sum + (isKept.has(one) ? one.info().bytes : 0), 0);
+    const release = () => hold.release();
     return { item, segments: kept, bytes, found: outcome?.stats.rowsFound ?? 0, release };
   } catch (error) {
-    release();
+    hold.release();
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two forks at most: the machines this runs on have two cores, and the engine brings threads of its own.
+// Two forks at most: the machines this runs on have two cores, and the engine brings threads of its own. Frozen rows of
+// tests stay out of the user's cache.
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -8,6 +9,7 @@ export default defineConfig({
     exclude: ["test/fixtures/**", "**/node_modules/**"],
     pool: "forks",
     maxWorkers: 2,
+    env: { BATON_FROZEN_FOLDER: "off" },
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

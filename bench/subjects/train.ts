@@ -45,6 +45,7 @@ export async function measureTraining(
     batchSize: task.batch,
     epochs: task.repetitions + 1,
     learningRate: 1e-4,
+    frozenFolder: null,
   });
   const values: number[] = [];
   let begin = 0;

@@ -7,24 +7,57 @@ import type { Command } from "commander";
 import { IoError } from "../errors.js";
 import type { Chain } from "../index.js";
 import { loadModel } from "../model/model.js";
+import type { PromptSource } from "../model/prompt.js";
 import { openChain, readInputs } from "./chain-module.js";
 import type { Context } from "./commands/command.js";
+import { UsageError } from "./exit-codes.js";
 import { createProgress } from "./terminal.js";
 
 export interface ChainCommandOptions {
   input: string[];
+  /** "stage=folder" or "stage=text:..." */
+  prompt?: string[];
   functions?: string;
   json?: boolean;
 }
 
+const collect = (pair: string, all: string[] = []) => [...all, pair];
+
+/** Adds --prompt to a command on a chain. */
+export function addPromptOption(command: Command): Command {
+  const what = "a stage and the folder of its prompt, in place of the chain's own; or stage=text:...";
+  return command.option("-p, --prompt <stage=folder>", what, collect);
+}
+
 export function chainCommand(program: Command, name: string): Command {
-  const collect = (pair: string, all: string[]) => [...all, pair];
   const inputs = "an input; name=@file reads a file, name=@- standard input";
-  return program
+  const command = program
     .command(name)
     .argument("<chain>", "module whose default export is { model, chain(model) }, or a document (.json)")
-    .option("-i, --input <name=text>", inputs, collect, [])
-    .option("--functions <file>", "module that exports the functions which a document names");
+    .option("-i, --input <name=text>", inputs, collect, []);
+  return addPromptOption(command).option(
+    "--functions <file>",
+    "module that exports the functions which a document names",
+  );
+}
+
+/** Throws UsageError for what is not of the form. */
+function readPrompts(pairs: readonly string[], directory: string): Record<string, PromptSource> {
+  const prompts: Record<string, PromptSource> = {};
+  for (const pair of pairs) {
+    const at = pair.indexOf("=");
+    const [stage, value] = [pair.slice(0, Math.max(0, at)), pair.slice(at + 1)];
+    if (stage === "" || value === "") {
+      throw new UsageError(
+        `--prompt ${JSON.stringify(pair)} is not of the form stage=folder or stage=text:...`,
+      );
+    }
+    if (Object.hasOwn(prompts, stage))
+      throw new UsageError(`--prompt ${stage} is given twice. Give it once.`);
+    const text = value.startsWith("text:") ? value.slice("text:".length) : null;
+    prompts[stage] = text === null ? resolve(directory, value) : { text };
+  }
+  return prompts;
 }
 
 function inputReader({ directory, stdin }: Context): (path: string) => Promise<string> {
@@ -53,11 +86,12 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
 /** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,
-  { input, functions, json }: ChainCommandOptions,
+  { input, prompt = [], functions, json }: ChainCommandOptions,
   context: Context,
   use: (chain: Chain<string, string, string, string>, inputs: Record<string, string>) => Promise<void>,
 ): Promise<void> {
   const { terminal, signal, directory } = context;
+  const prompts = readPrompts(prompt, directory);
   const inputs = await readInputs(input, inputReader(context));
   const module = await openChain(file, directory, functions);
   const progress = createProgress(terminal);
@@ -66,7 +100,8 @@ export async function withChain(
     progress.stop,
   );
   try {
-    await use(await module.chain(model), inputs);
+    const chain = await module.chain(model);
+    await use(prompt.length === 0 ? chain : chain.withPrompts(prompts), inputs);
   } finally {
     await model.close();
   }

@@ -8,6 +8,8 @@ import type { LoadProgress } from "../model/options.js";
 export interface TerminalStream {
   write(text: string): unknown;
   isTTY?: boolean;
+  /** Characters in a line of a terminal. */
+  columns?: number;
 }
 
 export interface Terminal {

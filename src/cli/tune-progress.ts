@@ -34,18 +34,33 @@ export function describeEvaluation({ step, epoch, devLoss, scores }: Evaluation)
   return `dev loss ${devLoss.toFixed(3)}${figures.join("")} ${place}`;
 }
 
-export function describeStep(one: TuneStep): string {
+/** Parts of the line with how early each goes when the line is too narrow: the highest first. */
+function partsOf(one: TuneStep): [string, number][] {
   const { step, steps, epoch, loss, learningRate, gradientNorm, rows, rowsPerSecond, secondsLeft } = one;
   return [
-    `step ${step}/${steps}`,
-    `epoch ${epoch.toFixed(2)}`,
-    `loss ${loss.toFixed(3)}`,
-    `rate ${short(learningRate)}`,
-    `gradient ${short(gradientNorm)}`,
-    `rows ${rows.live} live ${rows.frozen} frozen (${rows.reused} reused)`,
-    `${Math.round(rowsPerSecond)} rows/s`,
-    `${formatSeconds(secondsLeft)} left`,
-  ].join("  ");
+    [`step ${step}/${steps}`, 0],
+    [`epoch ${epoch.toFixed(2)}`, 3],
+    [`loss ${loss.toFixed(3)}`, 1],
+    [`rate ${short(learningRate)}`, 5],
+    [`gradient ${short(gradientNorm)}`, 6],
+    [`rows ${rows.live} live ${rows.frozen} frozen (${rows.reused} reused)`, 7],
+    [`${Math.round(rowsPerSecond)} rows/s`, 4],
+    [`${formatSeconds(secondsLeft)} left`, 2],
+  ];
+}
+
+/** In at most `width` characters: a line that a terminal wraps could not be written again. */
+export function describeStep(one: TuneStep, width = Number.POSITIVE_INFINITY): string {
+  const parts = partsOf(one);
+  const line = () => parts.map(([text]) => text).join("  ");
+  while (parts.length > 1 && line().length > width) {
+    const first = Math.max(...parts.map(([, order]) => order));
+    parts.splice(
+      parts.findIndex(([, order]) => order === first),
+      1,
+    );
+  }
+  return line();
 }
 
 export function createTuneProgress({ stderr }: Terminal): TuneProgress {
@@ -57,7 +72,7 @@ export function createTuneProgress({ stderr }: Terminal): TuneProgress {
       if (one.before !== undefined) note(describeEvaluation(one.before));
       const { step, steps } = one;
       const isDue = step % Math.max(1, Math.floor(steps / plainLines)) === 0 || step === 1 || step === steps;
-      if (live) stderr.write(`${clear}${describeStep(one)}`);
+      if (live) stderr.write(`${clear}${describeStep(one, (stderr.columns ?? 80) - 1)}`);
       else if (isDue) stderr.write(`${describeStep(one)}\n`);
       if (one.evaluation !== undefined) note(describeEvaluation(one.evaluation));
     },

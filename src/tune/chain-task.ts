@@ -21,6 +21,7 @@ import type { DataItem } from "./data.js";
 import type { FrozenKv, FrozenStore } from "./frozen.js";
 import { computeFrozen, frozenBytesOf, PoolStore } from "./frozen.js";
 import { FrozenDisk } from "./frozen-disk.js";
+import type { FrozenPlace } from "./frozen-place.js";
 import { kindsOf } from "./plan.js";
 import type { Origin, RecordValues } from "./record.js";
 import type { LossOfItems, Parameter, PreparedItem, RowCounts, TrainingTask } from "./task.js";
@@ -34,7 +35,7 @@ export interface ChainTaskInit {
   /** Most bytes of frozen KV kept between steps. */
   frozenBytes: number;
   /** Where frozen KV is kept besides; null: nowhere. */
-  disk: { folder: string; bytes: number; onWarning: (message: string) => void } | null;
+  disk: FrozenPlace | null;
   /** Most bytes of activations in a step. */
   activationBytes: number;
 }

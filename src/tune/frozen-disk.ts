@@ -2,8 +2,10 @@
 // Frozen rows on disk: what does not fit into the pool is read back instead of computed again, in later epochs and in
 // later runs. A file holds the kept segments of one item and is named by all that their KV depends on, so that a file
 // of that name is the right one whoever wrote it; a checksum says whether it is whole. Files are written as items are
-// computed and given up, the least recently used first, when their budget is spent. Losing one costs time only: a file
-// that cannot be read or written is no failure of the training.
+// computed. When their budget is spent, those go that this run has not used, the least recently used first, and then no
+// more are written: every epoch visits every item once, so of n files of which c fit all c are found again, where giving
+// up one of them for the next would leave few. Losing a file costs time only: one that cannot be read or written is no
+// failure of the training.
 
 import { createHash } from "node:crypto";
 import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
@@ -42,6 +44,8 @@ export class FrozenDisk {
   readonly #init: FrozenDiskInit;
   /** Bytes of each file, the least recently used first; null until the folder was listed. */
   #files: Map<string, number> | null = null;
+  /** Keys of files that were read or written by this run. */
+  readonly #used = new Set<string>();
   #broken = false;
 
   constructor(init: FrozenDiskInit) {
@@ -50,6 +54,7 @@ export class FrozenDisk {
 
   /** The item's frozen rows from its file, or computed and written to it. */
   async hold(item: AssembledItem, compute: () => Promise<FrozenKv>, signal?: AbortSignal): Promise<FrozenKv> {
+    if (!item.frozen.some(({ id }) => item.kept.has(id))) return compute(); // there is nothing to keep
     const key = this.#keyOf(item);
     const restored = await this.#load(item, key);
     if (restored !== null) {
@@ -101,6 +106,7 @@ export class FrozenDisk {
     const files = await this.#list();
     files.delete(key);
     files.set(key, file.length);
+    this.#used.add(key);
     return await this.#restore(item, parsed);
   }
 
@@ -151,6 +157,7 @@ export class FrozenDisk {
       if (file.length > budget || !(await this.#makeRoom(file.length))) return;
       await writeWhole(this.#path(key), file);
       (await this.#list()).set(key, file.length);
+      this.#used.add(key);
     } catch (error) {
       this.#broken = true;
       onWarning(
@@ -160,14 +167,18 @@ export class FrozenDisk {
   }
 
   async #makeRoom(bytes: number): Promise<boolean> {
+    const { budget } = this.#init;
     const files = await this.#list();
-    let used = [...files.values()].reduce((sum, one) => sum + one, 0);
-    for (const [key, size] of files) {
-      if (used + bytes <= this.#init.budget) break;
+    const sum = (sizes: number[]) => sizes.reduce((total, one) => total + one, 0);
+    const others = [...files].filter(([key]) => !this.#used.has(key));
+    let used = sum([...files.values()]);
+    if (used - sum(others.map(([, size]) => size)) + bytes > budget) return false;
+    for (const [key, size] of others) {
+      if (used + bytes <= budget) break;
       await this.#forget(key);
       used -= size;
     }
-    return used + bytes <= this.#init.budget;
+    return true;
   }
 
   async #forget(key: string): Promise<void> {

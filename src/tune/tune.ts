@@ -80,6 +80,8 @@ const ownOptions: readonly string[] = [
   "dev",
   "fields",
   "frozenBytes",
+  "frozenFolder",
+  "frozenDiskBytes",
   "activationBytes",
   "signal",
   "output",

@@ -3,7 +3,6 @@
 // Everything that can be wrong with them is found here, before the first step.
 
 import { createHash } from "node:crypto";
-import { resolve } from "node:path";
 import type { Chain } from "../chain/chain.js";
 import type { SiteOf } from "../chain/chain-types.js";
 import type { ChainDefinition } from "../chain/definition.js";
@@ -12,12 +11,12 @@ import type { StageSettings } from "../chain/options.js";
 import { planChain } from "../chain/plan.js";
 import { DataInvalidError, OptionInvalidError } from "../errors.js";
 import { loadNative } from "../native/load.js";
-import type { ChainTaskInit } from "./chain-task.js";
 import { ChainTask } from "./chain-task.js";
 import type { DataItem, DataSet, DataSource, RecordReader } from "./data.js";
 import { openData } from "./data.js";
 import type { TuningExplanation } from "./explain.js";
 import { TuningTally } from "./explain.js";
+import { bytesOption, diskOf } from "./frozen-place.js";
 import type { MethodName, PromptTuning } from "./methods/index.js";
 import { methodNames, methods } from "./methods/index.js";
 import { kindsOf } from "./plan.js";
@@ -52,9 +51,12 @@ export interface TuningOptions<Site extends string = string> {
   seed?: number;
   /** Most bytes of frozen KV kept from step to step, in the model's pool; default: half of it. */
   frozenBytes?: number;
-  /** Folder in which frozen KV is kept besides, to be found again by later epochs and runs; default: none. */
-  frozenFolder?: string;
-  /** Most bytes of files in it, the least recently used are given up; default: 4 GiB. */
+  /**
+   * Folder in which frozen KV is kept besides, to be found again by later epochs and runs; null: none. Default:
+   * $BATON_FROZEN_FOLDER ("off": none), else "frozen-kv" beside the models that were fetched.
+   */
+  frozenFolder?: string | null;
+  /** Most bytes of files in it; default: 8 GiB, or a quarter of what is free if that is less. */
   frozenDiskBytes?: number;
   /** What should be known and ends nothing; default: a process warning. */
   onWarning?: (message: string) => void;
@@ -97,7 +99,7 @@ export async function openTuning(definition: ChainDefinition, options: TuningOpt
     trained,
     labelled,
     frozenBytes,
-    disk: diskOf(options),
+    disk: await diskOf(options),
     activationBytes,
   });
   const rowsOfPrompt = (site: string) => task.promptRows(site);
@@ -209,29 +211,6 @@ function checkLabels(steps: ChainDefinition["steps"], labels: readonly string[])
   const unknown = labels.find((one) => !known.includes(one));
   if (unknown !== undefined) throw unknownStage("labels", unknown, known);
   return labels;
-}
-
-function bytesOption(option: string, value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isFinite(value) && value >= 0)) return value;
-  throw new OptionInvalidError(`\`${option}\` is ${String(value)}, which must be a number of bytes.`, {
-    facts: { option, value: String(value) },
-  });
-}
-
-function diskOf({ frozenFolder, frozenDiskBytes, onWarning }: TuningOptions): ChainTaskInit["disk"] {
-  const bytes = bytesOption("frozenDiskBytes", frozenDiskBytes) ?? 4096 * mebibyte;
-  if (frozenFolder === undefined) return null;
-  if (typeof frozenFolder !== "string" || frozenFolder === "") {
-    throw new OptionInvalidError(
-      `\`frozenFolder\` is ${JSON.stringify(frozenFolder)}, which must be the path of a folder.`,
-      { facts: { option: "frozenFolder", value: String(frozenFolder) } },
-    );
-  }
-  return {
-    folder: resolve(frozenFolder),
-    bytes,
-    onWarning: onWarning ?? ((text) => process.emitWarning(text)),
-  };
 }
 
 function defaultActivations(): number {

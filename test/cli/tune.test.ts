@@ -80,6 +80,8 @@ describe("a wrong call", () => {
     [[...call, "-o", "x", "--init", "random", "--init", "vocabulary"], /--init is given twice/],
     [[...call, "-o", "x", "--schedule", "stepwise"], /Allowed choices are linear, cosine, constant/],
     [[...call, "-o", "x", "--score", "bleu"], /Allowed choices are squad/],
+    [[...call, "-o", "x", "--prompt", "compress"], /not of the form stage=folder or stage=text:/],
+    [[...call, "-o", "x", "-p", "compress=a", "-p", "compress=b"], /--prompt compress is given twice/],
   ])("%j ends with code 2 before anything is loaded", async (args, says) => {
     const { code, stdout, stderr } = await baton(args);
     expect(code).toBe(2);
@@ -96,6 +98,9 @@ describe("a wrong call", () => {
       [["--data", "nowhere.jsonl"], /nowhere\.jsonl.*\[IO\]/],
       [["--stage", "anwser"], /"anwser".*\[OPTION_INVALID\]/],
       [["-o", "chain.mjs"], /chain\.mjs cannot be made.*\[IO\]/],
+      [["--prompt", "compres=text:Shorten."], /no stage "compres".*\[CHAIN_INVALID\]/],
+      [["--prompt", "compress=nowhere"], /nowhere does not exist.*\[PROMPT_INVALID\]/],
+      [["--frozen-disk-bytes", "-1"], /`frozenDiskBytes` is -1.*\[OPTION_INVALID\]/],
     ];
     for (const [args, says] of cases) {
       const { code, stderr } = await baton([...call, "-o", "out", ...args]);
@@ -155,7 +160,10 @@ describe("a run", () => {
     expect(stderr).toMatch(/^dev loss [\d.]+, exactMatch [\d.]+, f1 [\d.]+ before the first step$/m);
     expect(stderr).toMatch(/^step 6\/6 {2}epoch 3\.00 {2}loss /m);
     expect(stderr.match(/^dev data 3\/3$/gm)).toHaveLength(4);
-    expect(stderr).toMatch(/^kept: dev loss /m);
+    expect(stderr).toMatch(/^kept: dev loss .*(; dev loss .* )?before the first step$/m);
+    expect(stderr.trimEnd().split("\n").at(-1)).toBe(
+      "to run with it: baton run chain.mjs --prompt answer=prompts/answer --input ...",
+    );
     expect(code).toBe(0);
     const folder = join(directory, "prompts/answer");
     expect(stdout).toBe(`${folder}\n${join(folder, "curves.svg")}\n${join(folder, "steps.jsonl")}\n`);
@@ -212,6 +220,42 @@ describe("a run", () => {
     expect(config).toMatchObject({ prompt_tuning_init: "TEXT", prompt_tuning_init_text: "Answer it." });
   });
 
+  test("tunes a stage beside a prompt that is given, and names both for the next call", async () => {
+    const beside = ["--prompt", "compress=text:Be brief, please."];
+    const args = [...call, "-o", "beside", ...small, "--epochs", "1", ...beside];
+    const { code, stderr } = await baton(args);
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      "baton run chain.mjs --prompt 'compress=text:Be brief, please.' --prompt answer=beside --input ...",
+    );
+    const plain = await baton([...call, "-o", "plain", ...small, "--epochs", "1"]);
+    expect(plain.code).toBe(0);
+    const writerOf = (folder: string) =>
+      JSON.parse(readFileSync(join(directory, folder, "baton_contract.json"), "utf8")).reads.at(-1).prompt;
+    expect(writerOf("beside")).toMatch(/^[0-9a-f]{64}$/);
+    expect(writerOf("beside")).not.toBe(writerOf("plain"));
+    const inputs = ["-i", "question=How long?", "-i", "passages=The harbour freezes."];
+    const run = (...prompts: string[]) => baton(["run", "chain.mjs", ...inputs, "--json", ...prompts]);
+    const under = await run(...beside, "-p", "answer=beside");
+    expect(under.code).toBe(0);
+    const warned = await run("--prompt", "answer=beside", "--prompt", "compress=text:Another.");
+    expect(warned.code).toBe(0);
+    const rows = (outcome: Outcome) => JSON.parse(outcome.stdout).answer.usage.rowsReused;
+    expect(rows(under)).toBeGreaterThan(0);
+    expect(rows(warned)).toBeGreaterThan(0);
+  });
+
+  test("keeps frozen rows in the folder that is named, and in none with --no-frozen-disk", async () => {
+    const files = () => readdirSync(join(directory, "frozen")).length;
+    const args = [...call, "-o", "kept", ...small, "--epochs", "1", "--no-checkpoint"];
+    expect((await baton([...args, "--frozen-folder", "frozen"])).code).toBe(0);
+    expect(files()).toBe(records.length);
+    rmSync(join(directory, "frozen"), { recursive: true });
+    const none = await baton([...args, "--frozen-folder", "frozen", "--no-frozen-disk"]);
+    expect(none.code).toBe(0);
+    expect(readdirSync(directory)).not.toContain("frozen");
+  });
+
   test("that is interrupted ends with 130 and says where to go on", async () => {
     const controller = new AbortController();
     const err: string[] = [];
@@ -251,9 +295,9 @@ describe("progress", () => {
       ? { evaluation: { step: 50, epoch: 1, devLoss: 2.74812, scores: { exactMatch: 3.33, f1: 9.87 } } }
       : {}),
   });
-  const shown = (isTTY: boolean): string => {
+  const shown = (isTTY: boolean, columns = 132): string => {
     const parts: string[] = [];
-    const stderr = { write: (text: string) => parts.push(text), isTTY };
+    const stderr = { write: (text: string) => parts.push(text), isTTY, columns };
     const progress = createTuneProgress({ stdout: { write() {} }, stderr });
     progress.evaluating(8, 16);
     progress.evaluating(16, 16);
@@ -278,6 +322,19 @@ describe("progress", () => {
     expect(text.split("\n")).toHaveLength(3);
     expect(text.split("\r\u001b[K")).toHaveLength(106);
     expect(text.endsWith("\r\u001b[K")).toBe(true);
+  });
+
+  test("the line that is written again is never wider than the terminal, and what matters stays", () => {
+    const linesOf = (columns: number) =>
+      shown(true, columns)
+        .replaceAll("\r\u001b[K", "\n")
+        .split("\n")
+        .filter((line) => line.startsWith("step "));
+    for (const columns of [132, 100, 80, 50, 20]) {
+      for (const line of linesOf(columns)) expect(line.length).toBeLessThan(columns);
+    }
+    expect(linesOf(80)[0]).toBe("step 1/100  epoch 0.02  loss 2.500  rate 4.0e-3  431 rows/s  1:02:05 left");
+    expect(linesOf(50)[1]).toBe("step 2/100  epoch 0.04  loss 2.500  1:02:05 left");
   });
 
   test("times are for people", () => {

@@ -7,8 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Model } from "../../src/index.js";
-import { defineChain } from "../../src/index.js";
+import { defineChain, tune } from "../../src/index.js";
 import type { DataItem } from "../../src/tune/data.js";
+import type { FrozenPlaceOptions } from "../../src/tune/frozen-place.js";
+import { diskOf } from "../../src/tune/frozen-place.js";
 import type { Tuning, TuningOptions } from "../../src/tune/tuning.js";
 import { openTuning } from "../../src/tune/tuning.js";
 import { loadTiny, passages, question } from "../chain/tiny-model.js";
@@ -130,6 +132,56 @@ describe("frozen rows on disk", () => {
     const outcome = await stepOver(await open(model, { frozenFolder: join(blocked, "inside") }));
     expect(outcome.losses.every(Number.isFinite)).toBe(true);
     expect(warnings.length).toBe(1);
+  });
+
+  test("a budget too small for all of them is filled once, and what it holds is found in every epoch", async () => {
+    await stepOver(await open(model));
+    const sizes = files().map((path) => statSync(path).size);
+    const budget = (sizes[0] as number) + (sizes[1] as number);
+    rmSync(folder, { recursive: true });
+    const other = await loadTiny();
+    const tuning = await open(other, { frozenDiskBytes: budget, frozenBytes: 0 });
+    const prepared = async () => {
+      const found: number[] = [];
+      for (const item of tuning.items) {
+        const ready = await tuning.task.prepare(item as DataItem);
+        found.push(ready.reused);
+        tuning.task.release(ready);
+      }
+      return found;
+    };
+    await prepared();
+    const names = files().sort();
+    expect(names).toHaveLength(2);
+    await prepared();
+    expect(files().sort()).toEqual(names);
+    tuning.task.close();
+    await other.close();
+  });
+
+  test("by default they are beside the models that were fetched, or where the environment says", async () => {
+    const place = (env: Record<string, string>, options: FrozenPlaceOptions = {}) => diskOf(options, env);
+    expect(await place({ BATON_CACHE: folder })).toMatchObject({ folder: join(folder, "frozen-kv") });
+    const named = join(folder, "a", "b");
+    const env = { BATON_CACHE: folder, BATON_FROZEN_FOLDER: named };
+    expect(await place(env)).toMatchObject({ folder: named });
+    expect(await place({ ...env, BATON_FROZEN_FOLDER: "off" })).toBeNull();
+    expect(await place(env, { frozenFolder: null })).toBeNull();
+    expect(await place(env, { frozenFolder: folder, frozenDiskBytes: 5 })).toMatchObject({
+      folder,
+      bytes: 5,
+    });
+    const { bytes = 0 } = (await place(env)) ?? {};
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThanOrEqual(8 * 2 ** 30);
+    expect(readdirSync(folder)).toEqual([]); // asked only, nothing was written
+  });
+
+  test("tune() takes the folder", async () => {
+    const chain = defineChain(model).input("question").stage("answer", { opener: "Answer:" });
+    const options = { stages: ["answer" as const], data: records, epochs: 1, frozenFolder: folder };
+    await tune(chain, { ...options, frozenDiskBytes: 2 ** 20 }).result;
+    expect(files().length).toBe(records.length);
   });
 
   test("wrong options are refused by name", async () => {

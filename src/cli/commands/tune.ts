@@ -3,7 +3,7 @@
 // output folder: the prompt as PEFT has it, its contract, the loss curves as SVG and JSON lines, the checkpoint.
 
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
 import type { Chain, TuneOptions, TuneResult } from "../../index.js";
@@ -11,7 +11,7 @@ import { drawCurves, formatSteps, tune } from "../../index.js";
 import { writeWhole } from "../../tune/files.js";
 import type { PromptInit } from "../../tune/methods/index.js";
 import { scheduleNames } from "../../tune/schedule.js";
-import { withChain } from "../chain-command.js";
+import { addPromptOption, withChain } from "../chain-command.js";
 import { UsageError } from "../exit-codes.js";
 import { writeJson } from "../terminal.js";
 import { createTuneProgress, describeEvaluation } from "../tune-progress.js";
@@ -31,6 +31,9 @@ interface Options {
   explain?: boolean;
   json?: boolean;
   functions?: string;
+  prompt?: string[];
+  frozenFolder?: string;
+  frozenDisk: boolean;
   baseModel?: string;
   shuffle: boolean;
   maxGradientNorm?: number | null;
@@ -58,6 +61,7 @@ const passed = [
   "score",
   "baseModel",
   "frozenBytes",
+  "frozenDiskBytes",
   "activationBytes",
 ] as const;
 
@@ -89,10 +93,11 @@ function addDataOptions(command: Command): Command {
     .option("--functions <file>", "module that exports the functions which a document names");
 }
 
+/** How each prompt begins, and which prompts stay. */
 function addPromptOptions(command: Command): Command {
   const init =
     'what the rows begin as: "vocabulary", "random", "text:..." or a prompt\'s folder; stage=... for one stage';
-  return command
+  return addPromptOption(command)
     .option("--virtual-tokens <n>", "rows of a prompt (default: 50)", numberOf)
     .option("--init <how>", init, collect, [])
     .option("--base-model <name>", "name of the base model in the files of PEFT");
@@ -127,7 +132,10 @@ function addRunOptions(command: Command): Command {
     .option("--no-checkpoint", "write none")
     .option("--checkpoint-every <steps>", "steps from one checkpoint to the next (default: 50)", numberOf)
     .option("--resume", "go on from the checkpoint if there is one")
-    .option("--frozen-bytes <n>", "most bytes of frozen KV that are kept", numberOf)
+    .option("--frozen-bytes <n>", "most bytes of frozen KV kept in memory (default: half the pool)", numberOf)
+    .option("--frozen-folder <folder>", "where frozen KV is kept besides (default: in Baton's cache folder)")
+    .option("--frozen-disk-bytes <n>", "most bytes of files in it (default: 8 GiB)", numberOf)
+    .option("--no-frozen-disk", "keep frozen KV in memory only")
     .option("--activation-bytes <n>", "most bytes of activations in a step", numberOf)
     .option("--explain", "print what would be computed, and do not train")
     .option("--json", "print one JSON object when the run has ended");
@@ -171,6 +179,11 @@ function fieldsOf({ field }: Options): Record<string, string> {
   );
 }
 
+function frozenFolderOf({ frozenFolder, frozenDisk }: Options, directory: string): Partial<TuneOptions> {
+  if (!frozenDisk) return { frozenFolder: null };
+  return frozenFolder === undefined ? {} : { frozenFolder: resolve(directory, frozenFolder) };
+}
+
 /** Throws UsageError for what the options of a call cannot be together. */
 function tuneOptions(options: Options, { directory, signal }: Context): TuneOptions {
   const { output, checkpoint, data, dev, label, explain } = options;
@@ -189,6 +202,7 @@ function tuneOptions(options: Options, { directory, signal }: Context): TuneOpti
     data: resolve(directory, data),
     ...(dev === undefined ? {} : { dev: resolve(directory, dev) }),
     fields: fieldsOf(options),
+    ...frozenFolderOf(options, directory),
     ...(folder === undefined ? {} : { output: folder }),
     checkpoint: file,
     signal,
@@ -197,21 +211,46 @@ function tuneOptions(options: Options, { directory, signal }: Context): TuneOpti
 
 type AnyChain = Chain<string, string, string, string>;
 
-function report(result: TuneResult, folder: string, json: boolean, { terminal }: Context): void {
-  const { prompts, step, stopped, evaluations, resumedFrom } = result;
-  const folders = Object.fromEntries(Object.entries(prompts).map(([stage, one]) => [stage, one.folder]));
-  const curves = [join(folder, "curves.svg"), join(folder, "steps.jsonl")];
-  if (json) {
-    writeJson(terminal, { prompts: folders, step, stopped, resumedFrom, evaluations, curves });
-    return;
-  }
+/** What the run has brought, in one line: the rows that are kept against those of the beginning. */
+function outcomeOf({ step, stopped, evaluations }: TuneResult): string {
   const kept = evaluations.find((one) => one.step === step);
+  const before = evaluations.find((one) => one.step === 0);
   const values = kept === undefined ? `after step ${step}` : describeEvaluation(kept);
-  terminal.stderr.write(`${stopped === "patience" ? "stopped early; " : ""}kept: ${values}\n`);
-  for (const path of [...Object.values(folders), ...curves]) terminal.stdout.write(`${path}\n`);
+  const first = kept === before || before === undefined ? "" : `; ${describeEvaluation(before)}`;
+  return `${stopped === "patience" ? "stopped early; " : ""}kept: ${values}${first}`;
 }
 
-async function runTune(chain: AnyChain, options: Options, context: Context): Promise<void> {
+const shellWord = (text: string) =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
+
+/** The call that runs the chain under its new prompts, and under those that it was tuned beside. */
+function nextCall(
+  file: string,
+  given: readonly string[],
+  folders: readonly (readonly [string, string])[],
+): string {
+  const pairs = [...given, ...folders.map(([stage, path]) => `${stage}=${path}`)];
+  const options = pairs.map((pair) => `--prompt ${shellWord(pair)}`);
+  return `baton run ${shellWord(file)} ${options.join(" ")} --input ...`;
+}
+
+function report(result: TuneResult, file: string, options: Options, { terminal, directory }: Context): void {
+  const { prompts, step, stopped, evaluations, resumedFrom } = result;
+  const folders = Object.entries(prompts).map(([stage, one]) => [stage, one.folder ?? ""] as const);
+  const folder = resolve(directory, options.output ?? "");
+  const curves = [join(folder, "curves.svg"), join(folder, "steps.jsonl")];
+  if (options.json === true) {
+    const written = Object.fromEntries(folders);
+    writeJson(terminal, { prompts: written, step, stopped, resumedFrom, evaluations, curves });
+    return;
+  }
+  terminal.stderr.write(`${outcomeOf(result)}\n`);
+  for (const path of [...folders.map(([, path]) => path), ...curves]) terminal.stdout.write(`${path}\n`);
+  const own = folders.map(([stage, path]) => [stage, relative(directory, path)] as const);
+  terminal.stderr.write(`to run with it: ${nextCall(file, options.prompt ?? [], own)}\n`);
+}
+
+async function runTune(chain: AnyChain, file: string, options: Options, context: Context): Promise<void> {
   const { terminal, signal } = context;
   const given = tuneOptions(options, context);
   if (options.explain === true) {
@@ -237,7 +276,7 @@ async function runTune(chain: AnyChain, options: Options, context: Context): Pro
   const encode = (text: string) => new TextEncoder().encode(text);
   await writeWhole(join(folder, "curves.svg"), encode(drawCurves(result)));
   await writeWhole(join(folder, "steps.jsonl"), encode(formatSteps(result)));
-  report(result, folder, options.json === true, context);
+  report(result, file, options, context);
 }
 
 export const tuneCommand: CliCommand = {
@@ -248,12 +287,15 @@ export const tuneCommand: CliCommand = {
       .description("train the prompts of stages on data; the base model stays as it is")
       .action(async (file: string, options: Options) => {
         tuneOptions(options, context); // a wrong call is known before the model is loaded
-        const { functions, json } = options;
+        const { functions, json, prompt } = options;
         const rest = {
+          ...(prompt === undefined ? {} : { prompt }),
           ...(functions === undefined ? {} : { functions }),
           ...(json === undefined ? {} : { json }),
         };
-        await withChain(file, { input: [], ...rest }, context, (chain) => runTune(chain, options, context));
+        await withChain(file, { input: [], ...rest }, context, (chain) =>
+          runTune(chain, file, options, context),
+        );
       });
   },
 };

@@ -60,7 +60,7 @@ export type { MethodName, PromptInit } from "./tune/methods/index.js";
 export { exactMatch, f1Score, normalizeAnswer } from "./tune/metrics.js";
 export type { FieldNames } from "./tune/record.js";
 export type { ScheduleName } from "./tune/schedule.js";
-export type { GeneratedItem, Score, ScoreFunction } from "./tune/score.js";
+export type { GeneratedItem, Score, ScoreFrom, ScoreFunction } from "./tune/score.js";
 export type { TrainOptions } from "./tune/settings.js";
 export type { Evaluation, StepRows, TuneStep } from "./tune/steps.js";
 export type { Parameter, RowCounts } from "./tune/task.js";

@@ -8,28 +8,35 @@ import type { ChainSources, ForcedChain, Piece, Turn } from "./forced-chain.js";
 /** A case cannot run for want of data; its message says what to give. */
 export class MissingData extends Error {}
 
-interface RecallReasonItem {
+export interface RecallReasonItem {
   question: string;
   /** Absent: only the question is known. */
   rounds?: { stage: string; text: string }[];
 }
 
-interface CompressAnswerItem {
+export interface CompressAnswerItem {
   question: string;
   passages: string;
   evidence: string;
   answer: string;
 }
 
-/** Items of all splits that are there, in order: train, dev, test. */
-function readItems<T>(sources: ChainSources, set: string): T[] {
-  const { data } = sources;
+const allSplits = ["train", "dev", "test"] as const;
+
+/** Items of the splits that are there, in order. Throws MissingData if none is. */
+export function readItems<T>(
+  { data }: Pick<ChainSources, "data">,
+  set: string,
+  splits: readonly (typeof allSplits)[number][] = allSplits,
+): T[] {
   if (data === undefined)
     throw new MissingData(`needs the folder that holds ${set}: give --data DIR or set BATON_DATA`);
-  const files = ["train", "dev", "test"].map((split) => path.join(data, set, `${split}.jsonl`));
+  const files = splits.map((split) => path.join(data, set, `${split}.jsonl`));
   const there = files.filter((file) => existsSync(file));
-  if (there.length === 0)
-    throw new MissingData(`${data} has no ${set}/train.jsonl, dev.jsonl or test.jsonl (--data, BATON_DATA)`);
+  if (there.length === 0) {
+    const names = splits.map((split) => `${split}.jsonl`).join(" or ");
+    throw new MissingData(`${data} has no ${set} with ${names} (--data, BATON_DATA)`);
+  }
   return there.flatMap((file) =>
     readFileSync(file, "utf8")
       .split("\n")

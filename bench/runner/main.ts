@@ -5,6 +5,7 @@ import { writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
+import { qualitySuite, runQuality } from "../quality/suite.js";
 import { subjects } from "../subjects/index.js";
 import { workloadOf, workloads } from "../workloads/index.js";
 import { ChainFiles } from "./chain-files.js";
@@ -22,10 +23,13 @@ const say = (line: string) => process.stderr.write(`bench: ${line}\n`);
 
 const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one.cases(quick)));
 const known = {
-  suites: [...new Set(workloads.map((one) => one.suite))],
+  suites: [...new Set(workloads.map((one) => one.suite)), qualitySuite.name],
   devices: ["cpu"],
   rivals: subjects.filter((one) => one.rival).map((one) => one.name),
-  cases: [...new Set([...workloads.map((one) => one.name), ...allCases.map((one) => one.id)])],
+  cases: [
+    ...new Set([...workloads.map((one) => one.name), ...allCases.map((one) => one.id)]),
+    ...qualitySuite.names,
+  ],
 };
 
 function commit(): string {
@@ -138,12 +142,22 @@ function print(report: Report): void {
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
+/** No trials and no rivals: training runs, written down one by one. */
+async function trainAndScore(options: BenchOptions): Promise<number> {
+  const signal = stopSignal();
+  const model = await resolvedModel(options.model);
+  const lines = await runQuality({ options, model, commit: commit(), signal, say });
+  process.stdout.write(`${lines.join("\n")}\n`);
+  return signal.aborted ? 130 : 0;
+}
+
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2), known);
   if (options.help) {
     process.stdout.write(`${usage}\n`);
     return 0;
   }
+  if (options.suite === qualitySuite.name) return trainAndScore(options);
   const wanted = wantedCases(options);
   const taking = subjectsFor(wanted, options);
   prepareRivals(taking);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line of `npm run bench`. A wrong value is one sentence with what is allowed.
 import os from "node:os";
+import path from "node:path";
 import { parseArgs } from "node:util";
 
 export class UsageError extends Error {}
@@ -21,20 +22,26 @@ export interface BenchOptions {
   only: string[];
   /** Longest wait for a quiet machine before each trial, ms. */
   patienceMs: number;
+  /** Suite quality: one run of each variant per seed. */
+  seeds: number[];
+  /** Suite quality: folder of what is kept between sittings. */
+  work: string;
   help: boolean;
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run: engine, chain or train (default: engine)
+  --suite NAME     suite to run: engine, chain, train or quality (default: engine)
   --device NAME    device of the engine (default: cpu)
   --rivals LIST    all, none, or names with commas between them (default: all)
-  --json FILE      also write the report as JSON
+  --json FILE      also write the report as JSON; quality: after every run, and a file that is there is continued
   --quick          fewer cases and trials
   --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
   --threads N      threads of every subject (default: all cores)
-  --data DIR       chain data of the suites chain and train (default: BATON_DATA); without it, what needs it is left out
-  --only LIST      workloads or cases, e.g. decode,prefill-512
-  --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)`;
+  --data DIR       chain data of the suites chain, train, quality (default: BATON_DATA); without it, what needs it is left out
+  --only LIST      workloads or cases, e.g. decode,prefill-512; quality: cases or variants, e.g. reference,hotpot/shared
+  --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)
+  --seeds LIST     quality: seeds, a run of each variant for each (default: 1,2,3)
+  --work DIR       quality: folder of tuned prompts and frozen KV (default: baton-quality in the temporary folder)`;
 
 function oneOf(option: string, value: string, allowed: readonly string[]): string {
   if (allowed.includes(value)) return value;
@@ -51,6 +58,11 @@ function rivalList(value: string, known: readonly string[]): string[] {
   if (value === "all") return [...known];
   if (value === "none") return [];
   return value.split(",").map((name) => oneOf("rivals", name, known));
+}
+
+function seedList(value: string): number[] {
+  const seeds = value.split(",").map((one) => positive("seeds", one, 0));
+  return [...new Set(seeds)];
 }
 
 export interface Known {
@@ -78,6 +90,8 @@ export function readOptions(args: string[], known: Known): BenchOptions {
           data: { type: "string" },
           only: { type: "string" },
           patience: { type: "string" },
+          seeds: { type: "string", default: "1,2,3" },
+          work: { type: "string", default: path.join(os.tmpdir(), "baton-quality") },
           help: { type: "boolean", default: false },
         },
       });
@@ -97,6 +111,8 @@ export function readOptions(args: string[], known: Known): BenchOptions {
     data: values.data ?? process.env.BATON_DATA,
     only: values.only?.split(",").map((name) => oneOf("only", name, known.cases)) ?? [],
     patienceMs: positive("patience", patience, 0) * 1000,
+    seeds: seedList(values.seeds),
+    work: path.resolve(values.work),
     help: values.help,
   };
 }

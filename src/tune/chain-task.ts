@@ -3,6 +3,7 @@
 // item's frozen rows are computed by ordinary jobs and kept; its live rows go into the step as tokens with labels.
 
 import { createHash } from "node:crypto";
+import type { Segment } from "../cache/segment.js";
 import { contractDifferences, contractOfUse, differenceMessage } from "../chain/contract.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { placeSegment } from "../chain/frame.js";
@@ -59,6 +60,11 @@ class ReadyItem implements PreparedItem {
     this.assembled = frozen.item;
     this.frozen = frozen;
   }
+}
+
+function ready(item: PreparedItem): ReadyItem {
+  if (item instanceof ReadyItem && !item.released) return item;
+  throw new InternalError(`"${item.origin}" was not prepared, or was released.`);
 }
 
 export class ChainTask implements TrainingTask<DataItem> {
@@ -131,6 +137,26 @@ export class ChainTask implements TrainingTask<DataItem> {
     });
   }
 
+  /** Throws INTERNAL for a site that is no stage. */
+  settingsOf(site: string): StageSettings {
+    const found = this.#frame.settings.get(site);
+    if (found === undefined) throw new InternalError(`Stage "${site}" has no settings.`);
+    return found;
+  }
+
+  /** The prompts that are trained: their segments, and where their row 0 stands. */
+  trainedPrompts(): { stage: string; id: SegmentId; start: number }[] {
+    return this.parameters.map(({ stage }) => {
+      return { stage, id: this.#plan.promptOf.get(stage) as SegmentId, start: this.#startOf(stage) };
+    });
+  }
+
+  /** What a step reads of a prepared item: its rows, and the frozen segments and prompts, held until its release. */
+  partsOf(item: PreparedItem): { assembled: AssembledItem; segments: ReadonlyMap<SegmentId, Segment> } {
+    const { assembled, frozen } = ready(item);
+    return { assembled, segments: frozen.segments };
+  }
+
   /** Rows of the prompt of a stage, trained or not; 0 without one. */
   promptRows(site: string): number {
     return this.#frame.promptRows.get(site) ?? 0;
@@ -200,11 +226,8 @@ export class ChainTask implements TrainingTask<DataItem> {
     values: readonly Float32Array[],
     { gradient, scale }: { gradient: boolean; scale: number },
   ): { step: NativeTrainStep; trained: readonly string[] } {
-    const ready = items.map((item) => {
-      if (item instanceof ReadyItem && !item.released) return item;
-      throw new InternalError(`"${item.origin}" was not prepared, or was released.`);
-    });
-    const used = new Set(ready.flatMap(({ assembled }) => assembled.trained));
+    const all = items.map(ready);
+    const used = new Set(all.flatMap(({ assembled }) => assembled.trained));
     const present = this.parameters.filter(({ stage }) => used.has(stage));
     const trained = present.map(({ stage }) => stage);
     const prompts = present.map(({ stage }) => ({
@@ -215,7 +238,7 @@ export class ChainTask implements TrainingTask<DataItem> {
     return {
       step: {
         prompts,
-        items: ready.map((item) => nativeItem(item, promptAt, scale)),
+        items: all.map((item) => nativeItem(item, promptAt, scale)),
         gradient,
         activationBytes: this.#activationBytes,
       },
@@ -257,7 +280,7 @@ export class ChainTask implements TrainingTask<DataItem> {
       prompts.set(stage, await resolvePrompt(source, target));
     }
     return this.parameters.map(({ stage }) => {
-      const settings = this.#frame.settings.get(stage) as StageSettings;
+      const settings = this.settingsOf(stage);
       return contractOfUse({ model, plan: this.#plan, layout, stage, settings, prompts });
     });
   }

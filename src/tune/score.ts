@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scores of what a chain really writes: every record runs through the whole chain, each stage reading what the one
-// before it wrote, under the prompts as they are then. Of a stage that ran several times the last output counts.
+// before it wrote, under the prompts as they are then; or each scored stage writes behind the gold texts of the record.
+// Of a stage that ran several times the last output counts.
 
 import type { ChainDefinition } from "../chain/definition.js";
 import { startRun } from "../chain/run.js";
 import { withPrompts } from "../chain/with-prompts.js";
 import { OptionInvalidError, StepFailedError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
+import type { ChainTask } from "./chain-task.js";
 import type { DataItem } from "./data.js";
+import { GoldWriter } from "./gold-writer.js";
 import { exactMatch, f1Score } from "./metrics.js";
 import { dataInvalid } from "./record.js";
 
@@ -26,6 +29,9 @@ export type ScoreFunction = (
 
 /** "squad": exact match and F1 in percent; or one's own figures, which are averaged over the records. */
 export type Score = "squad" | ScoreFunction;
+
+/** What scored stages read: what the chain wrote for the record, or the record's gold texts. */
+export type ScoreFrom = "chain" | "gold";
 
 const runsAtOnce = 4;
 
@@ -52,8 +58,9 @@ function squad(labelled: readonly string[]): ScoreFunction {
 }
 
 export interface Scoring {
-  definition: ChainDefinition;
+  task: ChainTask;
   score: Score;
+  scoreFrom: ScoreFrom;
   /** Sites of the stages whose outputs are scored. */
   labelled: readonly string[];
   dev: readonly DataItem[];
@@ -65,25 +72,57 @@ export type Scorer = (
   signal: AbortSignal,
 ) => Promise<Record<string, number>>;
 
+/** Writes a record's outputs, by name. */
+type Write = (item: DataItem, signal: AbortSignal) => Promise<Record<string, string>>;
+
+function optionInvalid(option: string, value: unknown, message: string): OptionInvalidError {
+  return new OptionInvalidError(message, { facts: { option, value: String(value) } });
+}
+
 /** Throws OPTION_INVALID, and DATA_INVALID for a record that lacks an input of the chain. */
-export async function createScorer({ definition, score, labelled, dev }: Scoring): Promise<Scorer> {
+export async function createScorer({ task, score, scoreFrom, labelled, dev }: Scoring): Promise<Scorer> {
   if (score !== "squad" && typeof score !== "function") {
-    throw new OptionInvalidError(
-      '`score` must be "squad" or a function of a record and what the chain wrote for it.',
-      {
-        facts: { option: "score", value: String(score) },
-      },
-    );
+    const message = '`score` must be "squad" or a function of a record and what the chain wrote for it.';
+    throw optionInvalid("score", score, message);
+  }
+  if (scoreFrom !== "chain" && scoreFrom !== "gold") {
+    const message =
+      '`scoreFrom` must be "chain", for outputs of whole chains, or "gold", for outputs behind gold texts.';
+    throw optionInvalid("scoreFrom", scoreFrom, message);
   }
   if (dev.length === 0) {
-    throw new OptionInvalidError(
-      "`score` needs dev data to generate for. Give `dev`, or leave `score` out.",
-      {
-        facts: { option: "score", value: String(score) },
-      },
-    );
+    const message = "`score` needs dev data to generate for. Give `dev`, or leave `score` out.";
+    throw optionInvalid("score", score, message);
   }
-  const inputs = definition.steps.filter((step) => step.given).map((step) => step.name);
+  const measure = score === "squad" ? squad(labelled) : score;
+  const measureAll = (write: Write, signal: AbortSignal) => {
+    return scoreItems(
+      dev,
+      async (item, stop) => measureItem(await generated(item, await write(item, stop)), measure),
+      signal,
+    );
+  };
+  if (scoreFrom === "gold") {
+    return async (prompts, signal) => {
+      const writer = await GoldWriter.open(task, prompts);
+      try {
+        return await measureAll((item, stop) => writer.write(item, stop), signal);
+      } finally {
+        writer.close();
+      }
+    };
+  }
+  const { definition } = task;
+  const inputs = await checkInputs(definition, dev);
+  return (prompts, signal) => {
+    const prompted = { ...definition, steps: withPrompts(definition.steps, prompts) };
+    return measureAll((item, stop) => runChain(prompted, inputs, item, stop), signal);
+  };
+}
+
+/** Names of the chain's inputs. Throws DATA_INVALID for a record that lacks one. */
+async function checkInputs({ steps }: ChainDefinition, dev: readonly DataItem[]): Promise<string[]> {
+  const inputs = steps.filter((step) => step.given).map((step) => step.name);
   for (const item of dev) {
     const { texts, fields } = await item.read();
     const missing = inputs.find((name) => (texts.get(name) ?? "") === "");
@@ -96,39 +135,49 @@ export async function createScorer({ definition, score, labelled, dev }: Scoring
       "The chain needs it to generate; give its text.",
     );
   }
-  const measure = score === "squad" ? squad(labelled) : score;
-  return async (prompts, signal) => {
-    const prompted = { ...definition, steps: withPrompts(definition.steps, prompts) };
-    const all: Readonly<Record<string, number>>[] = new Array(dev.length);
-    const queue = [...dev.entries()];
-    const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
-    const work = async () => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        const [at, item] = next;
-        all[at] = await measureItem(await generate(prompted, inputs, item, either), measure);
-      }
-    };
-    await Promise.allSettled(
-      Array.from({ length: runsAtOnce }, () =>
-        work().catch((error: unknown) => {
-          failed.abort(error); // the other runs stop, and nothing goes on when this rejects
-          throw error;
-        }),
-      ),
-    );
-    signal.throwIfAborted();
-    if (failed.signal.aborted) throw failed.signal.reason;
-    return means(all);
-  };
+  return inputs;
 }
 
-async function generate(
+/** Means of what `scoreOf` finds, some items at once. */
+async function scoreItems(
+  dev: readonly DataItem[],
+  scoreOf: (item: DataItem, signal: AbortSignal) => Promise<Readonly<Record<string, number>>>,
+  signal: AbortSignal,
+): Promise<Record<string, number>> {
+  const all: Readonly<Record<string, number>>[] = new Array(dev.length);
+  const queue = [...dev.entries()];
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const work = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [at, item] = next;
+      all[at] = await scoreOf(item, either);
+    }
+  };
+  await Promise.allSettled(
+    Array.from({ length: runsAtOnce }, () =>
+      work().catch((error: unknown) => {
+        failed.abort(error); // the other runs stop, and nothing goes on when this rejects
+        throw error;
+      }),
+    ),
+  );
+  signal.throwIfAborted();
+  if (failed.signal.aborted) throw failed.signal.reason;
+  return means(all);
+}
+
+async function generated(item: DataItem, outputs: Record<string, string>): Promise<GeneratedItem> {
+  const { texts } = await item.read();
+  return { origin: item.origin.label, outputs, gold: Object.fromEntries(texts) };
+}
+
+async function runChain(
   definition: ChainDefinition,
   inputs: readonly string[],
   item: DataItem,
   signal: AbortSignal,
-): Promise<GeneratedItem> {
+): Promise<Record<string, string>> {
   const { texts } = await item.read();
   const given = Object.fromEntries(inputs.map((name) => [name, texts.get(name) ?? ""]));
   const run = startRun<string, unknown>({ ...definition, inputs: given }, { signal });
@@ -137,7 +186,7 @@ async function generate(
     if (event.type === "stage-end") outputs[event.stage] = event.text;
   }
   await run.result;
-  return { origin: item.origin.label, outputs, gold: Object.fromEntries(texts) };
+  return outputs;
 }
 
 async function measureItem(

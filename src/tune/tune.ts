@@ -13,7 +13,7 @@ import type { PromptContract, PromptSource } from "../model/prompt.js";
 import type { TuningExplanation } from "./explain.js";
 import type { PeftInit } from "./export.js";
 import { exportPrompt } from "./export.js";
-import type { Score } from "./score.js";
+import type { Score, ScoreFrom } from "./score.js";
 import { createScorer } from "./score.js";
 import type { TrainOptions } from "./settings.js";
 import { checkTrainOptions, trainOptionNames } from "./settings.js";
@@ -29,6 +29,11 @@ export interface TuneOptions<Site extends string = string> extends TuningOptions
   output?: string;
   /** What is asked of outputs that the chain generates for the dev data, at every evaluation; default: nothing. */
   score?: Score | null;
+  /**
+   * What scored stages read then: "chain" (default), what the chain wrote; "gold", the record's texts. "gold" tells how
+   * good a stage is apart from those before it, and costs little: frozen rows are there, scored outputs alone are generated.
+   */
+  scoreFrom?: ScoreFrom;
   /** Name of the base model in the files of PEFT; default: the model's name. */
   baseModel?: string;
   /** What should be known and ends nothing; default: a process warning. */
@@ -86,6 +91,7 @@ const ownOptions: readonly string[] = [
   "signal",
   "output",
   "score",
+  "scoreFrom",
   "baseModel",
   "onWarning",
   "onEvaluating",
@@ -184,8 +190,9 @@ async function runTuning(
     for (const warning of tuning.warnings) onWarning(warning);
     const folders = await openOutput(options.output, task.parameters);
     const labelled = options.labels ?? task.parameters.map(({ stage }) => stage);
-    const { score: wanted = null } = options;
-    const scorer = wanted === null ? null : await createScorer({ definition, score: wanted, labelled, dev });
+    const { score: wanted = null, scoreFrom = "chain" } = options;
+    const scorer =
+      wanted === null ? null : await createScorer({ task, score: wanted, scoreFrom, labelled, dev });
     const score = async (values: readonly Float32Array[], stop: AbortSignal) =>
       (await scorer?.(task.prompts(values), stop)) ?? {};
     const { onEvaluating } = options;

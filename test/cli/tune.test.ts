@@ -82,6 +82,7 @@ describe("a wrong call", () => {
     [[...call, "-o", "x", "--score", "bleu"], /Allowed choices are squad/],
     [[...call, "-o", "x", "--prompt", "compress"], /not of the form stage=folder or stage=text:/],
     [[...call, "-o", "x", "-p", "compress=a", "-p", "compress=b"], /--prompt compress is given twice/],
+    [[...call, "-o", "x", "--score-from", "air"], /Allowed choices are chain, gold/],
   ])("%j ends with code 2 before anything is loaded", async (args, says) => {
     const { code, stdout, stderr } = await baton(args);
     expect(code).toBe(2);
@@ -133,6 +134,8 @@ test("--help names every option of tune()", async () => {
     "patience",
     "explain",
     "score",
+    "score-from",
+    "frozen-folder",
   ]) {
     expect(stdout).toContain(`--${name}`);
   }

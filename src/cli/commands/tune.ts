@@ -59,6 +59,7 @@ const passed = [
   "checkpointEvery",
   "resume",
   "score",
+  "scoreFrom",
   "baseModel",
   "frozenBytes",
   "frozenDiskBytes",
@@ -120,7 +121,13 @@ function addTrainOptions(command: Command): Command {
     .option("--evaluate-every <steps>", "evaluate on --dev within epochs, too", numberOf)
     .option("--patience <n>", "stop after so many evaluations without a lower dev loss", numberOf)
     .addOption(new Option("--keep <which>", "the rows that are kept").choices(["best", "last"]))
-    .addOption(new Option("--score <how>", "score outputs generated for --dev").choices(["squad"]));
+    .addOption(new Option("--score <how>", "score outputs generated for --dev").choices(["squad"]))
+    .addOption(
+      new Option(
+        "--score-from <what>",
+        "what scored stages read: what the chain wrote, or gold texts",
+      ).choices(["chain", "gold"]),
+    );
 }
 
 function addRunOptions(command: Command): Command {

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agreement with an independent PyTorch implementation of the rules (float32, the Q4_1 weights dequantised): the answer
+// stage of compress -> answer, its settings to the letter, so that the losses can be laid beside its losses. Answers are
+// written behind gold evidence; the compress prompt is a text that nobody tuned.
+import type { Bench, Model } from "../bench.js";
+import type { Measured, QualityCase } from "../contract.js";
+import { hotpotFacts, hotpotRecords } from "../data.js";
+import { measurePrompts, measureTraining } from "../train.js";
+
+const id = "reference";
+const prompts = {
+  compress: "Extract from the passages the evidence that is needed to answer the question. ",
+  answer: "Answer the question with a short phrase, using the evidence. ",
+};
+const virtualTokens = 50;
+const gibibyte = 2 ** 30;
+
+export const training = {
+  learningRate: 1e-2,
+  schedule: "linear",
+  warmup: 0.03,
+  batchSize: 8,
+  epochs: 3,
+  weightDecay: 0,
+  betas: [0.9, 0.999],
+  maxGradientNorm: null,
+  keep: "last",
+} as const;
+
+/** Dev loss before and after each epoch, exact match and F1 before and after, as the other implementation has them. */
+export const figures: Record<string, { devLoss: number[]; exactMatch: number[]; f1: number[] }> = {
+  shared: { devLoss: [4.162, 2.748, 2.554, 2.511], exactMatch: [0, 11.7], f1: [4.4, 19.4] },
+  recompute: { devLoss: [4.02, 2.638, 2.575, 2.522], exactMatch: [0, 13.3], f1: [5.8, 22.3] },
+  naive: { devLoss: [3.232], exactMatch: [8.3], f1: [14.4] },
+};
+
+/** Largest differences that count as agreement: before training, and of the mean over seeds after it. */
+export const tolerances = { before: 0.01, after: 0.08 };
+
+const modelOptions = { activations: "float32", kvType: "f32", cacheBytes: 3 * gibibyte } as const;
+
+const answer = { opener: "Answer:", maxTokens: 24 } as const;
+
+/** The evidence's KV as compress wrote it; the answer reads it right after the question. */
+export function sharedChain({ defineChain }: Bench["library"], model: Model) {
+  return defineChain(model)
+    .input("question", { format: "Question: {question}\n" })
+    .input("passages", { format: "Passages:\n{passages}\n" })
+    .stage("compress", {
+      prompt: { text: prompts.compress, virtualTokens },
+      own: ["passages"],
+      reads: ["question"],
+      opener: "Evidence:",
+    })
+    .stage("answer", { ...answer, reads: ["question", "compress"] });
+}
+
+/** Question and evidence read again under the answer's prompt. */
+export function recomputeChain({ defineChain }: Bench["library"], model: Model) {
+  return defineChain(model)
+    .input("question", { format: "Question: {question}\n" })
+    .input("evidence", { format: "Evidence: {evidence}" })
+    .stage("answer", { ...answer, own: ["question", "evidence"] });
+}
+
+const settings = {
+  optimiser: "AdamW, betas 0.9 and 0.999, no decay, no clipping",
+  learningRate: training.learningRate,
+  schedule: "linear to 0 after 3 % warm-up",
+  batchSize: training.batchSize,
+  epochs: training.epochs,
+  virtualTokens,
+  prompt: prompts.answer,
+  activations: modelOptions.activations,
+  kvType: modelOptions.kvType,
+};
+
+async function measure(bench: Bench, variant: keyof typeof figures, seed: number): Promise<Measured> {
+  const model = await bench.model(modelOptions);
+  const chainOf = variant === "recompute" ? recomputeChain : sharedChain;
+  const init =
+    variant === "naive"
+      ? { checkpoint: bench.tunedPrompt(id, "recompute", seed, "answer") }
+      : { text: prompts.answer };
+  const run = {
+    chain: chainOf(bench.library, model),
+    scored: "answer",
+    label: `${id}/${variant}, seed ${seed}`,
+    options: {
+      ...training,
+      stages: { answer: { virtualTokens, init } },
+      data: hotpotRecords(bench.init.data, "train"),
+      dev: hotpotRecords(bench.init.data, "dev"),
+      seed,
+      frozenBytes: 2 * gibibyte,
+      frozenDiskBytes: 6 * gibibyte,
+    },
+  };
+  const measured =
+    variant === "naive"
+      ? await measurePrompts(bench, run)
+      : await measureTraining(bench, { ...run, output: bench.outputFolder(id, variant, seed) });
+  return { ...measured, settings };
+}
+
+export const reference: QualityCase = {
+  id,
+  title: "Agreement with an independent implementation",
+  facts: hotpotFacts,
+  variants: [
+    {
+      name: "shared",
+      about: "the answer prompt is tuned while it reads the KV that compress wrote",
+      measure: (bench, seed) => measure(bench, "shared", seed),
+    },
+    {
+      name: "recompute",
+      about: "the answer prompt is tuned on question and evidence read again under it",
+      measure: (bench, seed) => measure(bench, "recompute", seed),
+    },
+    {
+      name: "naive",
+      about: "the prompt of recompute, reading the KV that compress wrote",
+      needs: ["recompute"],
+      measure: (bench, seed) => measure(bench, "naive", seed),
+    },
+  ],
+};

@@ -34,6 +34,8 @@ export interface Measured {
   settings: Record<string, string | number>;
   /** Before training and after each epoch, or the one evaluation of what is not trained. */
   evaluations: Evaluation[];
+  /** Training loss of every step. */
+  losses?: number[];
   /** Epochs of the prompts that were kept. */
   kept: number;
   /** Of outputs written behind gold texts under the kept prompts. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The evaluation data as records of the suite's chains, and what is to be known about them beside the figures.
-import type { CompressAnswerItem, RecallReasonItem } from "../chains/data.js";
+import type { CompressAnswerItem } from "../chains/data.js";
 import { readItems } from "../chains/data.js";
+import type { ComqaItem } from "./cases/comqa-turns.js";
+import { placeholder } from "./cases/comqa-turns.js";
 
 export const hotpotSet = "hotpot-compress-answer";
 export const comqaSet = "comqa-recall-reason";
@@ -44,6 +46,23 @@ export function hotpotFacts(data: string | undefined): Record<string, number> {
 }
 
 /** Throws MissingData. */
-export function comqaRecords(data: string | undefined, split: "train" | "dev"): Required<RecallReasonItem>[] {
-  return readItems<Required<RecallReasonItem>>({ data }, comqaSet, [split]);
+export function comqaRecords(data: string | undefined, split: "train" | "dev"): ComqaItem[] {
+  return readItems<ComqaItem>({ data }, comqaSet, [split]);
+}
+
+/** Throws MissingData. */
+export function comqaFacts(data: string | undefined): Record<string, number> {
+  const [train, dev] = [comqaRecords(data, "train"), comqaRecords(data, "dev")];
+  const placeholders = (items: typeof dev) =>
+    items.filter(({ rounds }) => rounds.some(({ text }) => text === placeholder)).length;
+  const turns = dev.reduce((sum, { rounds }) => sum + rounds.length, 0);
+  return {
+    "training items": train.length,
+    "dev items": dev.length,
+    "mean turns of a dev item": turns / dev.length,
+    "dev items of one turn": dev.filter(({ rounds }) => rounds.length === 1).length,
+    "training items with a placeholder in place of a turn": placeholders(train),
+    "dev items with a placeholder in place of a turn": placeholders(dev),
+    "percent right by guessing among five options": 20,
+  };
 }

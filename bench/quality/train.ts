@@ -113,6 +113,7 @@ export async function measureTraining(bench: Bench, training: Training): Promise
     evaluations: evaluations.map(evaluationOf),
     kept: evaluations[kept]?.epoch ?? 0,
     ...(scored === null ? {} : { gold: items.at(kept) }),
+    losses: steps.map(({ loss }) => Number(loss.toFixed(4))),
     rows: { live: sum(({ rows }) => rows.live), frozen: sum(({ rows }) => rows.frozen) },
     trainSeconds: (performance.now() - began) / 1000,
   };

@@ -62,7 +62,7 @@ export type { FieldNames } from "./tune/record.js";
 export type { ScheduleName } from "./tune/schedule.js";
 export type { GeneratedItem, Score, ScoreFrom, ScoreFunction } from "./tune/score.js";
 export type { TrainOptions } from "./tune/settings.js";
-export type { Evaluation, StepRows, TuneStep } from "./tune/steps.js";
+export type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./tune/steps.js";
 export type { Parameter, RowCounts } from "./tune/task.js";
 export type { TunedPrompt, TuneOptions, TuneResult, TuneRun } from "./tune/tune.js";
 export { tune } from "./tune/tune.js";

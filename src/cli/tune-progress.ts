@@ -2,13 +2,13 @@
 // Progress of a training run: on a terminal one line that is written again for every step, elsewhere some twenty plain
 // lines; evaluations and notes stay on lines of their own.
 
-import type { Evaluation, TuneStep } from "../index.js";
+import type { Evaluation, OnEvaluating, TuneStep } from "../index.js";
 import type { Terminal } from "./terminal.js";
 
 export interface TuneProgress {
   report(step: TuneStep): void;
   /** Dev records that are done, of all. */
-  evaluating(done: number, total: number): void;
+  evaluating: OnEvaluating;
   /** A line of its own. */
   note(text: string): void;
   /** Takes the live line away. */
@@ -76,9 +76,10 @@ export function createTuneProgress({ stderr }: Terminal): TuneProgress {
       else if (isDue) stderr.write(`${describeStep(one)}\n`);
       if (one.evaluation !== undefined) note(describeEvaluation(one.evaluation));
     },
-    evaluating(done, total) {
-      if (live) stderr.write(`${clear}dev data ${done}/${total}`);
-      else if (done === total) stderr.write(`dev data ${done}/${total}\n`);
+    evaluating(done, total, of) {
+      const text = `${of === "loss" ? "dev data" : "scored"} ${done}/${total}`;
+      if (live) stderr.write(`${clear}${text}`);
+      else if (done === total) stderr.write(`${text}\n`);
     },
     note,
     stop: () => {

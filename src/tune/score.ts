@@ -66,10 +66,11 @@ export interface Scoring {
   dev: readonly DataItem[];
 }
 
-/** Means over the dev records under `prompts`, by site. */
+/** Means over the dev records under `prompts`, by site; `onScored` hears how many records are done. */
 export type Scorer = (
   prompts: Readonly<Record<string, PromptSource>>,
   signal: AbortSignal,
+  onScored?: (done: number) => void,
 ) => Promise<Record<string, number>>;
 
 /** Writes a record's outputs, by name. */
@@ -95,18 +96,16 @@ export async function createScorer({ task, score, scoreFrom, labelled, dev }: Sc
     throw optionInvalid("score", score, message);
   }
   const measure = score === "squad" ? squad(labelled) : score;
-  const measureAll = (write: Write, signal: AbortSignal) => {
-    return scoreItems(
-      dev,
-      async (item, stop) => measureItem(await generated(item, await write(item, stop)), measure),
-      signal,
-    );
+  const measureAll = (write: Write, signal: AbortSignal, onScored: (done: number) => void = () => {}) => {
+    const scoreOf = async (item: DataItem, stop: AbortSignal) =>
+      measureItem(await generated(item, await write(item, stop)), measure);
+    return scoreItems(dev, scoreOf, signal, onScored);
   };
   if (scoreFrom === "gold") {
-    return async (prompts, signal) => {
+    return async (prompts, signal, onScored) => {
       const writer = await GoldWriter.open(task, prompts);
       try {
-        return await measureAll((item, stop) => writer.write(item, stop), signal);
+        return await measureAll((item, stop) => writer.write(item, stop), signal, onScored);
       } finally {
         writer.close();
       }
@@ -114,9 +113,9 @@ export async function createScorer({ task, score, scoreFrom, labelled, dev }: Sc
   }
   const { definition } = task;
   const inputs = await checkInputs(definition, dev);
-  return (prompts, signal) => {
+  return (prompts, signal, onScored) => {
     const prompted = { ...definition, steps: withPrompts(definition.steps, prompts) };
-    return measureAll((item, stop) => runChain(prompted, inputs, item, stop), signal);
+    return measureAll((item, stop) => runChain(prompted, inputs, item, stop), signal, onScored);
   };
 }
 
@@ -138,12 +137,14 @@ async function checkInputs({ steps }: ChainDefinition, dev: readonly DataItem[])
   return inputs;
 }
 
-/** Means of what `scoreOf` finds, some items at once. */
+/** Means of what `scoreOf` finds, some items at once; `onScored` hears how many are done. */
 async function scoreItems(
   dev: readonly DataItem[],
   scoreOf: (item: DataItem, signal: AbortSignal) => Promise<Readonly<Record<string, number>>>,
   signal: AbortSignal,
+  onScored: (done: number) => void,
 ): Promise<Record<string, number>> {
+  let done = 0;
   const all: Readonly<Record<string, number>>[] = new Array(dev.length);
   const queue = [...dev.entries()];
   const failed = new AbortController();
@@ -152,6 +153,8 @@ async function scoreItems(
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [at, item] = next;
       all[at] = await scoreOf(item, either);
+      done += 1;
+      onScored(done);
     }
   };
   await Promise.allSettled(

@@ -24,6 +24,9 @@ export interface Evaluation {
   scores: Readonly<Record<string, number>>;
 }
 
+/** Hears of dev items that are done, of all: first those whose loss is known, then those that are scored. */
+export type OnEvaluating = (done: number, total: number, of: "loss" | "scores") => void;
+
 export interface TuneStep {
   /** From 1 on. */
   step: number;

@@ -14,8 +14,9 @@ import { devLoss, withPrepared } from "./evaluate.js";
 import { adamWStep, clipGradients, createAdamWState, globalNorm } from "./optimizer.js";
 import { scheduleAt, warmupStepsOf } from "./schedule.js";
 import type { TrainSettings } from "./settings.js";
-import type { Evaluation, StepRows, TuneStep } from "./steps.js";
+import type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./steps.js";
 import type { TrainingTask } from "./task.js";
+import { TimeLeft } from "./time-left.js";
 
 export interface TrainRun<Item> {
   task: TrainingTask<Item>;
@@ -29,12 +30,16 @@ export interface TrainRun<Item> {
   /** What a checkpoint must have been written under: model, chain, data. */
   identity: Identity;
   /** Scores of what the chain generates with these values; called after every dev loss. */
-  score?: (values: readonly Float32Array[], signal: AbortSignal) => Promise<Record<string, number>>;
+  score?: (
+    values: readonly Float32Array[],
+    signal: AbortSignal,
+    onScored?: (done: number) => void,
+  ) => Promise<Record<string, number>>;
   signal: AbortSignal;
   onStep: (step: TuneStep) => void;
   onWarning: (message: string) => void;
-  /** During an evaluation: dev items that are done. */
-  onEvaluating?: (done: number, total: number) => void;
+  /** During an evaluation: dev items that are done, first of the loss, then of the scores. */
+  onEvaluating?: OnEvaluating;
 }
 
 export interface TrainResult {
@@ -77,7 +82,7 @@ class Trainer<Item> {
   /** Steps of the checkpoint on the disk; null: none of this run. */
   #written: number | null = null;
   #writeError: unknown;
-  #startedAt = 0;
+  readonly #timeLeft = new TimeLeft();
 
   constructor(run: TrainRun<Item>) {
     this.#run = run;
@@ -148,7 +153,6 @@ class Trainer<Item> {
   }
 
   async #loop(): Promise<TrainResult["stopped"]> {
-    this.#startedAt = performance.now();
     const { dev, settings, onStep } = this.#run;
     const state = this.#state;
     let before: Evaluation | undefined;
@@ -216,7 +220,7 @@ class Trainer<Item> {
     this.#order.advance();
     state.order = this.#order.state;
     const seconds = (performance.now() - begun) / 1000;
-    const stepSeconds = (performance.now() - this.#startedAt) / 1000 / (state.step - this.#resumedFrom);
+    this.#timeLeft.addStep(seconds);
     const record: TuneStep = {
       step: state.step,
       steps: this.#steps,
@@ -226,7 +230,10 @@ class Trainer<Item> {
       gradientNorm,
       rows,
       rowsPerSecond: rows.computed / Math.max(seconds, 1e-9),
-      secondsLeft: stepSeconds * (this.#steps - state.step),
+      secondsLeft: this.#timeLeft.after(state.step, this.#steps, {
+        stepsPerEpoch: this.#stepsPerEpoch,
+        evaluateEvery: settings.evaluateEvery,
+      }),
     };
     state.history.push(record);
     return record;
@@ -258,11 +265,14 @@ class Trainer<Item> {
   async #evaluate(): Promise<Evaluation> {
     const { task, dev, settings, signal, score, onEvaluating } = this.#run;
     const state = this.#state;
+    const begun = performance.now();
     const loss = await devLoss(task, dev, state.values, settings.batchSize, signal, (done) =>
-      onEvaluating?.(done, dev.length),
+      onEvaluating?.(done, dev.length, "loss"),
     );
-    const scores = score === undefined ? {} : await score(state.values, signal);
+    const scored = (done: number) => onEvaluating?.(done, dev.length, "scores");
+    const scores = score === undefined ? {} : await score(state.values, signal, scored);
     signal.throwIfAborted();
+    this.#timeLeft.addEvaluation((performance.now() - begun) / 1000);
     const found: Evaluation = {
       step: state.step,
       epoch: state.step / this.#stepsPerEpoch,

@@ -17,9 +17,9 @@ import type { Score, ScoreFrom } from "./score.js";
 import { createScorer } from "./score.js";
 import type { TrainOptions } from "./settings.js";
 import { checkTrainOptions, trainOptionNames } from "./settings.js";
-import type { Evaluation, TuneStep } from "./steps.js";
+import type { Evaluation, OnEvaluating, TuneStep } from "./steps.js";
 import type { Parameter } from "./task.js";
-import type { TrainResult } from "./train.js";
+import type { TrainResult, TrainRun } from "./train.js";
 import { train } from "./train.js";
 import type { StageSite, StageTuning, Tuning, TuningOptions } from "./tuning.js";
 import { openTuning } from "./tuning.js";
@@ -38,8 +38,8 @@ export interface TuneOptions<Site extends string = string> extends TuningOptions
   baseModel?: string;
   /** What should be known and ends nothing; default: a process warning. */
   onWarning?: (message: string) => void;
-  /** During an evaluation, which comes before the first step, too: dev records whose loss is known. */
-  onEvaluating?: (done: number, total: number) => void;
+  /** During an evaluation, which comes before the first step, too: dev records that are done. */
+  onEvaluating?: OnEvaluating;
 }
 
 /** Good for a stage's `prompt` as it is. */
@@ -193,8 +193,8 @@ async function runTuning(
     const { score: wanted = null, scoreFrom = "chain" } = options;
     const scorer =
       wanted === null ? null : await createScorer({ task, score: wanted, scoreFrom, labelled, dev });
-    const score = async (values: readonly Float32Array[], stop: AbortSignal) =>
-      (await scorer?.(task.prompts(values), stop)) ?? {};
+    const score: TrainRun<unknown>["score"] = async (values, stop, onScored) =>
+      (await scorer?.(task.prompts(values), stop, onScored)) ?? {};
     const { onEvaluating } = options;
     const trained = await train({
       task,

@@ -162,7 +162,7 @@ describe("a run", () => {
     const { code, stdout, stderr } = await baton(args);
     expect(stderr).toMatch(/^dev loss [\d.]+, exactMatch [\d.]+, f1 [\d.]+ before the first step$/m);
     expect(stderr).toMatch(/^step 6\/6 {2}epoch 3\.00 {2}loss /m);
-    expect(stderr.match(/^dev data 3\/3$/gm)).toHaveLength(4);
+    expect(stderr.match(/^dev data 3\/3\nscored 3\/3$/gm)).toHaveLength(4);
     expect(stderr).toMatch(/^kept: dev loss .*(; dev loss .* )?before the first step$/m);
     expect(stderr.trimEnd().split("\n").at(-1)).toBe(
       "to run with it: baton run chain.mjs --prompt answer=prompts/answer --input ...",
@@ -302,8 +302,8 @@ describe("progress", () => {
     const parts: string[] = [];
     const stderr = { write: (text: string) => parts.push(text), isTTY, columns };
     const progress = createTuneProgress({ stdout: { write() {} }, stderr });
-    progress.evaluating(8, 16);
-    progress.evaluating(16, 16);
+    progress.evaluating(8, 16, "loss");
+    progress.evaluating(16, 16, "loss");
     for (let one = 1; one <= 100; one++) progress.report(step(one));
     progress.stop();
     return parts.join("");

@@ -79,7 +79,9 @@ describe("maxConcurrentRuns", () => {
     expect(order).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
     expect(most).toBe(2);
     await settled(model);
-    expect(model.activity()).toMatchObject({ runs: 0, waitingRuns: 0, mostDecodeRows: 2 });
+    expect(model.activity()).toMatchObject({ runs: 0, waitingRuns: 0 });
+    // That two runs decode in one batch is a matter of timing here; that three never do is not.
+    expect(model.activity().mostDecodeRows).toBeLessThanOrEqual(2);
     await model.close();
   });
 

@@ -3,8 +3,11 @@
 
 export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";
 export type { AppendOptions, AppendUsage, CacheContent, CacheHandle, CacheMark } from "./cache/handle.js";
+export type { OutputFigures, TokenCandidate, TokenLogprob } from "./cache/logprobs.js";
 export type { CacheReport } from "./cache/model-cache.js";
 export { ModelCache } from "./cache/model-cache.js";
+export type { OutputDelta } from "./cache/output.js";
+export type { FinishReason, OutputOptions, SamplingOptions } from "./cache/output-options.js";
 export { Chain, defineChain } from "./chain/chain.js";
 export type { ChainDocument, DocumentOptions } from "./chain/document/index.js";
 export { chainFromDocument, chainSchema, parseChainDocument } from "./chain/document/index.js";
@@ -24,7 +27,6 @@ export type {
   ChainRun,
   ComputedInput,
   FanOutSource,
-  FinishReason,
   FromContext,
   GivenInput,
   InputResult,
@@ -35,12 +37,9 @@ export type {
   RoundsResult,
   RoundsSoFar,
   RunOptions,
-  SamplingOptions,
   StageOptions,
   StageResult,
   StageUsage,
-  TokenCandidate,
-  TokenLogprob,
 } from "./chain/types.js";
 export * from "./errors.js";
 export type { ModelActivity } from "./model/model.js";

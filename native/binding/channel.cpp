@@ -65,6 +65,13 @@ napi_value logprobsObject(JsWriter& js, const Logprobs& logprobs) {
   return object;
 }
 
+napi_value closingObject(JsWriter& js, const DoneEvent& event) {
+  napi_value object = js.object();
+  js.set(object, "id", js.number(event.closer));
+  if (event.closing.top >= 0) js.set(object, "logprobs", logprobsObject(js, event.closing));
+  return object;
+}
+
 // One overload per kind of event.
 struct EventWriter {
   JsWriter& js;
@@ -97,6 +104,7 @@ struct EventWriter {
     js.set(object, "reason", js.string(reasonName(event.reason)));
     js.set(object, "pending", js.number(event.pending));
     js.set(object, "tail", js.bytes(event.tail));
+    if (event.closer >= 0) js.set(object, "closing", closingObject(js, event));
     js.set(object, "stats", statsObject(js, event.stats));
   }
   void operator()(const TrainedEvent& event) const {

@@ -133,7 +133,8 @@ class Engine {
   void handOutLogits();
   void acceptToken(JobState& job, float* logits);
   void tellTokens(JobState& job, std::vector<int32_t> released);
-  void finish(JobState& job, DoneReason reason, int32_t pending, std::string tail);
+  void finish(JobState& job, DoneEvent done);
+  void closeOutput(JobState& job, const float* logits, int32_t closer);
   void fail(JobState& job, const Error& error);
   void failRunning(const Error& error);
   void endAppends(JobState& job);

@@ -77,10 +77,12 @@ struct LogitsEvent {
   std::vector<float> data;  // [rows, V]
 };
 struct DoneEvent {
-  DoneReason reason;
-  int32_t pending;  // last generated token that is no row yet, or -1
-  std::string tail;
-  JobStats stats;
+  DoneReason reason{};
+  int32_t pending = -1;  // last generated token that is no row yet, or -1
+  std::string tail{};
+  int32_t closer = -1;  // the token that closed the output: no row, and not among its tokens
+  Logprobs closing{};   // of it, if the job asked for them
+  JobStats stats{};
 };
 // Of a training step, its last.
 struct TrainedEvent {

@@ -113,7 +113,7 @@ void Engine::start(JobState& job) {
     fail(job, error);
     return;
   }
-  if (!job.prefilling() && !job.job.generate) finish(job, DoneReason::kAppended, -1, {});
+  if (!job.prefilling() && !job.job.generate) finish(job, {.reason = DoneReason::kAppended});
 }
 
 // ---- between layers
@@ -206,7 +206,7 @@ void Engine::handOutLogits() {
   for (const JobPtr& job : running_) {
     const bool appended = !job->finished && job->started && job->work == nullptr &&
                           !job->prefilling() && !job->job.generate;
-    if (appended) finish(*job, DoneReason::kAppended, -1, {});
+    if (appended) finish(*job, {.reason = DoneReason::kAppended});
   }
 }
 
@@ -232,15 +232,23 @@ void Engine::acceptToken(JobState& job, float* logits) {
   job.stats.tokens = stop.stopped ? stop.kept : static_cast<int64_t>(job.generated.size());
 
   if (closes) {
-    finish(job, DoneReason::kClosed, -1, {});
+    closeOutput(job, logits, token);
   } else if (stop.stopped) {
     job.job.appends.back().segment->truncate(job.firstGeneratedRow + stop.kept);
-    finish(job, DoneReason::kStop, -1, std::move(stop.tail));
+    finish(job, {.reason = DoneReason::kStop, .tail = std::move(stop.tail)});
   } else if (full) {
-    finish(job, DoneReason::kLength, token, {});
+    finish(job, {.reason = DoneReason::kLength, .pending = token});
   } else {
     job.nextToken = token;
   }
+}
+
+// The closing token has figures like every other, and is none of the output's tokens.
+void Engine::closeOutput(JobState& job, const float* logits, int32_t closer) {
+  DoneEvent done{.reason = DoneReason::kClosed, .closer = closer};
+  done.closing.top = job.logprobs.top;
+  if (done.closing.top >= 0) done.closing.add(logits, model_->config.vocab, closer);
+  finish(job, std::move(done));
 }
 
 // Tokens are let go in the order in which they were generated.
@@ -254,7 +262,7 @@ void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
 // ---- ends
 // ------------------------------------------------------------------------------------------------------
 
-void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::string tail) {
+void Engine::finish(JobState& job, DoneEvent done) {
   job.finished = true;
   job.stats.totalMs = millisecondsSince(job.submitted);
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
@@ -272,7 +280,8 @@ void Engine::finish(JobState& job, DoneReason reason, int32_t pending, std::stri
   job.claimed.clear();
   job.reads.clear();
   job.job.appends.clear();
-  sink_->post({job.id, DoneEvent{reason, pending, std::move(tail), job.stats}});
+  done.stats = job.stats;
+  sink_->post({job.id, std::move(done)});
 }
 
 // Segments end as they were. Blocks that this frees are taken again by the next step at the

@@ -3,8 +3,10 @@
 // frame position 0 starts with BOS when the tokenizer asks for one (never twice). Values stay plain text whatever they
 // contain; formats, openers and closers may name special tokens.
 
-import { ChainInvalidError, OptionInvalidError } from "../errors.js";
+import { closingTokens } from "../cache/output-options.js";
+import { ChainInvalidError } from "../errors.js";
 import type { Tokenizer } from "../model/tokenizer.js";
+import { stageOwner } from "./options.js";
 import type { InputDescription } from "./plan.js";
 
 /** Matches the text of any special token, longest first; null for a tokenizer without any. */
@@ -111,22 +113,11 @@ export function openerTokens(
   return withBos(tokenizer, [id], atZero);
 }
 
-/** Ids of closing tokens; `closers` null: the tokenizer's own. Throws OPTION_INVALID for a text that is none. */
+/** Ids of a stage's closing tokens; `closers` null: the tokenizer's own. Throws OPTION_INVALID for a text that is none. */
 export function closerIds(
   tokenizer: Tokenizer,
   stage: string,
   closers: readonly string[] | null,
 ): Int32Array {
-  if (closers === null) return Int32Array.from(tokenizer.closers);
-  const ids = closers.map((text) => {
-    const id = tokenizer.specialId(text);
-    if (id !== null) return id;
-    throw new OptionInvalidError(
-      `Stage "${stage}" has the closer ${JSON.stringify(text)}, which is no special token of this model. ` +
-        `Its own closers are ${[...tokenizer.closers].map((one) => tokenizer.tokenName(one)).join(", ")}; ` +
-        "a plain text that ends the output belongs in `stop`.",
-      { facts: { step: stage, option: "closers", value: text } },
-    );
-  });
-  return Int32Array.from(ids);
+  return closingTokens(tokenizer, stageOwner(stage), closers);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What users of chains see: options in, events and results out. Types stay flat: unions of names, no recursion.
 
+import type { OutputFigures, TokenLogprob } from "../cache/logprobs.js";
+import type { FinishReason, OutputOptions } from "../cache/output-options.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { MissReason } from "../native/types.js";
 
@@ -63,37 +65,7 @@ export interface ComputedInput<Reads extends string, Results, Context = FromCont
   from: (results: Results, context: Context) => string | Promise<string>;
 }
 
-export interface SamplingOptions {
-  /** 0 (default) is greedy; at most 100. */
-  temperature?: number;
-  /** Keep the k likeliest tokens; 0 (default) keeps all. */
-  topK?: number;
-  /** Keep the smallest set of tokens with this probability; 1 (default) keeps all. */
-  topP?: number;
-  /** Keep tokens at least this fraction as likely as the likeliest; 0 (default) keeps all. */
-  minP?: number;
-  /** Divides the logits of tokens already in this output; 1 (default) is off. */
-  repetitionPenalty?: number;
-  /** Subtracted once from the logits of tokens already in this output, -2 to 2; 0 (default) is off. */
-  presencePenalty?: number;
-  /** Subtracted from a token's logit once per occurrence in this output, -2 to 2; 0 (default) is off. */
-  frequencyPenalty?: number;
-  /**
-   * Added to logits, by token id, before every penalty: `{ [id]: bias }`. A finite number, or -Infinity: the token
-   * never occurs. Ids come from `model.tokenizer`.
-   */
-  logitBias?: Readonly<Record<number, number>>;
-  /**
-   * Reports the log-probability of every token and of the `logprobs` (0 to 20) likeliest ones in its place. Default:
-   * nothing is computed. They are natural logarithms of the model's unmodified distribution: log-softmax of the raw
-   * logits, before bias, penalties, temperature and filters.
-   */
-  logprobs?: number;
-  /** 32-bit seed of this stage's random numbers; default 0. */
-  seed?: number;
-}
-
-export interface StageOptions<Reads extends string, Own extends string> extends SamplingOptions {
+export interface StageOptions<Reads extends string, Own extends string> extends OutputOptions {
   /** Soft prompt: PEFT folder, `{ text }`, `{ rows, count }`. A stage still to be tuned may lack one. */
   prompt?: PromptSource;
   /** Inputs that only this stage reads, in this order after what it reads; their KV is freed after it. */
@@ -104,12 +76,6 @@ export interface StageOptions<Reads extends string, Own extends string> extends 
   opener?: string;
   /** Stripped from the start of generated text. Default: one space. */
   lead?: string;
-  /** Special tokens that end the output. Default: the tokenizer's EOS and end of turn. */
-  closers?: readonly string[];
-  /** Texts that end the output; they are not part of it. */
-  stop?: string | readonly string[];
-  /** Most tokens generated; default 256. */
-  maxTokens?: number;
 }
 
 /** A stage that must have something to join. */
@@ -121,9 +87,6 @@ export interface JoinOptions<Reads extends string, Own extends string> extends S
 export type FanOutSource<Results, Context> =
   | { items: (results: Results, context: Context) => readonly string[] | Promise<readonly string[]> }
   | { samples: number };
-
-/** Why an output ended. */
-export type FinishReason = "closed" | "stop" | "length";
 
 export interface StageUsage {
   /** Tokens generated, the closing token not counted. */
@@ -146,26 +109,12 @@ export interface StageUsage {
   kvBytes: number;
 }
 
-/** A token and its log-probability; `text` has U+FFFD where the token is a part of a character. */
-export interface TokenCandidate {
-  id: number;
-  text: string;
-  /** Natural logarithm, from log-softmax of the raw logits: before bias, penalties, temperature and filters. */
-  logprob: number;
-}
-
-/** A token of an output with the likeliest tokens in its place, likeliest first; it may be one of them. */
-export interface TokenLogprob extends TokenCandidate {
-  top: readonly TokenCandidate[];
-}
-
-export interface StageResult {
+/** `logprobs` and `closing` if the stage asks for `logprobs`. */
+export interface StageResult extends OutputFigures {
   /** Generated text, without opener, lead and closing token. */
   text: string;
   /** Ids of the tokens generated. */
   tokens: readonly number[];
-  /** One per token of `tokens`; present if the stage asks for `logprobs`. */
-  logprobs?: readonly TokenLogprob[];
   reason: FinishReason;
   usage: StageUsage;
 }
@@ -209,7 +158,15 @@ export type ChainEvent<Stage extends string = string> =
    * tokens that came since the delta before; their concatenation is the stage's `logprobs`.
    */
   | { type: "text-delta"; stage: Stage; text: string; logprobs?: readonly TokenLogprob[] }
-  | { type: "stage-end"; stage: Stage; text: string; reason: FinishReason; usage: StageUsage };
+  /** `closing`: the token that ended it, when `reason` is "closed" and the stage asks for `logprobs`. */
+  | {
+      type: "stage-end";
+      stage: Stage;
+      text: string;
+      reason: FinishReason;
+      closing?: TokenLogprob;
+      usage: StageUsage;
+    };
 
 export interface RunOptions {
   /** Takes effect within one layer's time; the result then rejects with `signal.reason` and the KV is freed. */

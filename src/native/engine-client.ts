@@ -7,6 +7,7 @@ import { loadNative } from "./load.js";
 import type {
   CacheCensus,
   CacheStats,
+  ClosingToken,
   EngineStats,
   JobStats,
   KvSpec,
@@ -43,6 +44,8 @@ export interface JobOutcome {
   pending: number;
   /** Bytes of text before a stop string inside its first token. */
   tail: Uint8Array;
+  /** The token that closed the output, if one did. */
+  closing?: ClosingToken;
   stats: JobStats;
 }
 

@@ -5,8 +5,10 @@
 // type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
 // the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
 
+import type { IsaName, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
 import type { NativeTrainStep } from "./train-types.js";
 
+export type * from "./model-types.js";
 export type * from "./train-types.js";
 
 declare const modelTag: unique symbol;
@@ -23,8 +25,6 @@ export interface SegmentHandle {
 }
 
 export type SegmentKind = "prompt" | "input" | "output";
-export type KvType = "f32" | "f16" | "bf16";
-export type IsaName = "scalar" | "avx2" | "avx512";
 
 export interface NativeModelOptions {
   /** Worker threads of the engine, at least 1. */
@@ -41,58 +41,6 @@ export interface NativeModelOptions {
   batchInvariant: boolean;
   /** Most rows of one forward; longer prefills are cut into chunks of this size. */
   maxBatchRows: number;
-}
-
-/** A GGUF metadata value. Arrays of numbers arrive as number[] (bigint beyond 2^53), arrays of strings as string[]. */
-export type MetadataValue = string | number | bigint | boolean | MetadataValue[];
-
-export interface TensorInfo {
-  name: string;
-  /** GGUF type name: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K. */
-  type: string;
-  /** Row-major shape, slowest dimension first: a weight is [out, in]. */
-  shape: number[];
-  bytes: number;
-}
-
-export interface ModelFileInfo {
-  /** Other formats than GGUF appear in its terms: metadata keys, names of tensors. */
-  format: "gguf" | "safetensors";
-  /** 0 for formats without one. */
-  version: number;
-  /** Of all files together. */
-  fileBytes: number;
-  metadata: Record<string, MetadataValue>;
-  tensors: TensorInfo[];
-}
-
-export interface ModelInfo {
-  family: string;
-  layers: number;
-  /** Model width M. */
-  hidden: number;
-  heads: number;
-  kvHeads: number;
-  headDim: number;
-  ffn: number;
-  vocab: number;
-  /** Most positions of a frame, as trained. */
-  contextLength: number;
-  /** Base of the rotary frequencies; layers with a window may have another. */
-  ropeTheta: number;
-  normEpsilon: number;
-  parameters: number;
-  weightBytes: number;
-  /** Most frequent weight type by bytes, e.g. "Q4_1". */
-  weightType: string;
-  /** SHA-256, hex, over the header and sampled pages of every tensor. */
-  contentHash: string;
-  kvType: KvType;
-  kvBytesPerRow: number;
-  blockRows: number;
-  blockBytes: number;
-  threads: number;
-  isa: IsaName;
 }
 
 export interface CacheStats {
@@ -229,6 +177,9 @@ export interface NativeLogprobs {
   topLogprobs: Float32Array;
 }
 
+/** The token that closed an output: no row, and not among its ids; its figures if the job asked for them. */
+export type ClosingToken = { id: number; logprobs?: NativeLogprobs };
+
 /**
  * Appends in order (later ones may read earlier ones), then, on the last one's segment, generation. With generation
  * the last append may hold no rows (a stage with own inputs and no opener): the first token is then sampled from the
@@ -284,12 +235,13 @@ export type NativeEvent =
   | {
       job: number;
       type: "done";
-      /** appended: no generation was asked for; closed: a closer; stop: a stop string; length: maxTokens. */
+      /** appended: no generation was asked for; closed: `closing`; stop: a stop string; length: maxTokens. */
       reason: "appended" | "closed" | "stop" | "length";
       /** Last generated token that is not a row yet, or -1. */
       pending: number;
       /** Bytes of text before a stop string inside its first token (empty otherwise). */
       tail: Uint8Array;
+      closing?: ClosingToken;
       stats: JobStats;
     }
   /** A training step is over; its last event. */

@@ -3,7 +3,14 @@
 // and events. The arithmetic is tested natively against transformers (test/native/engine/sampler_fixture_test.cpp).
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Model, SamplingOptions, StageResult, TokenLogprob } from "../../src/index.js";
+import type {
+  ChainEvent,
+  Model,
+  OutputOptions,
+  SamplingOptions,
+  StageResult,
+  TokenLogprob,
+} from "../../src/index.js";
 import { defineChain } from "../../src/index.js";
 import { loadTiny, question, settled } from "./tiny-model.js";
 
@@ -15,7 +22,7 @@ afterAll(() => model.close());
 
 const closers = ["<|endoftext|>"];
 
-function chainWith(options: SamplingOptions & { maxTokens?: number; stop?: string }) {
+function chainWith(options: OutputOptions) {
   return defineChain(model)
     .input("question")
     .stage("s", { maxTokens: 40, closers, ...options });
@@ -164,5 +171,24 @@ describe("log-probabilities", () => {
     expect(s.reason).toBe("stop");
     expect(s.logprobs?.map((one) => one.id)).toEqual(s.tokens);
     expect(s.logprobs).toEqual(free.logprobs?.slice(0, s.tokens.length));
+  });
+
+  test("the token that closes is reported beside the tokens, in result and last event", async () => {
+    const closer = "<|im_end|>";
+    const id = model.tokenizer.specialId(closer) as number;
+    // Favoured so much that it comes at once: its figures are those of the raw logits all the same.
+    const favoured = { logitBias: { [id]: 1e4 }, logprobs: 20 };
+    const run = chainWith({ ...favoured, closers: [closer] }).run({ question });
+    let last: ChainEvent | undefined;
+    for await (const event of run) last = event;
+    const { s } = await run.result;
+    expect(s).toMatchObject({ tokens: [], text: "", reason: "closed", logprobs: [] });
+    expect(last).toMatchObject({ type: "stage-end", closing: s.closing });
+    const open = await generate({ ...favoured, maxTokens: 1 });
+    expect(s.closing).toEqual(open.logprobs?.[0]);
+    expect(open).not.toHaveProperty("closing");
+    const silent = await chainWith({ logitBias: { [id]: 1e4 }, closers: [closer] }).run({ question }).result;
+    expect(silent.s).toMatchObject({ reason: "closed" });
+    expect(silent.s).not.toHaveProperty("closing");
   });
 });

@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { EngineClient } from "../../src/native/engine-client.js";
-import type { GenerateSpec } from "../../src/native/types.js";
+import type { ClosingToken, GenerateSpec } from "../../src/native/types.js";
 import { loadArrays, logSoftmax } from "../helpers/fixtures.js";
 import { greedy, openSmol, openTiny, plainSegment } from "./support.js";
 
@@ -21,12 +21,14 @@ interface Figures {
   topLogprobs: number[];
   /** [vocab], of the first place. */
   logits: Float32Array;
+  closing: ClosingToken | undefined;
 }
 
 async function generate(tokens: Int32Array, generate: GenerateSpec, on = engine): Promise<Figures> {
   const segment = on.createSegment({ ...plainSegment, reads: [] });
-  const all: Figures = { ids: [], chosen: [], topIds: [], topLogprobs: [], logits: new Float32Array() };
-  await on.run(
+  const lists = { ids: [], chosen: [], topIds: [], topLogprobs: [] };
+  const all: Figures = { ...lists, logits: new Float32Array(), closing: undefined };
+  const { closing } = await on.run(
     { appends: [{ segment, tokens }], generate, logits: "last" },
     {
       onTokens: (ids, figures) => {
@@ -41,7 +43,7 @@ async function generate(tokens: Int32Array, generate: GenerateSpec, on = engine)
     },
   );
   on.releaseSegment(segment);
-  return all;
+  return { ...all, closing };
 }
 
 /** Ids of the n largest values, the lowest id among equals. */
@@ -69,12 +71,40 @@ test("the 20 likeliest tokens after every row of the fixture, as transformers ha
   }
 });
 
+test("the closing token after rows of the fixture, as transformers has it", async () => {
+  const arrays = loadArrays("tiny-llama");
+  const tokens = arrays.ints("tokens");
+  const { data, columns } = arrays.matrix("logits.f32");
+  for (let row = 2; row < tokens.length; row += 9) {
+    const expected = logSoftmax(data.slice(row * columns, (row + 1) * columns));
+    const [likely = 0, ...others] = likeliest(expected, 20);
+    // The likeliest closes by itself; an unlikely one because it is favoured, which its figures do not show.
+    for (const id of [likely, others.at(-1) as number]) {
+      const logitBias = { ids: Int32Array.of(id), values: Float32Array.of(5000) };
+      const { ids, chosen, closing } = await generate(tokens.slice(0, row + 1), {
+        ...greedy(4),
+        sampler: { ...greedy(4).sampler, ...(id === likely ? {} : { logitBias }) },
+        closers: Int32Array.of(id),
+        logprobs: 5,
+      });
+      expect([ids, chosen]).toEqual([[], []]);
+      expect(closing?.id).toBe(id);
+      expect([...(closing?.logprobs?.topIds ?? [])]).toEqual([likely, ...others].slice(0, 5));
+      const [logprob = Number.NaN] = closing?.logprobs?.chosen ?? [];
+      expect(Math.abs(logprob - (expected[id] as number))).toBeLessThan(2e-4);
+    }
+  }
+});
+
 test("SmolLM2 after 208 tokens, over its whole vocabulary, as transformers has them", async () => {
   const arrays = loadArrays("smollm2-logits");
   const model = await openSmol();
   const spec = { ...greedy(1), logprobs: 20 };
-  const { chosen, topIds, topLogprobs } = await generate(arrays.ints("tokens"), spec, model.engine);
+  const { ids, chosen, topIds, topLogprobs } = await generate(arrays.ints("tokens"), spec, model.engine);
+  const closed = { ...spec, closers: Int32Array.from(ids) };
+  const { closing } = await generate(arrays.ints("tokens"), closed, model.engine);
   await model.close();
+  expect(closing).toMatchObject({ id: ids[0], logprobs: { chosen: Float32Array.from(chosen) } });
   const expected = logSoftmax(arrays.floats("last"));
   expect(topIds).toEqual(likeliest(expected, 20));
   expect(chosen).toEqual([topLogprobs[0]]);

@@ -2,25 +2,22 @@
 // A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
 // part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
 
+import { Output, paceOf } from "../../cache/output.js";
+import { generateSpec } from "../../cache/output-options.js";
 import type { Segment } from "../../cache/segment.js";
 import type { Model } from "../../model/model.js";
-import { OutputText } from "../../model/output-text.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
 import { resolvePrompt } from "../../model/prompt.js";
-import type { JobOutcome } from "../../native/engine-client.js";
 import type { GenerateSpec } from "../../native/types.js";
 import { contractDifferences, differenceMessage } from "../contract.js";
-import { OutputLogprobs } from "../logprobs.js";
 import type { StageSettings } from "../options.js";
-import { checkLogitBias, checkStageOptions } from "../options.js";
+import { checkStageOptions, stageOwner } from "../options.js";
 import type { SegmentId } from "../plan.js";
 import type { RunState } from "../run-state.js";
 import type { Scope } from "../scope.js";
-import { closerIds, openerTokens } from "../tokens.js";
-import type { FinishReason, StageOptions, StageResult, StageUsage } from "../types.js";
+import { openerTokens } from "../tokens.js";
+import type { StageOptions, StageResult, StageUsage } from "../types.js";
 import type { Step } from "./step.js";
-
-const encoder = new TextEncoder();
 
 export function createStageStep(name: string, options: StageOptions<string, string>): Step {
   const settings = checkStageOptions(name, options);
@@ -41,8 +38,7 @@ export function createStageStep(name: string, options: StageOptions<string, stri
       planner.share("output", name, stage, [...prompt, ...reads, ...own]);
     },
     async prepare(run, site) {
-      closerIds(run.model.tokenizer, name, settings.closers);
-      checkLogitBias(name, settings, run.model.info.vocab);
+      generateSpec(stageOwner(name), run.model, settings); // closers and biased tokens: before anything is computed
       const prompt = await run.lane.race(load(run.model));
       if (prompt !== null) run.setPrompt(site, prompt);
     },
@@ -94,47 +90,39 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const opener = openerTokens(model.tokenizer, name, settings.opener, hasOwn, run.startOf(id) === 0);
   const left = run.contextLeft(id, opener.length, 1);
   const rowsReused = announceReuse(scope, name, reused) - promptRows;
-  const maxTokens = Math.min(settings.maxTokens, left);
+  const spec = specOf(scope, name, settings, left);
   const segment = run.open(id);
-  const logprobs = settings.logprobs === null ? null : new OutputLogprobs(model.tokenizer);
-  const text = new OutputText(model.tokenBytes, settings.lead, (delta) => {
-    const fresh = logprobs === null ? {} : { logprobs: logprobs.takeNew() };
-    run.emit({ type: "text-delta", stage: name, text: delta, ...fresh });
+  const output = new Output(model, {
+    lead: settings.lead,
+    logprobs: settings.logprobs !== null,
+    emit: (delta) => run.emit({ type: "text-delta", stage: name, ...delta }),
   });
-  const tokens: number[] = [];
   const submitted = performance.now();
-  const outcome = await lane.job(
-    segment.appendTokens(opener),
-    generateSpec(scope, name, settings, maxTokens),
-    opener.length + maxTokens,
-    {
-      onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
-      onFound: (segment, found, missed, reason) => {
-        if (found > 0) run.emit({ type: "cache-hit", stage: name, segment, rows: found });
-        if (reason === "none") return;
-        run.emit({ type: "cache-miss", stage: name, segment, rows: missed, reason });
-      },
-      onTokens: (ids, figures) => {
-        tokens.push(...ids);
-        if (figures !== undefined) logprobs?.push(ids, figures);
-        text.push(ids);
-      },
+  const outcome = await lane.job(segment.appendTokens(opener), spec, opener.length + spec.maxTokens, {
+    onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
+    onFound: (segment, found, missed, reason) => {
+      if (found > 0) run.emit({ type: "cache-hit", stage: name, segment, rows: found });
+      if (reason === "none") return;
+      run.emit({ type: "cache-miss", stage: name, segment, rows: missed, reason });
     },
-  );
-  text.end(outcome.tail);
-  if (logprobs?.hasNew) run.emit({ type: "text-delta", stage: name, text: "", logprobs: logprobs.takeNew() });
+    onTokens: output.onTokens,
+  });
+  output.end(outcome);
   settleOutput(scope, id, segment, outcome.pending);
+  const { reason, timeToFirstTokenMs, tokensPerSecond } = paceOf(outcome);
   const usage: StageUsage = {
-    ...speed(outcome, submitted - began),
+    tokens: outcome.stats.tokens,
     rowsComputed: outcome.stats.rowsComputed + promptRows + lane.takeAhead(),
     rowsReused: rowsReused + outcome.stats.rowsFound,
+    timeToFirstTokenMs: submitted - began + timeToFirstTokenMs,
+    tokensPerSecond,
     kvBytes: run.bytesOf([...reads, id]),
   };
   run.releaseUnread();
-  const reason = outcome.reason as FinishReason;
-  const figures = logprobs === null ? {} : { logprobs: logprobs.all };
-  scope.set(step, { text: text.text, tokens, ...figures, reason, usage } satisfies StageResult);
-  run.emit({ type: "stage-end", stage: name, text: text.text, reason, usage });
+  const { text, tokens, figures } = output;
+  const { closing } = figures;
+  scope.set(step, { text, tokens, ...figures, reason, usage } satisfies StageResult);
+  run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
 }
 
 /** One event per segment whose KV was there; returns their rows. */
@@ -148,20 +136,14 @@ function announceReuse({ run, lane }: Scope, stage: string, reused: readonly Seg
   return sum;
 }
 
-function generateSpec(
-  { run, seed }: Scope,
-  name: string,
-  settings: StageSettings,
-  maxTokens: number,
-): GenerateSpec {
-  const { sampler, closers, stop } = settings;
-  return {
+/** What the stage generates by: its settings with the run's seed, within what the context holds. */
+function specOf({ run, seed }: Scope, name: string, settings: StageSettings, left: number): GenerateSpec {
+  const { sampler, maxTokens } = settings;
+  return generateSpec(stageOwner(name), run.model, {
+    ...settings,
     sampler: { ...sampler, seed: (sampler.seed + seed) % 2 ** 32 },
-    closers: closerIds(run.model.tokenizer, name, closers),
-    stops: stop.map((text) => encoder.encode(text)),
-    maxTokens,
-    ...(settings.logprobs === null ? {} : { logprobs: settings.logprobs }),
-  };
+    maxTokens: Math.min(maxTokens, left),
+  });
 }
 
 /** The last token becomes a row only if a later step reads the output: it is owed to the next job. */
@@ -171,15 +153,4 @@ function settleOutput({ run, lane }: Scope, id: SegmentId, segment: Segment, pen
   if (owed === 1 && run.isStillRead(id)) lane.enqueue(id, segment.appendTokens(Int32Array.of(pending)));
   else segment.close();
   run.end(id);
-}
-
-/** `waited`: milliseconds between hand-over and the job's submission. */
-function speed({ stats }: JobOutcome, waited: number) {
-  const { tokens, firstTokenMs, totalMs } = stats;
-  const decoding = totalMs - firstTokenMs;
-  return {
-    tokens,
-    timeToFirstTokenMs: waited + firstTokenMs,
-    tokensPerSecond: tokens > 1 && decoding > 0 ? ((tokens - 1) / decoding) * 1000 : 0,
-  };
 }

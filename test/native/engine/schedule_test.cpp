@@ -236,3 +236,29 @@ TEST("engine: bias, penalties and temperature change the tokens, never the log-p
   CHECK(after.logprobs.topLogprobs == before.logprobs.topLogprobs);
   CHECK(after.logprobs.chosen[0] < before.logprobs.chosen[0]);
 }
+
+TEST("engine: the closing token has the figures that it has where it does not close") {
+  GenerateSpec spec = World::greedy(12);
+  spec.logprobs = 3;
+  const Told whole = alone(6, 5, spec);
+  spec.closers = {whole.tokens[7]};
+  const auto first = std::find(whole.tokens.begin(), whole.tokens.end(), whole.tokens[7]);
+  const auto at = static_cast<size_t>(first - whole.tokens.begin());
+  const Told told = alone(6, 5, spec);
+  CHECK(told.done.reason == DoneReason::kClosed);
+  CHECK_EQ(told.done.closer, whole.tokens[at]);
+  CHECK(told.tokens == std::vector<int32_t>(whole.tokens.begin(), first));
+  CHECK_EQ(told.logprobs.chosen.size(), at);
+  Logprobs figures = whole.logprobs;
+  figures.top = spec.logprobs;
+  const Logprobs wanted = figures.slice(at, 1);
+  CHECK_EQ(wanted.chosen.size(), 1u);
+  CHECK(told.done.closing.chosen == wanted.chosen);
+  CHECK(told.done.closing.topIds == wanted.topIds);
+  CHECK(told.done.closing.topLogprobs == wanted.topLogprobs);
+  spec.logprobs = -1;
+  const Told plain = alone(6, 5, spec);
+  CHECK_EQ(plain.done.closer, whole.tokens[at]);
+  CHECK(plain.done.closing.chosen.empty());
+  CHECK_EQ(whole.done.closer, -1);
+}

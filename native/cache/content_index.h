@@ -18,7 +18,7 @@ namespace baton {
 // Why rows had to be computed.
 enum class MissReason : uint8_t {
   kNone,            // they did not: all were found
-  kNeverSeen,       // no closed segment had them
+  kNeverSeen,       // nobody has computed them
   kEvicted,         // given up for lack of room
   kDifferentFrame,  // the same rows are known, at another place or after other reads
   kIndexOff,        // the index has no budget

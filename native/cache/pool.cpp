@@ -120,11 +120,18 @@ void Pool::poison(int32_t block) const noexcept {
 }
 
 void Pool::offer(const Digest* identities, const int32_t* blocks, size_t count,
-                 const Digest& content) {
+                 const Digest* content) {
   if (!indexed_) return;
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < count; ++i) index_.put(identities[i], blocks[i]);
-  index_.noteContent(content);
+  if (content != nullptr) index_.noteContent(*content);
+}
+
+size_t Pool::known(const Digest* identities, size_t count) const {
+  const std::lock_guard lock(mutex_);
+  size_t run = 0;
+  while (run < count && index_.find(identities[run]) >= 0) ++run;
+  return run;
 }
 
 size_t Pool::find(const Digest* identities, size_t count, std::vector<int32_t>& blocks) {

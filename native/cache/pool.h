@@ -63,7 +63,11 @@ class Pool {
   bool indexed() const { return indexed_; }
 
   // Makes blocks known that will never be written again: `identities[i]` ends in `blocks[i]`.
-  void offer(const Digest* identities, const int32_t* blocks, size_t count, const Digest& content);
+  // `content`: of the first rows of the segment, when it is complete.
+  void offer(const Digest* identities, const int32_t* blocks, size_t count, const Digest* content);
+
+  // Length of the longest known run of `identities` from the first on.
+  size_t known(const Digest* identities, size_t count) const;
 
   // Longest known run of `identities` from the first on: appends its blocks, each held once more.
   size_t find(const Digest* identities, size_t count, std::vector<int32_t>& blocks);

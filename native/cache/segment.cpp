@@ -134,7 +134,8 @@ void Segment::offerLocked() {
     for (int rows = kBlockRows; rows <= rows_; rows += kBlockRows)
       identities.push_back(chain_.at(rows));
     if (rows_ % kBlockRows != 0) identities.push_back(chain_.at(rows_));
-    pool_->offer(identities.data(), blocks_.data(), identities.size(), chain_.content());
+    const Digest content = chain_.content();
+    pool_->offer(identities.data(), blocks_.data(), identities.size(), &content);
   } catch (const std::bad_alloc&) {
   }
 }

@@ -22,6 +22,7 @@
 #include "cache/transfer.h"
 #include "engine/forward.h"
 #include "engine/job.h"
+#include "engine/underway.h"
 #include "engine/work.h"
 #include "model/model.h"
 
@@ -115,8 +116,12 @@ class Engine {
   void addRun(JobState& job, const Append* append, int row, int count);
 
   // What need not be computed, on the engine thread (reuse.cpp).
+  void identify(JobState& job) const;
+  bool mustWait(JobState& job) const;
   void reuse(JobState& job);
-  MissReason adoptKnown(JobState& job, size_t index, const IdentityChain& chain, bool logitsWanted);
+  MissReason adoptKnown(JobState& job, size_t index);
+  void announce(JobState& job);
+  void offerDone(const JobState& job, const Append& append, int row, int count);
   static void countReads(JobState& job);
   static void skipDone(JobState& job);
 
@@ -165,6 +170,7 @@ class Engine {
   std::vector<JobPtr> running_;  // in the order of submission
   int64_t turn_ = 0;             // forwards so far
   int64_t ringEnd_ = 0;          // the highest ringPlace given out
+  Underway underway_;            // rows that started jobs are going to compute
   Batch batch_;
   struct Planned {  // rows of a job in the batch
     JobState* job;

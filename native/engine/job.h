@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/hash.h"
+#include "cache/content_index.h"
 #include "cache/segment.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
@@ -41,6 +43,16 @@ struct GenerateSpec {
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
+// What the rows of an append are known by, if they can be found or be waited for at all.
+struct AppendContent {
+  std::vector<Digest> identities;  // after every block of it, and after its last row if it closes
+  size_t findable = 0;  // of them, from the first on; the block of a row that gives logits is not
+  bool begins = false;  // its segment has no rows before
+  int firstBlock = 0;   // of its segment
+  Digest rows{};        // of the first rows alone, wherever they stand
+  MissReason reason = MissReason::kNeverSeen;  // for the rows that are not findable
+};
+
 struct Job {
   std::vector<Append> appends;
   std::optional<GenerateSpec> generate;
@@ -49,7 +61,7 @@ struct Job {
 
 struct JobStats {
   int64_t rowsComputed = 0;
-  int64_t rowsFound = 0;  // of the appends, not computed: a closed segment had them
+  int64_t rowsFound = 0;  // of the appends, not computed: found by their content
   int64_t tokens = 0;
   double firstTokenMs = 0;
   double totalMs = 0;
@@ -127,6 +139,9 @@ struct JobState {
   int positionLimit = 0;                          // the rotary table must reach this far
   size_t append = 0;                              // index of the append that is being worked off
   int appendRow = 0;                              // rows of it that are done
+  std::vector<AppendContent> content;             // by append, once the job was looked at
+  std::optional<Digest> awaited;                  // what another job is to compute before it starts
+  std::vector<Digest> underway;                   // what it is going to compute, for others
   std::vector<int> found;                         // rows of each append, its first, not to compute
   int64_t rowsRead = 0;                           // by its new segments, not written by itself
   int64_t totalRows = 0;                          // of all appends, without those found

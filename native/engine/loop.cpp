@@ -92,8 +92,11 @@ void Engine::stepWork() {
   }
 }
 
-// Blocks for all rows of the appends at once: what cannot fit takes nothing from others.
+// Blocks for all rows of the appends at once: what cannot fit takes nothing from others. A job that
+// waits for rows of another one holds nothing, and is asked again in every turn.
 void Engine::start(JobState& job) {
+  if (job.content.empty()) identify(job);
+  if (mustWait(job)) return;
   job.started = true;
   job.firstTurn = turn_;
   job.stats.queueMs = millisecondsSince(job.submitted);
@@ -109,6 +112,7 @@ void Engine::start(JobState& job) {
     }
     pool_->require(missing);
     for (size_t i = 0; i < rows.size(); ++i) job.claimed[i]->reserve(rows[i]);
+    announce(job);
   } catch (const Error& error) {
     fail(job, error);
     return;
@@ -181,6 +185,7 @@ void Engine::commit() {
       planned.segment->commitTokens(append.tokens.data() + planned.row, planned.count);
     }
     job.doneRows += planned.count;
+    offerDone(job, append, planned.row, planned.count);
     sink_->post({job.id, ProgressEvent{job.doneRows, job.totalRows}});
   }
 }
@@ -305,6 +310,7 @@ void Engine::failRunning(const Error& error) {
 
 // Before a job's last event: whoever receives that may use the segments.
 void Engine::endAppends(JobState& job) {
+  underway_.end(job);
   for (const auto& segment : job.claimed) segment->endAppend();
   const std::lock_guard lock(mutex_);
   jobs_.erase(job.id);

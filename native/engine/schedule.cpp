@@ -12,8 +12,9 @@
 //    of the rows that the earlier ones left, at least a block of them; what is left over goes to
 //    the oldest. So the oldest has half of the rows or all that it needs, a short job passes a long
 //    one, and none takes more than twice the turns that strict order would give it.
-//
-// 5. Work that needs a turn of its own gets one after every batch, one piece of work at a time, in
+// 5. A job whose rows an earlier one is computing waits until they are there, and takes no part
+//    before (reuse.cpp says when it is worth it).
+// 6. Work that needs a turn of its own gets one after every batch, one piece of work at a time, in
 //    the order of submission: neither serving nor training stops the other.
 //
 // Fairness is between jobs: a chain that fans out has as many shares as it has jobs in flight.
@@ -40,7 +41,7 @@ void Engine::buildBatch() {
   decoding_.clear();
   prefilling_.clear();
   for (const JobPtr& job : running_) {
-    if (!job->finished && job->work == nullptr)
+    if (!job->finished && job->started && job->work == nullptr)
       (job->prefilling() ? prefilling_ : decoding_).push_back(job.get());
   }
   planDecode();

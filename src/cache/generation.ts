@@ -11,6 +11,7 @@ import type { OutputDelta } from "./output.js";
 import { Output, paceOf } from "./output.js";
 import type { FinishReason, OutputOptions } from "./output-options.js";
 import { checkKnown, checkOutputOptions, generateSpec, outputOptionNames } from "./output-options.js";
+import { promptCacheOf } from "./prompt-cache.js";
 
 /** Penalties look at the tokens that this call has generated; the seed is this call's. */
 export interface GenerationOptions extends OutputOptions {
@@ -91,6 +92,7 @@ export function startGeneration(
     let end: JobOutcome | undefined;
     await execute(controller.signal, async (appends, left, stop) => {
       const within = { ...spec, maxTokens: Math.min(spec.maxTokens, left) };
+      promptCacheOf(model).makeRoomForRows(appends.length + within.maxTokens);
       const job = { appends, logits: "none" as const, generate: within };
       end = await model.engine.run(job, { signal: stop, onTokens: output.onTokens });
       output.end(end);

@@ -13,6 +13,7 @@ import { resolvePrompt } from "../model/prompt.js";
 import type { Append } from "../native/types.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import { startGeneration } from "./generation.js";
+import { promptCacheOf } from "./prompt-cache.js";
 import { Segment } from "./segment.js";
 import type { Row } from "./view.js";
 import { contains, endOf, prefixOf, readsOf, rowOf, ViewLink, WrittenSegment } from "./view.js";
@@ -88,13 +89,16 @@ export class CacheHandle {
       signal.throwIfAborted();
       const { contextLength } = this.#model.info;
       const needed = this.rows + added.length;
-      if (needed > contextLength) throw contextFull(needed, contextLength);
+      if (needed > contextLength) {
+        throw contextFull(`${this.rows} rows and ${added.length} to append`, needed, contextLength);
+      }
       const rows = this.#owed === null ? [...added] : [this.#owed, ...added];
       const owed = rows.pop() as Row;
       const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0 };
       if (rows.length > 0) {
         const open = this.#writing();
         const appends = appendsOf(open.segment, rows);
+        promptCacheOf(this.#model).makeRoomForRows(rows.length);
         const { stats } = await this.#model.engine.run({ appends, logits: "none" }, { signal });
         usage.rowsComputed = stats.rowsComputed;
         usage.rowsReused = stats.rowsFound;
@@ -123,7 +127,7 @@ export class CacheHandle {
         const before = open.rows.length;
         const limit = this.#model.info.contextLength;
         const left = limit - this.rows;
-        if (left < 1) throw contextFull(this.rows, limit);
+        if (left < 1) throw contextFull(`${this.rows} rows and the next token`, this.rows + 1, limit);
         const outcome = await run(appendsOf(open.segment, [first]), left, stop);
         const written = open.segment.info().rows - before;
         for (const row of [first, ...outcome.tokens].slice(0, written)) open.rows.push(row);
@@ -308,11 +312,13 @@ function badToken(id: unknown, vocab: number): BatonError {
   });
 }
 
-function contextFull(needed: number, limit: number): ContextLimitError {
+/** `parts`: what the handle's frame is made of. */
+function contextFull(parts: string, needed: number, limit: number): ContextLimitError {
+  const over = needed - limit;
   return new ContextLimitError(
-    `The handle would have ${needed} rows, and the model's context holds ${limit}, the next token included. Append ` +
-      "less, truncate the handle, or take a model with a longer context.",
-    { facts: { needed, limit } },
+    `The frame of this cache handle needs ${needed} positions (${parts}), ${over} more than the model's ${limit}. ` +
+      "Append less, truncate the handle, or take a model with a longer context.",
+    { facts: { needed, limit, over } },
   );
 }
 

@@ -5,11 +5,20 @@
 import { Model } from "../model/model.js";
 import type { CacheStats } from "../native/types.js";
 import { CacheHandle } from "./handle.js";
+import { promptCacheOf } from "./prompt-cache.js";
 
 /** The pool, what is in it, and what it has saved. */
 export interface CacheReport extends CacheStats {
-  /** Bytes of KV that segments hold, by who wrote it, and that the index alone keeps. Shared blocks count once. */
+  /**
+   * Bytes of KV that segments hold, by who wrote it, together `usedBytes`; and that the index alone keeps, together with
+   * them never more than `budgetBytes`. Shared blocks count once.
+   */
   bytes: { prompts: number; inputs: number; outputs: number; index: number };
+  /**
+   * Of `bytes.prompts`: prompts that no run reads now. They stay for the next run, and are let go, the least recently
+   * used first, when a run or a handle needs their room.
+   */
+  idlePromptBytes: number;
   /** Blocks that more than one segment holds or reads. */
   blocksShared: number;
   /** Rows that went through a forward since the model was loaded. */
@@ -44,6 +53,7 @@ export class ModelCache {
         outputs: census.outputBlocks * blockBytes,
         index: stats.blocksKept * blockBytes,
       },
+      idlePromptBytes: promptCacheOf(this.#model).idleBytes,
       blocksShared: census.blocksShared,
       rowsComputed: census.rowsComputed,
       rowsReused: census.rowsReused,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A prompt sees nothing but itself, so its KV depends on its content and its position only: computed once per model,
-// read by every chain and every run, with or without a content index. Entries are counted; one that nobody uses stays
-// until room is needed, and then goes to the index like any other segment.
+// read by every chain and every run, with or without a content index. Entries are counted; one that nobody uses is idle:
+// it stays, within the pool's budget and counted as used, until a run or a handle needs its room, and then goes to the
+// index like any other segment.
 
 import type { Model } from "../model/model.js";
 import type { ResolvedPrompt } from "../model/prompt.js";
@@ -63,7 +64,20 @@ export class PromptCache {
     return { segment: entry.segment, rows: prompt.count, rowsComputed, release };
   }
 
-  /** Lets go of unused prompts, the least recently used first, until `bytes` are free or none is left. */
+  /** Bytes of KV of prompts that nobody uses now. */
+  get idleBytes(): number {
+    let bytes = 0;
+    for (const { segment, leases } of this.#entries.values()) bytes += leases > 0 ? 0 : segment.info().bytes;
+    return bytes;
+  }
+
+  /** Lets go of idle prompts as `makeRoom` does, until `rows` rows of one segment fit. */
+  makeRoomForRows(rows: number): void {
+    const { blockRows, blockBytes } = this.#model.info;
+    this.makeRoom((Math.ceil(rows / blockRows) + 1) * blockBytes); // an open segment may begin within a block
+  }
+
+  /** Lets go of idle prompts, the least recently used first, until `bytes` are free or none is left. */
   makeRoom(bytes: number): void {
     for (const [key, entry] of this.#entries) {
       if (this.#model.stats().freeBytes >= bytes) return;
@@ -74,8 +88,8 @@ export class PromptCache {
   }
 
   #create(key: string, prompt: ResolvedPrompt, start: number): Entry {
-    const { engine, info } = this.#model;
-    this.makeRoom(Math.ceil(prompt.count / info.blockRows) * info.blockBytes);
+    const { engine } = this.#model;
+    this.makeRoomForRows(prompt.count);
     const segment = new Segment(engine, { kind: "prompt", start, reads: [] });
     const entry: Entry = { segment, ready: Promise.resolve(0), leases: 0 };
     const append =

@@ -10,22 +10,39 @@ import type { SegmentId } from "./plan.js";
 import type { RunState } from "./run-state.js";
 
 /** An append that waits for the next job; its segment takes no more rows after it. */
-interface Queued {
+export interface Queued {
   id: SegmentId;
   append: Append;
 }
 
-export interface LaneListeners extends Omit<JobListeners, "onFound"> {
-  /** What the content index had of a new segment, what it had not, and why. */
-  onFound?: (id: SegmentId, found: number, missed: number, reason: MissReason) => void;
+/** What the content index had of a new segment, what it had not, and why. */
+export interface Found {
+  segment: SegmentId;
+  found: number;
+  missed: number;
+  reason: MissReason;
 }
+
+export interface LaneListeners extends Omit<JobListeners, "onFound"> {
+  onFound?: (found: Found) => void;
+}
+
+/** What was computed before the stage that it is for: part of that stage's cost. */
+export interface Ahead {
+  rowsComputed: number;
+  rowsFound: number;
+  /** Segments that were begun. */
+  begun: Found[];
+}
+
+const nothingAhead = (): Ahead => ({ rowsComputed: 0, rowsFound: 0, begun: [] });
 
 export class Lane {
   readonly #run: RunState;
   readonly #signal: AbortSignal;
   readonly #running = new Set<Promise<unknown>>();
   #queued: Queued[] = [];
-  #ahead = 0;
+  #ahead = nothingAhead();
 
   constructor(run: RunState, signal: AbortSignal) {
     this.#run = run;
@@ -59,18 +76,24 @@ export class Lane {
     return owed.reduce((rows, one) => rows - (one.append.tokens?.length ?? 0), this.#run.lengthOf(id));
   }
 
-  /** Takes over what another lane owes, and the count of what it computed ahead. */
+  /** Takes over what another lane owes, and what it did ahead. */
   adopt(other: Lane): void {
     this.#queued.push(...other.#queued);
     other.#queued = [];
-    this.#ahead += other.takeAhead();
+    this.#note(other.takeAhead());
   }
 
-  /** Rows computed ahead of the next stage since this was asked last: they are part of that stage's cost. */
-  takeAhead(): number {
-    const rows = this.#ahead;
-    this.#ahead = 0;
-    return rows;
+  /** What was done ahead of the next stage since this was asked last. */
+  takeAhead(): Ahead {
+    const ahead = this.#ahead;
+    this.#ahead = nothingAhead();
+    return ahead;
+  }
+
+  #note({ rowsComputed, rowsFound, begun }: Ahead): void {
+    this.#ahead.rowsComputed += rowsComputed;
+    this.#ahead.rowsFound += rowsFound;
+    this.#ahead.begun.push(...begun);
   }
 
   /** Forgets owed rows of segments that nobody is going to read. */
@@ -79,11 +102,11 @@ export class Lane {
   }
 
   /**
-   * Runs what is queued, then `last` with generation, as one job; queued segments are closed when it ends. `rows`:
-   * most rows that `last` and its generation write.
+   * Runs what is queued, then `last` with generation, as one job; queued segments are closed when it ends, the last
+   * one is not. `rows`: most rows that `last` and its generation write.
    */
   async job(
-    last: Append | null,
+    last: Queued | null,
     generate: GenerateSpec | null,
     rows: number,
     { onFound, ...listeners }: LaneListeners,
@@ -93,7 +116,7 @@ export class Lane {
     const bytes = this.#bytesFor(rows);
     this.#queued = [];
     const appends = queued.map(({ append }): Append => ({ ...append, close: true }));
-    if (last !== null) appends.push(last);
+    if (last !== null) appends.push(last.append);
     const job = { appends, logits: "none" as const, ...(generate === null ? {} : { generate }) };
     const admitted = this.#run.room.enter(bytes);
     if (admitted !== null) await this.race(admitted);
@@ -101,8 +124,8 @@ export class Lane {
       ...listeners,
       signal: this.#signal,
       onFound: (append, found, missed, reason) => {
-        const id = queued[append]?.id;
-        if (id !== undefined) onFound?.(id, found, missed, reason);
+        const segment = (queued[append] ?? last)?.id;
+        if (segment !== undefined) onFound?.({ segment, found, missed, reason });
       },
     });
     this.#running.add(running);
@@ -118,8 +141,9 @@ export class Lane {
   /** Computes what is queued now; nothing queued: nothing happens. */
   async flush(): Promise<void> {
     if (this.#queued.length === 0) return;
-    const { stats } = await this.job(null, null, 0, {});
-    this.#ahead += stats.rowsComputed;
+    const begun: Found[] = [];
+    const { stats } = await this.job(null, null, 0, { onFound: (found) => begun.push(found) });
+    this.#note({ rowsComputed: stats.rowsComputed, rowsFound: stats.rowsFound, begun });
   }
 
   /** Bytes of KV that the next job takes at most, with `rows` rows of its last segment. */

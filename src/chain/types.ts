@@ -147,7 +147,10 @@ export type ChainEvent<Stage extends string = string> =
   | { type: "stage-start"; stage: Stage }
   /** Rows of prefill done for the stage: own inputs, opener, and shared inputs it is first to need. */
   | { type: "prefill"; stage: Stage; done: number; total: number }
-  /** `segment` (a prompt or an earlier segment) was read from the cache: `rows` rows not computed again. */
+  /**
+   * `rows` rows of `segment` were not computed again: of a prompt or an earlier segment, which is there, or of an input
+   * or the opener of this stage, found by their content.
+   */
   | { type: "cache-hit"; stage: Stage; segment: string; rows: number }
   /** An input that this stage is first to need was not found by its content, or only in part: `rows` are computed. */
   | { type: "cache-miss"; stage: Stage; segment: string; rows: number; reason: Exclude<MissReason, "none"> }

@@ -187,7 +187,8 @@ export class EngineClient {
     listeners.signal?.throwIfAborted();
     const event = await this.#outcome(this.#native.submit(this.#model(), job), listeners);
     if (event.type !== "done") throw new InternalError(`A job of rows ended with the event "${event.type}".`);
-    return { reason: event.reason, pending: event.pending, tail: event.tail, stats: event.stats };
+    const { reason, pending, tail, closing, stats } = event;
+    return { reason, pending, tail, stats, ...(closing && { closing }) };
   }
 
   /** Queues a training step; rejects as `run` does. */

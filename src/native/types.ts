@@ -195,7 +195,7 @@ export interface NativeJob {
 export interface JobStats {
   /** Rows that went through a forward for this job. */
   rowsComputed: number;
-  /** Rows of the appends that did not, because a closed segment had them. */
+  /** Rows of the appends that did not, because they were found by their content. */
   rowsFound: number;
   /** Tokens generated, closers and dropped ones not counted. */
   tokens: number;
@@ -212,7 +212,7 @@ export interface JobStats {
 }
 
 /**
- * Why rows were not found: no closed segment had them; it was given up for lack of room; the same rows are known at
+ * Why rows were not found: nobody has computed them; they were given up for lack of room; the same rows are known at
  * another place or after other reads; the index has no budget; the last row is computed for its logits, with its
  * block; they do not fill a block of a segment that may grow. `none`: all were found.
  */

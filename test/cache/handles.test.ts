@@ -314,14 +314,24 @@ describe("bad use", () => {
     }
     const limit = model.info.contextLength;
     const tooLong = await failure(handle.append(ids(limit - rows + 1, 1)));
-    expect(tooLong).toMatchObject({ code: "CONTEXT_LIMIT", facts: { needed: limit + 1, limit } });
+    expect(tooLong).toMatchObject({
+      code: "CONTEXT_LIMIT",
+      message: expect.stringMatching(`${rows} rows and ${limit - rows + 1} to append.*1 more than`),
+      facts: { needed: limit + 1, limit, over: 1 },
+    });
     for (const options of [{ maxTokens: 0 }, { temperature: -1 }, { topP: 2 }, { stop: "" }, { what: 1 }]) {
       const error = await failure(handle.generate(options as object).result);
       expect(error, JSON.stringify(options)).toMatchObject({ code: "OPTION_INVALID" });
     }
     expect(handle.rows).toBe(rows);
     await handle.append(ids(limit - rows, 1)); // to the brim
-    expect(await failure(handle.generate(free).result)).toMatchObject({ code: "CONTEXT_LIMIT" });
+    const { decodeRows, prefillRows } = model.activity();
+    expect(await failure(handle.generate(free).result)).toMatchObject({
+      code: "CONTEXT_LIMIT",
+      facts: { needed: limit + 1, limit, over: 1 },
+    });
+    expect(await failure(handle.append([7, 8, 9]))).toMatchObject({ facts: { over: 3 } });
+    expect(model.activity()).toMatchObject({ decodeRows, prefillRows }); // before anything was computed
   });
 
   test("a handle is written by one call at a time", async () => {

@@ -45,7 +45,8 @@ async function poison(): Promise<void> {
   const rows = new Float32Array(blockRows * model.info.hidden).fill(Number.NaN);
   const segments = Array.from(
     { length: blocksTotal },
-    () => new Segment(model.engine, { kind: "input", start: 0, reads: [] }),
+    // each at another place: rows that are the same there would be found, and take no block
+    (_, start) => new Segment(model.engine, { kind: "input", start, reads: [] }),
   );
   for (const segment of segments)
     await model.engine.run({ appends: [segment.appendRows(rows)], logits: "none" });

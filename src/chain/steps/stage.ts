@@ -10,6 +10,7 @@ import type { ResolvedPrompt } from "../../model/prompt.js";
 import { resolvePrompt } from "../../model/prompt.js";
 import type { GenerateSpec } from "../../native/types.js";
 import { contractDifferences, differenceMessage } from "../contract.js";
+import type { Ahead, Found } from "../lane.js";
 import type { StageSettings } from "../options.js";
 import { checkStageOptions, stageOwner } from "../options.js";
 import type { SegmentId } from "../plan.js";
@@ -89,7 +90,8 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const hasOwn = settings.own.length > 0;
   const opener = openerTokens(model.tokenizer, name, settings.opener, hasOwn, run.startOf(id) === 0);
   const left = run.contextLeft(id, opener.length, 1);
-  const rowsReused = announceReuse(scope, name, reused) - promptRows;
+  const ahead = lane.takeAhead();
+  const rowsReused = announceReuse(scope, name, reused, { promptRows, ahead });
   const spec = specOf(scope, name, settings, left);
   const segment = run.open(id);
   const output = new Output(model, {
@@ -98,13 +100,10 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
     emit: (delta) => run.emit({ type: "text-delta", stage: name, ...delta }),
   });
   const submitted = performance.now();
-  const outcome = await lane.job(segment.appendTokens(opener), spec, opener.length + spec.maxTokens, {
+  const last = { id, append: segment.appendTokens(opener) };
+  const outcome = await lane.job(last, spec, opener.length + spec.maxTokens, {
     onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
-    onFound: (segment, found, missed, reason) => {
-      if (found > 0) run.emit({ type: "cache-hit", stage: name, segment, rows: found });
-      if (reason === "none") return;
-      run.emit({ type: "cache-miss", stage: name, segment, rows: missed, reason });
-    },
+    onFound: (found) => announceFound(run, name, found, id),
     onTokens: output.onTokens,
   });
   output.end(outcome);
@@ -112,8 +111,8 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { reason, timeToFirstTokenMs, tokensPerSecond } = paceOf(outcome);
   const usage: StageUsage = {
     tokens: outcome.stats.tokens,
-    rowsComputed: outcome.stats.rowsComputed + promptRows + lane.takeAhead(),
-    rowsReused: rowsReused + outcome.stats.rowsFound,
+    rowsComputed: outcome.stats.rowsComputed + promptRows + ahead.rowsComputed,
+    rowsReused: rowsReused + ahead.rowsFound + outcome.stats.rowsFound,
     timeToFirstTokenMs: submitted - began + timeToFirstTokenMs,
     tokensPerSecond,
     kvBytes: run.bytesOf([...reads, id]),
@@ -125,11 +124,35 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
 }
 
-/** One event per segment whose KV was there; returns their rows. */
-function announceReuse({ run, lane }: Scope, stage: string, reused: readonly SegmentId[]): number {
+/** What a segment begun for the stage had in the index. Of its own output, `own`, rows that were not are no miss. */
+function announceFound(
+  run: RunState,
+  stage: string,
+  { segment, found, missed, reason }: Found,
+  own?: SegmentId,
+): void {
+  if (found > 0) run.emit({ type: "cache-hit", stage, segment, rows: found });
+  if (reason === "none" || segment === own) return;
+  run.emit({ type: "cache-miss", stage, segment, rows: missed, reason });
+}
+
+/**
+ * One event per segment whose KV was there; returns their rows. Segments begun ahead of the stage are told as those
+ * that its own job begins; rows of its prompt computed just now were not there.
+ */
+function announceReuse(
+  { run, lane }: Scope,
+  stage: string,
+  reused: readonly SegmentId[],
+  { promptRows, ahead }: { promptRows: number; ahead: Ahead },
+): number {
+  for (const found of ahead.begun) announceFound(run, stage, found);
+  const begun = new Set(ahead.begun.map(({ segment }) => segment));
   let sum = 0;
   for (const segment of reused) {
-    const rows = lane.computedRows(segment);
+    if (begun.has(segment)) continue;
+    const computed = run.segment(segment).kind === "prompt" ? promptRows : 0;
+    const rows = lane.computedRows(segment) - computed;
     sum += rows;
     if (rows > 0) run.emit({ type: "cache-hit", stage, segment, rows });
   }

@@ -32,7 +32,8 @@ std::vector<int32_t> write(Pool& pool, int first, int count) {
   pool.allocate(static_cast<size_t>(count), blocks);
   std::vector<Digest> identities;
   for (int i = 0; i < count; ++i) identities.push_back(named(first + i));
-  pool.offer(identities.data(), blocks.data(), blocks.size(), named(-1 - first));
+  const Digest content = named(-1 - first);
+  pool.offer(identities.data(), blocks.data(), blocks.size(), &content);
   return blocks;
 }
 

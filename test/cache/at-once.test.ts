@@ -2,6 +2,7 @@
 // What begins at the same moment and is the same is computed once, by whoever comes first; the others wait for it and
 // find it. Counted in rows, with the texts of a model that shares nothing.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LoadOptions, Model, StageResult } from "../../src/index.js";
 import { defineChain } from "../../src/index.js";
@@ -76,6 +77,8 @@ describe("runs that start together", () => {
       .input("document", { alone: true })
       .input("question")
       .stage("s", { ...stage, maxTokens: 150 })
+      .input("late", { from: (_, { signal }) => sleep(60_000, "late", { signal }) }) // it cannot end before its abort
+      .stage("t", stage)
       .run({ document, question });
     const others = asks.slice(0, 5).map((ask) => chainOf(model).run({ document, question: ask }).result);
     for await (const event of first) {

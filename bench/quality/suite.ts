@@ -7,7 +7,7 @@ import type { BenchOptions } from "../runner/options.js";
 import { UsageError } from "../runner/options.js";
 import { Bench } from "./bench.js";
 import { cases } from "./cases/index.js";
-import type { QualityCase, QualityReport } from "./contract.js";
+import type { PlannedRun, QualityCase, QualityReport } from "./contract.js";
 import { namesOf, planRuns, runsLeft } from "./plan.js";
 import { openReport, writeReport } from "./report-file.js";
 import { summaryLines } from "./summary.js";
@@ -37,6 +37,29 @@ function casesWithData(report: QualityReport, { options, say }: SuiteInit): Qual
   });
 }
 
+export interface Sitting {
+  report: QualityReport;
+  json: string;
+  commit: string;
+  bench: Bench;
+}
+
+/** One after another; each is in the file before the next begins. */
+export async function makeRuns(
+  left: readonly PlannedRun[],
+  { report, json, commit, bench }: Sitting,
+): Promise<void> {
+  for (const { case: one, variant, seed } of left) {
+    if (bench.init.signal.aborted) return;
+    const began = performance.now();
+    const measured = await variant.measure(bench, seed);
+    const seconds = (performance.now() - began) / 1000;
+    const date = new Date().toISOString();
+    report.runs.push({ case: one.id, variant: variant.name, seed, date, commit, seconds, ...measured });
+    writeReport(json, report);
+  }
+}
+
 /** Lines about everything that the file holds. Throws UsageError; an abort ends the run under way. */
 export async function runQuality(init: SuiteInit): Promise<string[]> {
   const { options, commit, signal, say } = init;
@@ -50,15 +73,7 @@ export async function runQuality(init: SuiteInit): Promise<string[]> {
   say(`${planned.length} runs, ${planned.length - left.length} of them done`);
   const bench = await Bench.create({ model: init.model, threads, data, work, signal, say });
   try {
-    for (const { case: one, variant, seed } of left) {
-      if (signal.aborted) break;
-      const began = performance.now();
-      const measured = await variant.measure(bench, seed);
-      const seconds = (performance.now() - began) / 1000;
-      const date = new Date().toISOString();
-      report.runs.push({ case: one.id, variant: variant.name, seed, date, commit, seconds, ...measured });
-      writeReport(json, report);
-    }
+    await makeRuns(left, { report, json, commit, bench });
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {

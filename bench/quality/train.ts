@@ -8,6 +8,9 @@ import type { Evaluation, ItemScores, Measured } from "./contract.js";
 
 type AnyChain = Chain<string, string, string, string>;
 
+/** What of a bench a run needs. */
+export type TrainingBench = Pick<Bench, "library" | "init" | "frozenFolder">;
+
 export interface Training {
   chain: unknown;
   /** The stage whose outputs are scored; of several the last; null: none are. */
@@ -50,7 +53,7 @@ class ItemTable {
   }
 }
 
-function scoring(bench: Bench, site: string | null, items: ItemTable): Partial<TuneOptions> {
+function scoring(bench: TrainingBench, site: string | null, items: ItemTable): Partial<TuneOptions> {
   if (site === null) return {};
   const { exactMatch, f1Score } = bench.library;
   const score = ({ origin, outputs, gold }: GeneratedItem) => {
@@ -76,7 +79,7 @@ function evaluationOf({
 
 const round = (value: number) => value.toFixed(4);
 
-function tell(bench: Bench, label: string, step: TuneStep): void {
+function tell(bench: TrainingBench, label: string, step: TuneStep): void {
   const { before, evaluation } = step;
   for (const one of [before, evaluation]) {
     if (one === undefined) continue;
@@ -89,7 +92,7 @@ function tell(bench: Bench, label: string, step: TuneStep): void {
 }
 
 /** `dev` of the options must be a list. */
-export async function measureTraining(bench: Bench, training: Training): Promise<Measured> {
+export async function measureTraining(bench: TrainingBench, training: Training): Promise<Measured> {
   const { chain, scored, output, label, options } = training;
   const { dev } = options;
   if (!Array.isArray(dev)) throw new Error("dev must be a list");
@@ -121,7 +124,7 @@ export async function measureTraining(bench: Bench, training: Training): Promise
 
 /** The evaluation before the first step: of prompts as they are. The step that comes with it is thrown away. */
 export async function measurePrompts(
-  bench: Bench,
+  bench: TrainingBench,
   { chain, scored, label, options }: Omit<Training, "output">,
 ): Promise<Measured> {
   const { dev } = options;

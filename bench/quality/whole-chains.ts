@@ -42,7 +42,7 @@ async function runOne(chain: AnyChain, inputs: Record<string, string>, signal: A
 
 /** Scores of all items in their order, and the mean cost of one. */
 export async function runWholeChains<Item>(
-  { init }: Bench,
+  { init }: Pick<Bench, "init">,
   { chain, items, inputsOf, scoreOf, label }: WholeChains<Item>,
 ): Promise<{ chain: ItemScores; cost: Cost }> {
   const scores: ItemScores = { exactMatch: new Array(items.length), f1: new Array(items.length) };

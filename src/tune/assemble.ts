@@ -205,7 +205,9 @@ class Assembly {
   }
 
   #missing(name: string, why: string, remedy: string) {
-    return dataInvalid(this.#origin, this.#values.fields.get(name) ?? name, `is missing, and ${why}`, remedy);
+    const field = this.#values.fields.get(name) ?? name;
+    const renamed = "If the data call it otherwise, say so in `fields` (--field).";
+    return dataInvalid(this.#origin, field, `is missing, and ${why}`, `${remedy} ${renamed}`);
   }
 
   #noTokens({ name }: PlannedSegment) {

@@ -186,7 +186,8 @@ export class ChainTask implements TrainingTask<DataItem> {
       signal?.throwIfAborted();
       await claim(frozenBytesOf(this.#model.info, assembled).computed);
       signal?.throwIfAborted();
-      const compute = () => computeFrozen(this.#model, assembled, (site) => this.#prompt(site), signal);
+      const compute = (restored?: ReadonlyMap<SegmentId, Segment>) =>
+        computeFrozen(this.#model, assembled, (site) => this.#prompt(site), restored, signal);
       return this.#disk === null ? compute() : this.#disk.hold(assembled, compute, signal);
     });
     try {

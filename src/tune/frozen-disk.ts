@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frozen rows on disk: what does not fit into the pool is read back instead of computed again, in later epochs and in
-// later runs. A file holds the kept segments of one item and is named by all that their KV depends on, so that a file
-// of that name is the right one whoever wrote it; a checksum says whether it is whole. Files are written as items are
-// computed. When their budget is spent, those go that this run has not used, the least recently used first, and then no
-// more are written: every epoch visits every item once, so of n files of which c fit all c are found again, where giving
-// up one of them for the next would leave few. Losing a file costs time only: one that cannot be read or written is no
-// failure of the training.
+// later runs. A file holds one segment and is named by all that its KV depends on, so that a file of that name is the
+// right one whoever wrote it: another stage's training finds what it reads in common. A checksum says whether it is
+// whole. Files are written as segments are computed. When their budget is spent, those go that this run has not used, the
+// least recently used first, and then no more are written: every epoch visits every item once, so of n files of which c
+// fit all c are found again, where giving up one of them for the next would leave few. Losing a file costs time only:
+// one that cannot be read or written is no failure of the training.
 
 import { createHash } from "node:crypto";
 import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
@@ -15,17 +15,15 @@ import type { SegmentId } from "../chain/plan.js";
 import type { Model } from "../model/model.js";
 import type { ResolvedPrompt } from "../model/prompt.js";
 import type { KvSpec } from "../native/types.js";
-import type { AssembledItem } from "./assemble.js";
+import type { AssembledItem, AssembledSegment } from "./assemble.js";
 import { writeWhole } from "./files.js";
 import type { FrozenKv } from "./frozen.js";
-import { FrozenHold } from "./frozen.js";
 
 const suffix = ".frozen-kv";
-const magic = Buffer.from("BATONKV1");
+const magic = Buffer.from("BATONKV2");
 
 interface Header {
-  key: string;
-  segments: { id: SegmentId; spec: KvSpec; bytes: number }[];
+  spec: KvSpec;
   /** SHA-256, hex, of what follows the header. */
   sha256: string;
 }
@@ -52,19 +50,35 @@ export class FrozenDisk {
     this.#init = init;
   }
 
-  /** The item's frozen rows from its file, or computed and written to it. */
-  async hold(item: AssembledItem, compute: () => Promise<FrozenKv>, signal?: AbortSignal): Promise<FrozenKv> {
-    if (!item.frozen.some(({ id }) => item.kept.has(id))) return compute(); // there is nothing to keep
-    const key = this.#keyOf(item);
-    const restored = await this.#load(item, key);
-    if (restored !== null) {
-      if (!signal?.aborted) return restored;
-      restored.release();
-      throw signal.reason;
-    }
-    const kv = await compute();
+  /** The item's frozen rows; `compute` takes over those of files and computes the others, which go to files. */
+  async hold(
+    item: AssembledItem,
+    compute: (restored: ReadonlyMap<SegmentId, Segment>) => Promise<FrozenKv>,
+    signal?: AbortSignal,
+  ): Promise<FrozenKv> {
+    const keys = this.#keysOf(item);
+    const kept = item.frozen.filter(({ id }) => item.kept.has(id));
+    const wanted = new Set(item.kept); // and what those read that have no file
+    const restored = new Map<SegmentId, Segment>();
     try {
-      await this.#save(key, kv);
+      for (const { id, reads } of [...item.frozen].reverse()) {
+        if (!wanted.has(id)) continue;
+        const segment = await this.#load(keys.get(id) ?? "");
+        if (segment !== null) restored.set(id, segment);
+        else for (const one of reads) wanted.add(one.id);
+        signal?.throwIfAborted();
+      }
+    } catch (error) {
+      for (const one of restored.values()) one.release();
+      throw error;
+    }
+    const kv = await compute(restored);
+    try {
+      for (const one of kept) {
+        const segment = kv.segments.get(one.id);
+        if (segment !== undefined && !restored.has(one.id))
+          await this.#save(keys.get(one.id) ?? "", one, segment);
+      }
       return kv;
     } catch (error) {
       kv.release();
@@ -72,28 +86,31 @@ export class FrozenDisk {
     }
   }
 
-  /** SHA-256, hex, of the model, how it computes, and every frozen row with all that it reads. */
-  #keyOf({ frozenPrompts, frozen, kept }: AssembledItem): string {
+  /** Of every frozen segment SHA-256, hex, of the model, how it computes, its rows and all that they read. */
+  #keysOf({ frozenPrompts, frozen }: AssembledItem): Map<SegmentId, string> {
     const { engine, info } = this.#init.model;
-    const hash = createHash("sha256");
-    const prompts = frozenPrompts.map(({ id, site, start }) => [id, start, this.#init.promptOf(site).hash]);
     // The identity of no rows is that of the model's content, the KV format and the arithmetic.
     const empty = new Segment(engine, { kind: "input", start: 0, reads: [] });
-    hash.update(JSON.stringify([empty.info().identity, info.isa, prompts]));
+    const base = [empty.info().identity, info.isa];
     empty.release();
+    const keys = new Map<SegmentId, string>();
+    const prompts = new Map(
+      frozenPrompts.map(({ id, site, start }) => [id, [start, this.#init.promptOf(site).hash]] as const),
+    );
     for (const { id, kind, start, tokens, reads } of frozen) {
-      const views = reads.map((one) => [one.id, one.rows, one.shift]);
-      hash.update(JSON.stringify([id, kind, start, kept.has(id), views]));
+      const views = reads.map((one) => [keys.get(one.id) ?? prompts.get(one.id), one.rows, one.shift]);
+      const hash = createHash("sha256").update(JSON.stringify([base, kind, start, views]));
       hash.update(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength));
+      keys.set(id, hash.digest("hex"));
     }
-    return hash.digest("hex");
+    return keys;
   }
 
   #path(key: string): string {
     return join(this.#init.folder, `${key}${suffix}`);
   }
 
-  async #load(item: AssembledItem, key: string): Promise<FrozenKv | null> {
+  async #load(key: string): Promise<Segment | null> {
     const path = this.#path(key);
     const file = await readFile(path).catch(() => null);
     if (file === null) return null;
@@ -107,48 +124,18 @@ export class FrozenDisk {
     files.delete(key);
     files.set(key, file.length);
     this.#used.add(key);
-    return await this.#restore(item, parsed);
+    return await Segment.restore(this.#init.model.engine, parsed.header.spec, parsed.payload);
   }
 
-  async #restore(item: AssembledItem, { header, payload }: Parsed): Promise<FrozenKv> {
-    const { model, promptOf } = this.#init;
-    const hold = new FrozenHold();
-    try {
-      for (const one of item.frozenPrompts) {
-        if (item.kept.has(one.id)) await hold.addPrompt(model, one, promptOf);
-      }
-      let at = 0;
-      for (const { id, spec, bytes } of header.segments) {
-        hold.add(id, await Segment.restore(model.engine, spec, payload.subarray(at, at + bytes)));
-        at += bytes;
-      }
-      const release = () => hold.release();
-      return { item, segments: hold.segments, bytes: payload.length, found: item.rows.frozen, release };
-    } catch (error) {
-      hold.release();
-      throw error;
-    }
-  }
-
-  async #save(key: string, { item, segments }: FrozenKv): Promise<void> {
+  async #save(key: string, { kind, start, tokens }: AssembledSegment, segment: Segment): Promise<void> {
     if (this.#broken) return;
-    const header: Header = { key, segments: [], sha256: "" };
-    const parts: Uint8Array[] = [];
-    const hash = createHash("sha256");
-    for (const { id, kind, start, tokens } of item.frozen) {
-      const segment = item.kept.has(id) ? segments.get(id) : undefined;
-      if (segment === undefined) continue;
-      const bytes = await segment.export();
-      const spec = { kind, start, rows: tokens.length, name: `${key}/${id}` };
-      header.segments.push({ id, spec, bytes: bytes.length });
-      parts.push(bytes);
-      hash.update(bytes);
-    }
-    header.sha256 = hash.digest("hex");
+    const payload = await segment.export();
+    const sha256 = createHash("sha256").update(payload).digest("hex");
+    const header: Header = { spec: { kind, start, rows: tokens.length, name: key }, sha256 };
     const text = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(4);
     length.writeUInt32LE(text.length);
-    await this.#write(key, Buffer.concat([magic, length, text, ...parts]));
+    await this.#write(key, Buffer.concat([magic, length, text, payload]));
   }
 
   async #write(key: string, file: Uint8Array): Promise<void> {
@@ -215,9 +202,8 @@ function parse(file: Buffer, key: string): Parsed | null {
   const payload = file.subarray(begin + length);
   try {
     const header = JSON.parse(file.toString("utf8", begin, begin + length)) as Header;
-    const sum = header.segments.reduce((total, { bytes }) => total + bytes, 0);
     const isWhole = createHash("sha256").update(payload).digest("hex") === header.sha256;
-    return header.key === key && sum === payload.length && isWhole ? { header, payload } : null;
+    return header.spec.name === key && isWhole ? { header, payload } : null;
   } catch {
     return null;
   }

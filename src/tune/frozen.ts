@@ -81,36 +81,58 @@ export class FrozenHold {
   }
 }
 
+/** Segments to compute so that all kept ones are there: those that are not `there`, and what they read of others. */
+function missingOf(
+  { frozen, kept }: AssembledItem,
+  there: ReadonlyMap<SegmentId, Segment>,
+): AssembledSegment[] {
+  const wanted = new Set([...kept].filter((id) => !there.has(id)));
+  const missing = [...frozen].reverse().filter(({ id, reads }) => {
+    if (!wanted.has(id)) return false;
+    for (const one of reads) if (!there.has(one.id)) wanted.add(one.id);
+    return true;
+  });
+  return missing.reverse();
+}
+
 /**
- * Computes the frozen segments of an item in one job; those that only frozen rows read are let go when it ends. An abort
- * or a failure leaves nothing behind.
+ * Computes in one job those frozen segments of an item that are not `restored`, which it takes over; those that only
+ * frozen rows read are let go when it ends. An abort or a failure leaves nothing behind.
  */
 export async function computeFrozen(
   model: Model,
   item: AssembledItem,
   promptOf: (site: string) => ResolvedPrompt,
+  restored: ReadonlyMap<SegmentId, Segment> = new Map(),
   signal?: AbortSignal,
 ): Promise<FrozenKv> {
   const hold = new FrozenHold();
   try {
-    for (const one of item.frozenPrompts) await hold.addPrompt(model, one, promptOf);
+    for (const [id, segment] of restored) hold.add(id, segment);
+    const missing = missingOf(item, restored);
+    const read = new Set([...item.kept, ...missing.flatMap(({ reads }) => reads.map(({ id }) => id))]);
+    for (const one of item.frozenPrompts) if (read.has(one.id)) await hold.addPrompt(model, one, promptOf);
     signal?.throwIfAborted();
-    const appends = item.frozen.map(({ id, kind, start, tokens, reads }) => {
+    const computed: Segment[] = [];
+    const appends = missing.map(({ id, kind, start, tokens, reads }) => {
       const views = reads.map((one) => ({ ...one, segment: found(hold.segments, one.id) }));
       const segment = new Segment(model.engine, { kind, start, reads: views });
       hold.add(id, segment);
+      computed.push(segment);
       return { ...segment.appendTokens(tokens), close: true };
     });
     const job = { appends, logits: "none" as const };
     const listeners = signal === undefined ? {} : { signal };
     const outcome = appends.length === 0 ? null : await model.engine.run(job, listeners);
-    for (const one of hold.own) one.close();
+    for (const one of computed) one.close();
     const kept = new Map([...hold.segments].filter(([id]) => item.kept.has(id)));
     const isKept = new Set(kept.values());
     for (const one of hold.own) if (!isKept.has(one)) one.release();
     const bytes = hold.own.reduce((sum, one) => sum + (isKept.has(one) ? one.info().bytes : 0), 0);
+    const rows =
+      missing.reduce((sum, { tokens }) => sum + tokens.length, 0) - (outcome?.stats.rowsFound ?? 0);
     const release = () => hold.release();
-    return { item, segments: kept, bytes, found: outcome?.stats.rowsFound ?? 0, release };
+    return { item, segments: kept, bytes, found: item.rows.frozen - rows, release };
   } catch (error) {
     hold.release();
     throw error;

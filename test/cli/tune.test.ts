@@ -252,7 +252,7 @@ describe("a run", () => {
     const files = () => readdirSync(join(directory, "frozen")).length;
     const args = [...call, "-o", "kept", ...small, "--epochs", "1", "--no-checkpoint"];
     expect((await baton([...args, "--frozen-folder", "frozen"])).code).toBe(0);
-    expect(files()).toBe(records.length);
+    expect(files()).toBe(2 * records.length); // of each record question and compress
     rmSync(join(directory, "frozen"), { recursive: true });
     const none = await baton([...args, "--frozen-folder", "frozen", "--no-frozen-disk"]);
     expect(none.code).toBe(0);

@@ -166,6 +166,7 @@ describe("data", () => {
     await open3("answer", { data: [renamed], fields: { evidence: "compress" } });
     const error = await failure(open3("answer", { data: [rest], fields: { evidence: "compress" } }));
     expect(error.message).toContain('data[0]: "evidence" is missing, and "answer" reads it');
+    expect(error.message).toMatch(/If the data call it otherwise, say so in `fields`/);
   });
 
   test("in which a trained stage never runs", async () => {

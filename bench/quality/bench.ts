@@ -31,9 +31,10 @@ export class Bench {
     this.library = library;
   }
 
-  static async create(init: BenchInit): Promise<Bench> {
+  /** `library`: the package, by default as it is built. */
+  static async create(init: BenchInit, library?: Package): Promise<Bench> {
     mkdirSync(init.work, { recursive: true });
-    return new Bench(init, (await import(packageUrl)) as Package);
+    return new Bench(init, library ?? ((await import(packageUrl)) as Package));
   }
 
   /** One model at a time: the open one if it was opened with these options. */

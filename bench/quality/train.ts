@@ -133,7 +133,7 @@ export async function measurePrompts(
   const run = bench.library.tune(chain as AnyChain, {
     ...options,
     ...scoring(bench, scored, items),
-    data: [dev[0], dev[0]],
+    data: [...dev, dev[0]], // two at least: at the end of an epoch there would be an evaluation more
     epochs: 1,
     batchSize: 1,
     frozenFolder: bench.frozenFolder,

@@ -22,8 +22,8 @@ const texts = {
   reason: "Reason step by step with the knowledge recalled so far and choose one of the options. ",
   recall: "Recall the knowledge that is needed to answer the question. ",
 };
-/** Chains of the data take up to six rounds, those that are run at most three. */
-const mostRounds = { training: 6, running: 3 };
+/** Chains of the data take up to six rounds, most of them two; those that are run take two at most. */
+const mostRounds = { training: 6, running: 2 };
 
 const training = { learningRate: 1e-2, schedule: "cosine", warmup: 0.05, epochs: 3, keep: "best" } as const;
 const itemsPerStep = 8;
@@ -52,7 +52,7 @@ export function sharedChain({ defineChain }: Bench["library"], model: Model, max
       (round) =>
         round.stage("reason", stage).when(
           "lookup",
-          ({ reason }) => askedAgain(reason.text),
+          ({ reason }, { round: at }) => at < max - 1 && askedAgain(reason.text),
           (inside) => inside.stage("recall", stage),
         ),
       { max, until: ({ reason }) => !askedAgain(reason.text) },
@@ -71,7 +71,7 @@ export function recomputeChain({ defineChain }: Bench["library"], model: Model, 
           .stage("reason", { ...stage, own: ["before"], reads: [] })
           .when(
             "lookup",
-            ({ reason }) => askedAgain(reason.text),
+            ({ reason }, { round: at }) => at < max - 1 && askedAgain(reason.text),
             (inside) =>
               inside
                 .input("context", {

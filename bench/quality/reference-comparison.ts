@@ -11,7 +11,7 @@ export interface Compared {
   /** Mean over seeds. */
   ours: number;
   theirs: number;
-  seeds: number;
+  bySeed: number[];
   within: boolean;
 }
 
@@ -26,7 +26,7 @@ export function compareWithReference({ runs }: QualityReport): Compared[] {
       const isTrained = epoch > 0 || variant === "naive";
       const allowed = isTrained ? tolerances.after : tolerances.before;
       const at = variant === "naive" ? "as it is" : epoch === 0 ? "before training" : `after epoch ${epoch}`;
-      return { variant, at, ours, theirs, seeds: own.length, within: Math.abs(ours - theirs) <= allowed };
+      return { variant, at, ours, theirs, bySeed: losses, within: Math.abs(ours - theirs) <= allowed };
     });
   });
 }

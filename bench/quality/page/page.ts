@@ -137,7 +137,9 @@ export function makePage(init: PageInit): Page {
     "Loss: mean cross entropy (natural logarithm) over the labelled tokens of the dev items, behind gold texts. Exact match " +
       "and F1 in percent with SQuAD's normalisation: behind gold texts a stage reads what the data say, in whole chains it " +
       "reads what the stage before it wrote. Intervals are 95 % percentile intervals of 10,000 bootstrap samples of the " +
-      "items; of several seeds an item's mean is taken first. Differences are paired: the same items are drawn for both.",
+      "items; of several seeds an item's mean is taken first, so that they say how far other items could change a figure, not " +
+      "how far other seeds could. Differences are paired: the same items are drawn for both. The first seed's training " +
+      "seconds hold the computing of most frozen rows, which later seeds find on disk.",
     ...cases.flatMap((one) => caseText(init, one, pictures)),
   ];
   return { markdown: `${parts.join("\n\n")}\n`, pictures };

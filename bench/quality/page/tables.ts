@@ -79,7 +79,7 @@ export function costTable(report: QualityReport, { id, variants }: QualityCase):
         name,
         average(({ rows: all }) => all?.live, 0, 1),
         average(({ rows: all }) => all?.frozen, 0, 1),
-        average(({ trainSeconds }) => trainSeconds, 0, 1),
+        runs.flatMap(({ trainSeconds }) => trainSeconds?.toFixed(0) ?? []).join(", ") || "-",
         average(({ cost }) => cost?.rows, 0, 1),
         average(({ cost }) => cost?.seconds, 2, 1),
         average(({ cost }) => cost?.kvBytes, 2, 2 ** 20),
@@ -90,7 +90,7 @@ export function costTable(report: QualityReport, { id, variants }: QualityCase):
     "variant",
     "live rows an epoch",
     "frozen rows read an epoch",
-    "training, s",
+    "training by seed, s",
     "rows computed a chain",
     "seconds a chain",
     "KV of the last stage, MiB",
@@ -135,10 +135,10 @@ export function differenceTable(report: QualityReport, { id }: QualityCase): str
 
 /** Our losses beside the other implementation's. */
 export function referenceTable(report: QualityReport): string {
-  const rows = compareWithReference(report).map(({ variant, at, ours, theirs, seeds, within }) => [
+  const rows = compareWithReference(report).map(({ variant, at, ours, theirs, bySeed, within }) => [
     variant,
     at,
-    String(seeds),
+    bySeed.map((one) => one.toFixed(3)).join(", "),
     ours.toFixed(3),
     theirs.toFixed(3),
     (ours - theirs).toFixed(3),
@@ -146,7 +146,7 @@ export function referenceTable(report: QualityReport): string {
   ]);
   return rows.length === 0
     ? ""
-    : table(["variant", "dev loss", "seeds", "Baton", "the other", "difference", "within bounds"], rows);
+    : table(["variant", "dev loss", "by seed", "mean", "the other", "difference", "within bounds"], rows);
 }
 
 /** Exact match and F1 as the other implementation has them, beside ours. */

@@ -8,8 +8,11 @@ form "fthss": the released FTHSS form. The whole sequence [prompts, inputs, outp
   of who reads what, absolute positions, batch 1; the frozen part runs forward and backward in every step.
 form "peft": PEFT's prompt tuning on the text hand-over. [prompt, what the stage reads, output], ordinary causal
   attention, batches padded on the right.
+form "probe": no training; which of float32 and bfloat16 is faster here, from a forward and backward pass over a
+  short text in each. A process of its own, because it would raise the peak of the other forms.
 
-Prints one JSON line: {"dtype", "seconds": [per item, one entry per repetition], "peakBytes", "versions"}.
+Prints one JSON line: {"dtype", "seconds": [per item, one entry per repetition], "peakBytes", "versions"}; "probe"
+only {"dtype", "seconds": {dtype: seconds}}.
 """
 
 import argparse
@@ -23,6 +26,8 @@ import torch
 import transformers
 
 IGNORED = -100
+PROBE_ROWS = 32
+DTYPES = ["float32", "bfloat16"]
 
 
 def read_chains(path, stage):
@@ -56,7 +61,7 @@ def step_of_peft(model, batch):
         # transformers shifts labels by one: the closing token, which is no row, goes unlabelled here.
         labels[row, len(shown) : end] = torch.tensor(output)
         mask[row, :end] = 1
-    return model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    return model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss
 
 
 def fthss_parts(chain):
@@ -103,8 +108,13 @@ def step_of_fthss(model, prompts, batch):
 
 def load(path, dtype):
     folder, _, name = path.rpartition("/")
+    # Packed weights, which transformers would keep otherwise, are unpacked again in every product: slower to train on.
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=name, dtype=dtype, attn_implementation="sdpa"
+        folder,
+        gguf_file=name,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        quantization_config=transformers.GgufConfig(dequantize=True),
     )
     model.requires_grad_(False)
     return model.train(False)
@@ -164,20 +174,39 @@ def time_items(options, dtype, repetitions):
     return seconds
 
 
+def seconds_of_probe(path, dtype):
+    model = load(path, dtype)
+    hidden = model.config.hidden_size
+    rows = (torch.randn(1, PROBE_ROWS, hidden) * 0.1).to(dtype).requires_grad_(True)
+    times = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        model(inputs_embeds=rows, use_cache=False).logits.float().logsumexp(-1).sum().backward()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def probe(path):
+    seconds = {name: seconds_of_probe(path, getattr(torch, name)) for name in DTYPES}
+    print(json.dumps({"dtype": min(seconds, key=seconds.get), "seconds": seconds}))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--form", choices=["fthss", "peft"], required=True)
+    parser.add_argument("--form", choices=["fthss", "peft", "probe"], required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--chains", required=True)
-    parser.add_argument("--stage", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--repetitions", type=int, required=True)
+    parser.add_argument("--chains")
+    parser.add_argument("--stage")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--repetitions", type=int)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--virtual-tokens", type=int, required=True)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
+    parser.add_argument("--virtual-tokens", type=int)
+    parser.add_argument("--dtype", choices=DTYPES)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    if options.form == "probe":
+        return probe(options.model)
     options.chains = read_chains(options.chains, options.stage)
     seconds = time_items(options, getattr(torch, options.dtype), options.repetitions)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

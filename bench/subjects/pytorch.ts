@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // PyTorch, training: the released FTHSS form, and PEFT on the text hand-over (rivals/train.py). bfloat16 or float32,
-// whichever is faster on this machine.
+// whichever a short probe finds faster on this machine.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promptRows } from "../chains/forced-chain.js";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { rivals } from "../runner/paths.js";
 
 interface Trained {
-  dtype: string;
   /** Per item, one entry a repetition. */
   seconds: number[];
   peakBytes: number;
-  versions: string;
 }
 
 /** What setup-python.mjs made, or BATON_BENCH_PYTHON. */
@@ -42,40 +40,34 @@ async function runPython(args: string[]): Promise<string> {
   return stdout;
 }
 
-async function train(
-  form: string,
-  task: Task & { kind: "train" },
-  settings: TrialSettings,
-  dtype: string,
-  repetitions: number,
-): Promise<Trained> {
+const script = path.join(rivals, "train.py");
+
+/** float32 or bfloat16, found once per case: the answer lies beside the case's chains. */
+async function fasterDtype({ model, chains, threads }: TrialSettings): Promise<string> {
+  const kept = `${chains ?? ""}.dtype`;
+  if (existsSync(kept)) return readFileSync(kept, "utf8");
+  const stdout = await runPython([script, "--form", "probe", "--model", model, "--threads", String(threads)]);
+  const { dtype } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { dtype: string };
+  writeFileSync(kept, dtype);
+  return dtype;
+}
+
+async function measure(form: string, task: Task, settings: TrialSettings): Promise<Samples> {
+  if (task.kind !== "train") throw new Error(`${form} has no way to measure ${task.kind}`);
   const values: Record<string, string | number> = {
     form,
     model: settings.model,
     chains: settings.chains ?? "",
     stage: task.stage,
     batch: form === "fthss" ? 1 : task.batch,
-    repetitions,
+    repetitions: task.repetitions,
     threads: settings.threads,
     "virtual-tokens": promptRows,
-    dtype,
+    dtype: await fasterDtype(settings),
   };
   const flags = Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const stdout = await runPython([path.join(rivals, "train.py"), ...flags]);
-  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Trained;
-}
-
-async function measure(form: string, task: Task, settings: TrialSettings): Promise<Samples> {
-  if (task.kind !== "train") throw new Error(`${form} has no way to measure ${task.kind}`);
-  const tries = ["float32", "bfloat16"].map(
-    (dtype) => () => train(form, task, settings, dtype, task.repetitions),
-  );
-  let best: Trained | null = null;
-  for (const attempt of tries) {
-    const one = await attempt();
-    if (best === null || Math.min(...one.seconds) < Math.min(...best.seconds)) best = one;
-  }
-  const { seconds, peakBytes } = best as Trained;
+  const stdout = await runPython([script, ...flags]);
+  const { seconds, peakBytes } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Trained;
   return { "item-time": seconds.map((one) => one * 1000), "peak-rss": [peakBytes / 1e6] };
 }
 

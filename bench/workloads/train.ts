@@ -16,7 +16,7 @@ function trainWorkload(stage: string, batch: number, floors: readonly Floor[]): 
     cases: (quick) => [
       {
         id: `train-${stage}-${quick ? "quick" : batch}`,
-        task: { kind: "train", stage, batch, repetitions: quick ? 1 : 2 },
+        task: { kind: "train", stage, batch, repetitions: 1 },
         trials: quick ? 1 : 3,
         chains: (sources) => compressAnswer(sources, batch),
       },

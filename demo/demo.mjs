@@ -1,70 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two specialists over one frozen model and one KV cache: `compress` reads a text and notes what matters, `answer`
-// reads what is cached and answers. The soft prompts are texts here; trained ones are folders in the same place.
+// reads the note as it stands in the cache and answers. The soft prompt of `answer` was trained while it read such notes
+// (prompts/README.md), that of `compress` is a text. The same chain with a text for `answer`, too, shows what training
+// has brought. --untuned leaves the trained prompt out.
 //
 // Then the same two roles with text handed over instead of KV, run for real, and what each way costs.
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { BatonError, defineChain, loadModel } from "baton-lm";
+
+const options = { untuned: { type: "boolean" }, model: { type: "string" } };
+const { values: flags, positionals } = parseArgs({ options, allowPositionals: true });
 
 const passages = `Marsk is a harbour town of nine thousand people. Its harbour freezes for eleven weeks a year, and then supplies come by road.
 
 The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist. In 1987 it was moved forty metres inland on rails, because the cliff below it was crumbling.
 
 The town museum keeps the old lamp of the lighthouse and the diary of its last keeper, Jon Varga. It is open from Tuesday to Saturday.`;
-const question = process.argv[2] ?? "Who built the lighthouse on Ferry Rock?";
+const question = positionals[0] ?? "In which year was the lighthouse moved inland?";
 
-const user = "<|im_start|>user\n";
-const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
+const trained = { answer: fileURLToPath(new URL("../prompts/compress-answer/answer", import.meta.url)) };
+/** The roles as `answer` was trained with them, but for its prompt: here is the text that it began as. */
 const roles = {
   compress: {
-    prompt: { text: "Find the facts." },
-    opener: `Quote the sentences of the text that answer the question.${toAssistant}`,
+    prompt: {
+      text: "Extract from the passages the evidence that is needed to answer the question. ",
+      virtualTokens: 50,
+    },
+    opener: "Evidence:",
     maxTokens: 64,
+    stop: "\n\n",
   },
   answer: {
-    prompt: { text: "Answer from the text." },
-    opener: `<|im_end|>\n${user}Use the quote to answer the question in one sentence.${toAssistant}`,
-    maxTokens: 48,
+    prompt: {
+      text: "Answer the question with a short phrase, using the evidence. ",
+      virtualTokens: 50,
+    },
+    opener: "Answer:",
+    maxTokens: 24,
   },
 };
 const formats = {
-  passages: `${user}Text:\n{passages}\n\n`,
   question: "Question: {question}\n",
-  notes: `${roles.compress.opener}{notes}`,
+  passages: "Passages:\n{passages}\n",
+  notes: "Evidence: {notes}",
 };
 
-/** Text and question are shared: their KV is the plain model's, written once and read by both stages. */
+/** The question is shared, the text is read by `compress` alone; `answer` reads what the two have left in the cache. */
 function sharedChain(model) {
   return defineChain(model)
-    .input("passages", { format: formats.passages })
     .input("question", { format: formats.question })
-    .stage("compress", roles.compress)
-    .stage("answer", roles.answer);
+    .input("passages", { format: formats.passages })
+    .stage("compress", { ...roles.compress, own: ["passages"], reads: ["question"] })
+    .stage("answer", { ...roles.answer, reads: ["question", "compress"] });
 }
 
 /** The same roles with text handed over: each stage reads everything behind its own prompt, from the start. */
 function recomputeChains(model) {
-  const inputs = () =>
-    defineChain(model)
-      .input("passages", { format: formats.passages })
-      .input("question", { format: formats.question });
-  const compress = inputs().stage("compress", { ...roles.compress, own: ["passages", "question"] });
-  const answer = inputs()
+  const compress = defineChain(model)
+    .input("question", { format: formats.question })
+    .input("passages", { format: formats.passages })
+    .stage("compress", { ...roles.compress, own: ["question", "passages"] });
+  const answer = defineChain(model)
+    .input("question", { format: formats.question })
     .input("notes", { format: formats.notes })
-    .stage("answer", { ...roles.answer, own: ["passages", "question", "notes"] });
+    .stage("answer", { ...roles.answer, own: ["question", "notes"] });
   return async () => {
     const first = await compress.run({ passages, question }).result;
-    const notes = first.compress.text;
-    const second = await answer.run({ passages, question, notes }).result;
+    const second = await answer.run({ question, notes: first.compress.text }).result;
     return { ...first, ...second };
   };
 }
 
-/** Prints what every stage writes as it comes. */
+/** Prints what every stage writes as it comes, from its first letter on. */
 async function show(run) {
+  let begun = false;
   for await (const event of run) {
-    if (event.type === "stage-start") process.stdout.write(`${event.stage.padEnd(10)}`);
-    else if (event.type === "text-delta") process.stdout.write(event.text);
-    else if (event.type === "stage-end") process.stdout.write("\n");
+    if (event.type === "stage-start") {
+      process.stdout.write(`${event.stage.padEnd(10)}`);
+      begun = false;
+    } else if (event.type === "text-delta") {
+      const text = begun ? event.text : event.text.trimStart();
+      begun ||= text !== "";
+      process.stdout.write(text);
+    } else if (event.type === "stage-end") process.stdout.write("\n");
   }
   await run.result;
 }
@@ -106,12 +125,18 @@ function reportLoad() {
 
 async function main() {
   // Without content index: what one way has computed must not be found by the other.
-  const model = await loadModel("smollm2-135m-instruct", { indexBytes: 0, onProgress: reportLoad() });
+  const name = flags.model ?? "smollm2-135m-instruct";
+  const model = await loadModel(name, { indexBytes: 0, onProgress: reportLoad() });
   try {
     const { weightType, isa, threads } = model.info;
     console.log(`           ${model.name}, ${weightType}, ${isa} kernels, ${threads} threads\n`);
     const chain = sharedChain(model);
     console.log(`${passages}\n\nquestion  ${question}`);
+    if (!flags.untuned) {
+      console.log("\nWith the trained prompt of `answer` (prompts/compress-answer/answer):\n");
+      await show(chain.withPrompts(trained).run({ passages, question }));
+    }
+    console.log("\nThe same chain before training, with the text that the prompt began as:\n");
     await show(chain.run({ passages, question }));
 
     console.log("\nWhere everything stands (frames, views, shifts):\n");
@@ -122,7 +147,10 @@ async function main() {
     await recompute();
     const shared = await chain.run({ passages, question }).result;
     const recomputed = await recompute();
-    console.log("\nWhat it costs, KV shared or text handed over and everything read again:\n");
+    console.log(
+      "\nWhat it costs, KV shared or text handed over and everything read again (both before training,",
+    );
+    console.log("since nobody has trained prompts for the second way):\n");
     console.log(costTable({ shared, recompute: recomputed }));
     console.log(`\nanswers   shared: ${shared.answer.text}\n       recompute: ${recomputed.answer.text}`);
   } finally {

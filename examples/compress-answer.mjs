@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// compress -> answer. `compress` reads the passages with the question and keeps what matters; `answer` reads the same
-// rows and the note, none of them computed again.
+// compress -> answer. `compress` reads the passages with the question and keeps what matters; `answer` reads the
+// question and the note as they stand in the cache: none of their rows is computed again, and the passages are gone by
+// then. `answer` runs under a trained prompt; the text here is what it began as.
 
 import { defineChain } from "baton-lm";
 import { show } from "./show.mjs";
@@ -9,23 +10,34 @@ const passages = `Marsk is a harbour town of nine thousand people. Its harbour f
 The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist. In 1987 it was moved forty metres inland on rails, because the cliff below it was crumbling.
 The town museum keeps the old lamp of the lighthouse. It is open from Tuesday to Saturday.`;
 
-const user = "<|im_start|>user\n";
-const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
-
 function chain(model, most) {
   return defineChain(model)
-    .input("passages", { format: `${user}Text:\n{passages}\n\n` })
     .input("question", { format: "Question: {question}\n" })
+    .input("passages", { format: "Passages:\n{passages}\n" })
     .stage("compress", {
-      prompt: { text: "Find the facts." },
-      opener: `Quote the sentences of the text that answer the question.${toAssistant}`,
+      prompt: {
+        text: "Extract from the passages the evidence that is needed to answer the question. ",
+        virtualTokens: 50,
+      },
+      own: ["passages"],
+      reads: ["question"],
+      opener: "Evidence:",
       maxTokens: Math.min(64, most),
+      stop: "\n\n",
     })
     .stage("answer", {
-      prompt: { text: "Answer from the text." },
-      opener: `<|im_end|>\n${user}Use the quote to answer the question in one sentence.${toAssistant}`,
-      maxTokens: Math.min(48, most),
+      prompt: {
+        text: "Answer the question with a short phrase, using the evidence. ",
+        virtualTokens: 50,
+      },
+      reads: ["question", "compress"],
+      opener: "Answer:",
+      maxTokens: Math.min(24, most),
     });
 }
 
-await show({ chain, inputs: { passages, question: "Why was the lighthouse moved?" } });
+await show({
+  chain,
+  trained: { answer: "compress-answer/answer" },
+  inputs: { passages, question: "In which year was the lighthouse moved?" },
+});

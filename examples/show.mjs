@@ -1,25 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs an example's chain and prints every stage as it writes, then what the run has computed and read again.
 
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { BatonError, loadModel } from "baton-lm";
 
-/** Options of all examples: fewer tokens per stage than the example asks for, and another model. */
+/** Options of all examples: fewer tokens per stage than the example asks for, texts as prompts, another model. */
 function readOptions() {
-  const options = { "max-tokens": { type: "string" }, model: { type: "string" } };
+  const options = {
+    "max-tokens": { type: "string" },
+    untuned: { type: "boolean" },
+    model: { type: "string" },
+  };
   const { values } = parseArgs({ options });
-  return { model: values.model ?? "smollm2-135m-instruct", most: Number(values["max-tokens"] ?? 1000) };
+  return {
+    model: values.model ?? "smollm2-135m-instruct",
+    most: Number(values["max-tokens"] ?? 1000),
+    untuned: values.untuned ?? false,
+  };
 }
+
+/** A folder of prompts/ as a path. */
+const folderOf = (name) => fileURLToPath(new URL(`../prompts/${name}`, import.meta.url));
 
 async function stream(run) {
   const total = { computed: 0, reused: 0 };
   let speaking = "";
   for await (const event of run) {
     if (event.type === "text-delta") {
+      const text = speaking === event.stage ? event.text : event.text.trimStart();
+      if (text === "") continue; // a stage is shown from its first letter on
       if (speaking !== event.stage) process.stdout.write(`\n[${event.stage}] `);
       speaking = event.stage;
-      process.stdout.write(event.text);
-    } else if (event.type === "stage-end") {
+      process.stdout.write(text);
+    } else if (event.type === "warning") console.error(`warning: ${event.message}`);
+    else if (event.type === "stage-end") {
       total.computed += event.usage.rowsComputed;
       total.reused += event.usage.rowsReused;
     }
@@ -30,16 +45,19 @@ async function stream(run) {
 }
 
 /**
- * `chain(model, most)`: the chain, `most` tokens a stage at most; `inputs`: what it is run with; `report(result)`: what
- * there is to say at the end.
+ * `chain(model, most)`: the chain with texts as prompts, `most` tokens a stage at most; `trained`: folders of
+ * prompts/ by the stage that they were trained for; `inputs`: what it is run with; `report(result)`: what there is to say
+ * at the end.
  */
-export async function show({ chain, inputs, report }) {
+export async function show({ chain, trained = {}, inputs, report }) {
   try {
-    const { model: name, most } = readOptions();
+    const { model: name, most, untuned } = readOptions();
+    const prompts = untuned ? [] : Object.entries(trained).map(([stage, name]) => [stage, folderOf(name)]);
     const model = await loadModel(name);
     try {
       for (const [input, text] of Object.entries(inputs)) console.log(`${input}: ${text}`);
-      const result = await stream(chain(model, most).run(inputs));
+      const specialists = chain(model, most).withPrompts(Object.fromEntries(prompts));
+      const result = await stream(specialists.run(inputs));
       if (report !== undefined) console.log(report(result));
     } finally {
       await model.close();

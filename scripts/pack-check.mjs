@@ -26,6 +26,7 @@ import { entry, npmCommand, quietly, root, Stop, say } from "./lib/run.mjs";
 import { glibcFloor, makePrebuilds } from "./prebuilds.mjs";
 
 const forbidden = ["cmake", "c++", "g++", "gcc", "cc", "clang", "clang++", "make", "ninja", "node-gyp"];
+const mostBaseBytes = 2 * 1024 * 1024;
 const model = path.join(root, "test/fixtures/tiny-llama/tiny-q4_1.gguf");
 
 function must(condition, message) {
@@ -45,6 +46,8 @@ function poorPath(folder) {
   return folder;
 }
 
+const isBase = (folder) => path.basename(folder) === "baton-lm";
+
 function checkContents(folder) {
   const manifest = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
   const files = filesBelow(folder);
@@ -55,6 +58,12 @@ function checkContents(folder) {
     strange.length === 0,
     `${manifest.name} has files that do not belong there: ${strange.slice(0, 5).join(", ")}`,
   );
+  if (isBase(folder)) {
+    const prompts = files.filter((file) => path.basename(file) === "adapter_model.safetensors");
+    must(prompts.length > 0, `${manifest.name} ships no prompt`);
+    const records = files.filter((file) => path.basename(file).startsWith("checkpoint."));
+    must(records.length === 0, `${manifest.name} has ${records.join(", ")}, which belongs to a training`);
+  }
   return manifest.name;
 }
 
@@ -62,6 +71,7 @@ function pack(folder, target) {
   const [npm, ...args] = npmCommand();
   const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
   const [{ filename, size, unpackedSize }] = JSON.parse(output.slice(output.indexOf("[")));
+  must(!isBase(folder) || size <= mostBaseBytes, `${filename} has ${size} bytes, more than ${mostBaseBytes}`);
   const file = path.join(target, filename.replace(/^@/, "").replace("/", "-"));
   say(
     `${path.basename(file)}: ${(size / 1024).toFixed(0)} KB packed, ${(unpackedSize / 1024).toFixed(0)} KB installed`,

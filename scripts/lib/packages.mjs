@@ -16,6 +16,7 @@ export const glibcCeiling = [2, 34];
 const baseContents = [
   "dist",
   "native",
+  "prompts",
   "schema",
   "CMakeLists.txt",
   "scripts/build-native.mjs",
@@ -25,6 +26,9 @@ const baseContents = [
   "README.md",
   "CHANGELOG.md",
 ];
+
+/** Of a training, what only tells how it went. */
+const trainingRecords = ["checkpoint.safetensors", "curves.svg", "steps.jsonl"];
 
 /** Targets with a prebuilt binary; `folder` is prebuildify's name, `file` what it calls the binary. */
 export const platforms = [
@@ -50,8 +54,9 @@ function write(folder, fields) {
 function assembleBase(folder, source) {
   mkdirSync(folder, { recursive: true });
   for (const item of baseContents) {
-    const leaveOut = (file) => !file.endsWith(".tsbuildinfo");
-    cpSync(path.join(root, item), path.join(folder, item), { recursive: true, filter: leaveOut });
+    const belongs = (file) =>
+      !file.endsWith(".tsbuildinfo") && !trainingRecords.includes(path.basename(file));
+    cpSync(path.join(root, item), path.join(folder, item), { recursive: true, filter: belongs });
   }
   const optional = platforms.map(({ tag }) => [packageName(source.name, tag), source.version]);
   write(folder, {

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// The prompts that are shipped: PEFT folders of the size that is promised, trained for the chain documents beside them,
+// and better than the texts they began as on records that are written here.
+
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Chain, Model } from "../src/index.js";
+import { chainFromDocument, loadModel, parseChainDocument } from "../src/index.js";
+import { devLoss } from "../src/tune/evaluate.js";
+import { openTuning } from "../src/tune/tuning.js";
+
+const shipped = join(import.meta.dirname, "..", "prompts");
+
+interface PromptSet {
+  /** Folders of prompts in the set's, named by the stages they are for. */
+  stages: string[];
+  /** As the data that it was trained on. */
+  records: object[];
+  inputs: Record<string, string>;
+}
+
+const passages =
+  "The bridge over the Senna near Orlov was opened in 1932. Its architect, Milan Horak, had won the contest for it two years before. " +
+  "In winter the bridge is closed to lorries, because the ramp on the northern bank freezes.";
+
+const sets: Record<string, PromptSet> = {
+  "compress-answer": {
+    stages: ["answer"],
+    records: [
+      {
+        passages,
+        question: "Who designed the bridge near Orlov?",
+        compress: "The bridge over the Senna near Orlov was designed by the architect Milan Horak.",
+        answer: "Milan Horak",
+      },
+      {
+        passages,
+        question: "In which year was the bridge over the Senna opened?",
+        compress: "The bridge over the Senna near Orlov was opened in 1932.",
+        answer: "1932",
+      },
+    ],
+    inputs: { passages, question: "Who designed the bridge near Orlov?" },
+  },
+};
+
+type AnyChain = Chain<string, string, string, string>;
+
+let model: Model;
+beforeAll(async () => {
+  model = await loadModel("smollm2-135m-instruct", { threads: 2 });
+}, 300_000);
+afterAll(() => model.close());
+
+const folderOf = (set: string, stage: string) => join(shipped, set, stage);
+
+function chainOf(set: string): AnyChain {
+  const file = join(shipped, set, "chain.json");
+  const document = parseChainDocument(JSON.parse(readFileSync(file, "utf8")));
+  return chainFromDocument(model, document, { file }) as AnyChain;
+}
+
+const trainedFor = (set: string, { stages }: PromptSet) =>
+  Object.fromEntries(stages.map((stage) => [stage, folderOf(set, stage)]));
+
+test("every set is here", () => {
+  const folders = readdirSync(shipped, { withFileTypes: true }).filter((one) => one.isDirectory());
+  expect(folders.map(({ name }) => name).sort()).toEqual(Object.keys(sets));
+});
+
+describe.each(Object.entries(sets))("%s", (set, prompts) => {
+  test.each(prompts.stages)("%s has PEFT's two files and the contract", (stage) => {
+    const folder = folderOf(set, stage);
+    const weights = join(folder, "adapter_model.safetensors");
+    expect(Math.round(statSync(weights).size / 1000)).toBe(115);
+    const config = JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8"));
+    expect(config).toMatchObject({ peft_type: "PROMPT_TUNING", num_virtual_tokens: 50, token_dim: 576 });
+    expect(existsSync(join(folder, "baton_contract.json"))).toBe(true);
+  });
+
+  test("they run in their chain under the contract they were trained with", async () => {
+    const warnings: string[] = [];
+    const chain = chainOf(set).withPrompts(trainedFor(set, prompts));
+    for await (const event of chain.run(prompts.inputs)) {
+      if (event.type === "warning") warnings.push(event.message);
+    }
+    expect(warnings).toEqual([]);
+  }, 300_000);
+
+  test("they lower the loss of gold texts that they have never seen", async () => {
+    const options = { data: prompts.records, stages: prompts.stages };
+    const { task, items, initial } = await openTuning(chainOf(set).definition, options);
+    const trained = await openTuning(chainOf(set).withPrompts(trainedFor(set, prompts)).definition, options);
+    const signal = new AbortController().signal;
+    const before = await devLoss(task, items, initial, 1, signal);
+    const after = await devLoss(task, items, trained.initial, 1, signal);
+    expect(after).toBeLessThan(before - 0.5);
+    task.close();
+    trained.task.close();
+  }, 300_000);
+});

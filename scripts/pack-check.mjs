@@ -61,7 +61,7 @@ function checkContents(folder) {
   if (isBase(folder)) {
     const prompts = files.filter((file) => path.basename(file) === "adapter_model.safetensors");
     must(prompts.length > 0, `${manifest.name} ships no prompt`);
-    const records = files.filter((file) => path.basename(file).startsWith("checkpoint."));
+    const records = files.filter((file) => path.basename(file) === "checkpoint.safetensors");
     must(records.length === 0, `${manifest.name} has ${records.join(", ")}, which belongs to a training`);
   }
   return manifest.name;

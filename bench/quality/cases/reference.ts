@@ -3,7 +3,7 @@
 // stage of compress -> answer, its settings to the letter, so that the losses can be laid beside its losses. Answers are
 // written behind gold evidence; the compress prompt is a text that nobody tuned.
 import type { Bench, Model } from "../bench.js";
-import type { Measured, QualityCase } from "../contract.js";
+import type { Measured, QualityCase, Variant } from "../contract.js";
 import { hotpotFacts, hotpotRecords } from "../data.js";
 import { measurePrompts, measureTraining } from "../train.js";
 
@@ -63,6 +63,13 @@ export function recomputeChain({ defineChain }: Bench["library"], model: Model) 
     .stage("answer", { ...answer, own: ["question", "evidence"] });
 }
 
+/** What the tuned prompt of shared is worth without evidence. */
+function noEvidenceChain({ defineChain }: Bench["library"], model: Model) {
+  return defineChain(model)
+    .input("question", { format: "Question: {question}\n" })
+    .stage("answer", { ...answer, reads: ["question"] });
+}
+
 const settings = {
   optimiser: "AdamW, betas 0.9 and 0.999, no decay, no clipping",
   learningRate: training.learningRate,
@@ -75,13 +82,22 @@ const settings = {
   kvType: modelOptions.kvType,
 };
 
-async function measure(bench: Bench, variant: keyof typeof figures, seed: number): Promise<Measured> {
+type ChainOf = (library: Bench["library"], model: Model) => unknown;
+
+/** Variants that train, with what they train on. */
+const trained: Readonly<Record<string, ChainOf>> = { shared: sharedChain, recompute: recomputeChain };
+/** Variants that take a tuned prompt elsewhere. */
+const taken: Readonly<Record<string, { from: string; chainOf: ChainOf }>> = {
+  naive: { from: "recompute", chainOf: sharedChain },
+  "no-evidence": { from: "shared", chainOf: noEvidenceChain },
+};
+
+async function measure(bench: Bench, variant: string, seed: number): Promise<Measured> {
   const model = await bench.model(modelOptions);
-  const chainOf = variant === "recompute" ? recomputeChain : sharedChain;
+  const { data } = bench.init;
+  const { from, chainOf } = taken[variant] ?? { from: null, chainOf: trained[variant] as ChainOf };
   const init =
-    variant === "naive"
-      ? { checkpoint: bench.tunedPrompt(id, "recompute", seed, "answer") }
-      : { text: prompts.answer };
+    from === null ? { text: prompts.answer } : { checkpoint: bench.tunedPrompt(id, from, seed, "answer") };
   const run = {
     chain: chainOf(bench.library, model),
     scored: "answer",
@@ -89,40 +105,35 @@ async function measure(bench: Bench, variant: keyof typeof figures, seed: number
     options: {
       ...training,
       stages: { answer: { virtualTokens, init } },
-      data: hotpotRecords(bench.init.data, "train"),
-      dev: hotpotRecords(bench.init.data, "dev"),
+      data: hotpotRecords(data, "train"),
+      dev: hotpotRecords(data, "dev"),
       seed,
       frozenBytes: 2 * gibibyte,
       frozenDiskBytes: 6 * gibibyte,
     },
   };
   const measured =
-    variant === "naive"
-      ? await measurePrompts(bench, run)
-      : await measureTraining(bench, { ...run, output: bench.outputFolder(id, variant, seed) });
+    from === null
+      ? await measureTraining(bench, { ...run, output: bench.outputFolder(id, variant, seed) })
+      : await measurePrompts(bench, run);
   return { ...measured, settings };
 }
+
+const variantOf = (name: string, about: string, needs: readonly string[] = []): Variant => ({
+  name,
+  about,
+  needs,
+  measure: (bench, seed) => measure(bench, name, seed),
+});
 
 export const reference: QualityCase = {
   id,
   title: "Agreement with an independent implementation",
   facts: hotpotFacts,
   variants: [
-    {
-      name: "shared",
-      about: "the answer prompt is tuned while it reads the KV that compress wrote",
-      measure: (bench, seed) => measure(bench, "shared", seed),
-    },
-    {
-      name: "recompute",
-      about: "the answer prompt is tuned on question and evidence read again under it",
-      measure: (bench, seed) => measure(bench, "recompute", seed),
-    },
-    {
-      name: "naive",
-      about: "the prompt of recompute, reading the KV that compress wrote",
-      needs: ["recompute"],
-      measure: (bench, seed) => measure(bench, "naive", seed),
-    },
+    variantOf("shared", "the answer prompt is tuned while it reads the KV that compress wrote"),
+    variantOf("recompute", "the answer prompt is tuned on question and evidence read again under it"),
+    variantOf("naive", "the prompt of recompute, reading the KV that compress wrote", ["recompute"]),
+    variantOf("no-evidence", "the prompt of shared, reading the question alone", ["shared"]),
   ],
 };

@@ -27,6 +27,15 @@ export function hotpotRecords(data: string | undefined, split: "train" | "dev"):
   return readItems<CompressAnswerItem>({ data }, hotpotSet, [split]).map(toRecord);
 }
 
+/** Every item with the next one's evidence, and the texts that it was written from. */
+export function withOtherEvidence(records: readonly HotpotRecord[]) {
+  return records.map(({ question, answer }, at) => {
+    const other = records[(at + 1) % records.length] as HotpotRecord;
+    const { passages, compress } = other;
+    return { question, answer, otherQuestion: other.question, passages, compress };
+  });
+}
+
 const yesOrNo = /^(yes|no)$/i;
 
 /** Throws MissingData. */

@@ -5,7 +5,7 @@
 import type { Bench, Model } from "../bench.js";
 import type { Measured, QualityCase, Variant } from "../contract.js";
 import type { HotpotRecord } from "../data.js";
-import { hotpotFacts, hotpotRecords } from "../data.js";
+import { hotpotFacts, hotpotRecords, withOtherEvidence } from "../data.js";
 import type { Training } from "../train.js";
 import { measurePrompts, measureTraining } from "../train.js";
 import { runWholeChains } from "../whole-chains.js";
@@ -184,13 +184,7 @@ async function measureAblation(bench: Bench, variant: string, seed: number): Pro
     ? otherEvidenceChain(bench.library, model, compressor(bench))
     : noEvidenceChain(bench.library, model);
   const dev = hotpotRecords(bench.init.data, "dev");
-  const records = dev.map(({ question, answer: gold }, at) => {
-    const other = dev[(at + 1) % dev.length] as HotpotRecord;
-    const evidence = isOther
-      ? { otherQuestion: other.question, passages: other.passages, compress: other.compress }
-      : {};
-    return { question, answer: gold, ...evidence };
-  });
+  const records = isOther ? withOtherEvidence(dev) : dev;
   const measured = await measurePrompts(bench, { ...run, chain, options: { ...run.options, dev: records } });
   return { ...measured, settings };
 }

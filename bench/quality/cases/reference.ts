@@ -4,7 +4,7 @@
 // written behind gold evidence; the compress prompt is a text that nobody tuned.
 import type { Bench, Model } from "../bench.js";
 import type { Measured, QualityCase, Variant } from "../contract.js";
-import { hotpotFacts, hotpotRecords } from "../data.js";
+import { hotpotFacts, hotpotRecords, withOtherEvidence } from "../data.js";
 import { measurePrompts, measureTraining } from "../train.js";
 
 const id = "reference";
@@ -82,6 +82,21 @@ const settings = {
   kvType: modelOptions.kvType,
 };
 
+/** The question, and the KV of another item's evidence, written behind that item's texts. */
+function otherEvidenceChain({ defineChain }: Bench["library"], model: Model) {
+  return defineChain(model)
+    .input("otherQuestion", { format: "Question: {otherQuestion}\n" })
+    .input("passages", { format: "Passages:\n{passages}\n" })
+    .stage("compress", {
+      prompt: { text: prompts.compress, virtualTokens },
+      own: ["passages"],
+      reads: ["otherQuestion"],
+      opener: "Evidence:",
+    })
+    .input("question", { format: "Question: {question}\n", reads: [] })
+    .stage("answer", { ...answer, reads: ["question", "compress"] });
+}
+
 type ChainOf = (library: Bench["library"], model: Model) => unknown;
 
 /** Variants that train, with what they train on. */
@@ -90,11 +105,13 @@ const trained: Readonly<Record<string, ChainOf>> = { shared: sharedChain, recomp
 const taken: Readonly<Record<string, { from: string; chainOf: ChainOf }>> = {
   naive: { from: "recompute", chainOf: sharedChain },
   "no-evidence": { from: "shared", chainOf: noEvidenceChain },
+  "other-evidence": { from: "shared", chainOf: otherEvidenceChain },
 };
 
 async function measure(bench: Bench, variant: string, seed: number): Promise<Measured> {
   const model = await bench.model(modelOptions);
   const { data } = bench.init;
+  const dev = hotpotRecords(data, "dev");
   const { from, chainOf } = taken[variant] ?? { from: null, chainOf: trained[variant] as ChainOf };
   const init =
     from === null ? { text: prompts.answer } : { checkpoint: bench.tunedPrompt(id, from, seed, "answer") };
@@ -106,7 +123,7 @@ async function measure(bench: Bench, variant: string, seed: number): Promise<Mea
       ...training,
       stages: { answer: { virtualTokens, init } },
       data: hotpotRecords(data, "train"),
-      dev: hotpotRecords(data, "dev"),
+      dev: variant === "other-evidence" ? withOtherEvidence(dev) : dev,
       seed,
       frozenBytes: 2 * gibibyte,
       frozenDiskBytes: 6 * gibibyte,
@@ -135,5 +152,8 @@ export const reference: QualityCase = {
     variantOf("recompute", "the answer prompt is tuned on question and evidence read again under it"),
     variantOf("naive", "the prompt of recompute, reading the KV that compress wrote", ["recompute"]),
     variantOf("no-evidence", "the prompt of shared, reading the question alone", ["shared"]),
+    variantOf("other-evidence", "the prompt of shared, reading the KV of another item's evidence", [
+      "shared",
+    ]),
   ],
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// recall <-> reason: two specialists take turns, and every turn reads all turns before it. `recall` writes down a fact
-// that helps, `reason` takes one step with the facts so far; when it says "answer", the last stage answers.
+// recall <-> reason: two specialists take turns, and every turn reads all turns before it. `reason` takes one step; as
+// long as it has not named the answer, `recall` writes down a fact that helps. Both run under prompts that were trained
+// together; the texts here are what those began as.
 
 import { defineChain } from "baton-lm";
 import { show } from "./show.mjs";
@@ -8,40 +9,46 @@ import { show } from "./show.mjs";
 const user = "<|im_start|>user\n";
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
 const toUser = `<|im_end|>\n${user}`;
+const hasAnswer = ({ reason }) => reason.text.includes("The answer is");
 
 function chain(model, most) {
   return defineChain(model)
-    .input("question", { format: `${user}Question: {question}` })
+    .input("question", { format: `${user}{question}` })
     .rounds(
       "turns",
       (round) =>
         round
-          .stage("recall", {
-            prompt: { text: "You know facts." },
-            opener: `${toUser}Write one fact that helps to answer.${toAssistant}`,
-            maxTokens: Math.min(32, most),
-            repetitionPenalty: 1.3,
-            stop: "\n",
-          })
           .stage("reason", {
-            prompt: { text: "You think step by step." },
-            opener: `${toUser}What follows from this? If that is enough, say the answer.${toAssistant}`,
-            maxTokens: Math.min(32, most),
-            repetitionPenalty: 1.3,
-            stop: "\n",
-          }),
-      { max: 3, until: ({ reason }, { round }) => round > 0 && /\banswer\b/i.test(reason.text) },
-    )
-    .stage("answer", {
-      prompt: { text: "You answer briefly." },
-      opener: `${toUser}Answer the question in a few words.${toAssistant}`,
-      maxTokens: Math.min(24, most),
-      repetitionPenalty: 1.3,
-    });
+            prompt: { text: "Think step by step and name the answer. ", virtualTokens: 50 },
+            opener: `${toUser}Think one step further. If that is enough, name the answer.${toAssistant}`,
+            lead: "",
+            maxTokens: Math.min(128, most),
+          })
+          .when(
+            "lookup",
+            (results) => !hasAnswer(results),
+            (inside) =>
+              inside.stage("recall", {
+                prompt: { text: "Recall a fact that helps. ", virtualTokens: 50 },
+                opener: `${toUser}Recall a fact that helps to answer.${toAssistant}`,
+                lead: "",
+                maxTokens: Math.min(96, most),
+              }),
+          ),
+      { max: 4, until: hasAnswer },
+    );
 }
 
 await show({
   chain,
-  inputs: { question: "Where would you put a hot drink to keep it warm: in a fridge, a flask or a basket?" },
+  trained: {
+    "turns.reason": "reason-recall/turns.reason",
+    "turns.lookup.recall": "reason-recall/turns.lookup.recall",
+  },
+  inputs: {
+    question:
+      "Question: Where would you put a hot drink to keep it warm on a long walk? " +
+      "Options: A.fridge B.flask C.basket D.sink E.freezer ",
+  },
   report: ({ turns }) => `${turns.rounds.length} rounds, stopped by ${turns.stopped}`,
 });

@@ -18,10 +18,10 @@ const examples: Record<string, RegExp[]> = {
     /^[123] rounds, stopped by (max|until); answer: \S/m,
   ],
   "recall-reason.mjs": [
-    /^\[turns\[0\]\.recall\] \S/m,
+    /^\[turns\[0\]\.reason\] \S/m,
+    /^\[turns\[0\]\.lookup\.recall\] \S/m,
     /^\[turns\[1\]\.reason\] \S/m,
-    /^\[answer\] \S/m,
-    /^[23] rounds, stopped by (max|until)$/m,
+    /^[2-4] rounds, stopped by (max|until)$/m,
   ],
   "rewrite-retrieve-answer.mjs": [/^\[rewrite\] \S/m, /^\[answer\] \S/m],
 };
@@ -31,8 +31,8 @@ test("every example is here", () => {
   expect(files.sort()).toEqual(Object.keys(examples));
 });
 
-/** Those that have a trained prompt, with a text in its place. */
-const untuned = ["compress-answer.mjs"].map((file) => [file, ["--untuned"]] as const);
+/** Those that have trained prompts, with texts in their place. */
+const untuned = ["compress-answer.mjs", "recall-reason.mjs"].map((file) => [file, ["--untuned"]] as const);
 const calls = [...Object.keys(examples).map((file) => [file, []] as const), ...untuned];
 
 test.each(calls)(

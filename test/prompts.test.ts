@@ -43,6 +43,32 @@ const sets: Record<string, PromptSet> = {
     ],
     inputs: { passages, question: "Who designed the bridge near Orlov?" },
   },
+  "reason-recall": {
+    stages: ["turns.reason", "turns.lookup.recall"],
+    records: [
+      {
+        question:
+          "Question: Where does a carpenter keep a hammer? Options: A.fridge B.toolbox C.aquarium D.wallet E.oven ",
+        turns: [
+          {
+            stage: "reason",
+            text: "Let's reason with knowledge: The question asks where a carpenter keeps a hammer. I need to know where tools are stored.",
+          },
+          {
+            stage: "recall",
+            text: "Let's recall the knowledge: Carpenters store hammers and other tools in a toolbox.",
+          },
+          {
+            stage: "reason",
+            text: "Let's reason with knowledge: A toolbox holds tools, so option B fits. [The answer is]: B",
+          },
+        ],
+      },
+    ],
+    inputs: {
+      question: "Question: What do people read? Options: A.books B.soup C.stones D.chairs E.gloves ",
+    },
+  },
 };
 
 type AnyChain = Chain<string, string, string, string>;

@@ -53,6 +53,8 @@ export interface QualityRun extends Measured {
   case: string;
   variant: string;
   seed: number;
+  /** A key of the report's machines. */
+  machine: string;
   /** ISO 8601, UTC. */
   date: string;
   commit: string;
@@ -61,7 +63,8 @@ export interface QualityRun extends Measured {
 
 export interface QualityReport {
   suite: "quality";
-  machine: Machine;
+  /** Those that runs were made on, by `machineName`: a suite takes more sittings than one machine may give. */
+  machines: Record<string, Machine>;
   model: string;
   threads: number;
   /** By case: what there is to know about its data. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite's JSON file: written whole after every run, continued by later sittings. What is in it is not measured again,
-// so a file of another machine or model is refused instead of mixed.
+// so a file of another model is refused instead of mixed; of machines each run names its own, because seconds alone depend
+// on them.
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { Machine } from "../runner/machine.js";
 import { UsageError } from "../runner/options.js";
@@ -12,15 +13,21 @@ export interface Surroundings {
   threads: number;
 }
 
+/** "AMD EPYC (25.1.1), fma avx f16c avx2" */
+export function machineName({ cpu, cpuId, isa }: Machine): string {
+  return `${cpu} (${cpuId}), ${isa.join(" ")}`;
+}
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 function isRun(value: unknown): value is QualityRun {
   if (!isObject(value)) return false;
-  const { case: id, variant, seed, evaluations } = value;
+  const { case: id, variant, seed, machine, evaluations } = value;
   return (
     typeof id === "string" &&
     typeof variant === "string" &&
+    typeof machine === "string" &&
     Number.isSafeInteger(seed) &&
     Array.isArray(evaluations)
   );
@@ -34,9 +41,9 @@ export function parseReport(text: string, path: string): QualityReport {
   } catch (error) {
     throw new UsageError(`${path} is not JSON (${(error as Error).message}); name another --json`);
   }
-  if (!isObject(value) || value.suite !== "quality" || !Array.isArray(value.runs) || !isObject(value.facts)) {
-    throw new UsageError(`${path} is no file of the quality suite; name another --json`);
-  }
+  const foreign = new UsageError(`${path} is no file of the quality suite; name another --json`);
+  if (!isObject(value) || value.suite !== "quality" || !Array.isArray(value.runs)) throw foreign;
+  if (!isObject(value.facts) || !isObject(value.machines)) throw foreign;
   const bad = value.runs.findIndex((one) => !isRun(one));
   if (bad >= 0) throw new UsageError(`${path}: runs[${bad}] is no run of the quality suite`);
   return value as unknown as QualityReport;
@@ -44,13 +51,13 @@ export function parseReport(text: string, path: string): QualityReport {
 
 /** The file's report, or an empty one. Throws UsageError for one that cannot be gone on with here. */
 export function openReport(path: string, here: Surroundings): QualityReport {
-  if (!existsSync(path)) return { suite: "quality", ...here, facts: {}, runs: [] };
+  const { machine, model, threads } = here;
+  const machines = { [machineName(machine)]: machine };
+  if (!existsSync(path)) return { suite: "quality", machines, model, threads, facts: {}, runs: [] };
   const report = parseReport(readFileSync(path, "utf8"), path);
-  const there = [report.machine.cpu, report.machine.cpuId, report.model];
-  const own = [here.machine.cpu, here.machine.cpuId, here.model];
-  const at = there.findIndex((one, i) => one !== own[i]);
-  if (at < 0) return report;
-  throw new UsageError(`${path} was measured on ${there[at]}, this is ${own[at]}; name another --json`);
+  if (report.model !== model)
+    throw new UsageError(`${path} was measured on ${report.model}, this is ${model}; name another --json`);
+  return { ...report, machines: { ...report.machines, ...machines } };
 }
 
 /** A reader, and a run that is killed, find the file of before or the new one. */

@@ -9,7 +9,7 @@ import { Bench } from "./bench.js";
 import { cases } from "./cases/index.js";
 import type { PlannedRun, QualityCase, QualityReport } from "./contract.js";
 import { namesOf, planRuns, runsLeft } from "./plan.js";
-import { openReport, writeReport } from "./report-file.js";
+import { machineName, openReport, writeReport } from "./report-file.js";
 import { summaryLines } from "./summary.js";
 
 export const qualitySuite = { name: "quality", names: namesOf(cases) };
@@ -39,6 +39,7 @@ function casesWithData(report: QualityReport, { options, say }: SuiteInit): Qual
 
 export interface Sitting {
   report: QualityReport;
+  machine: string;
   json: string;
   commit: string;
   bench: Bench;
@@ -47,7 +48,7 @@ export interface Sitting {
 /** One after another; each is in the file before the next begins. */
 export async function makeRuns(
   left: readonly PlannedRun[],
-  { report, json, commit, bench }: Sitting,
+  { report, machine, json, commit, bench }: Sitting,
 ): Promise<void> {
   for (const { case: one, variant, seed } of left) {
     if (bench.init.signal.aborted) return;
@@ -55,7 +56,8 @@ export async function makeRuns(
     const measured = await variant.measure(bench, seed);
     const seconds = (performance.now() - began) / 1000;
     const date = new Date().toISOString();
-    report.runs.push({ case: one.id, variant: variant.name, seed, date, commit, seconds, ...measured });
+    const made = { case: one.id, variant: variant.name, seed, machine, date, commit, seconds };
+    report.runs.push({ ...made, ...measured });
     writeReport(json, report);
   }
 }
@@ -67,13 +69,14 @@ export async function runQuality(init: SuiteInit): Promise<string[]> {
   if (json === undefined)
     throw new UsageError("--suite quality takes hours: say with --json where its figures go");
   const model = init.model.split("/").at(-1) as string;
-  const report = openReport(json, { machine: describeMachine(), model, threads });
+  const here = describeMachine();
+  const report = openReport(json, { machine: here, model, threads });
   const planned = planRuns(casesWithData(report, init), options.only, options.seeds);
   const left = runsLeft(planned, report);
   say(`${planned.length} runs, ${planned.length - left.length} of them done`);
   const bench = await Bench.create({ model: init.model, threads, data, work, signal, say });
   try {
-    await makeRuns(left, { report, json, commit, bench });
+    await makeRuns(left, { report, machine: machineName(here), json, commit, bench });
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {

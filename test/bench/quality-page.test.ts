@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page about quality from a small report: figures as they were measured, differences with their verdicts, and what
 // has not been measured said to be so.
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { cases } from "../../bench/quality/cases/index.js";
 import type { ItemScores, QualityReport, QualityRun } from "../../bench/quality/contract.js";
 import { scaleTo } from "../../bench/quality/page/bars.js";
 import { makePage } from "../../bench/quality/page/page.js";
 import { compareWithReference } from "../../bench/quality/reference-comparison.js";
+import { parseReport } from "../../bench/quality/report-file.js";
 import { drawCurves } from "../../src/index.js";
 import { report as other } from "./samples.js";
 
@@ -20,6 +24,7 @@ function run(fields: Partial<QualityRun>): QualityRun {
     case: "reference",
     variant: "shared",
     seed: 1,
+    machine: "Imagined CPU",
     date: "2026-11-21T12:00:00.000Z",
     commit: "0123456789abcdef",
     seconds: 10,
@@ -38,19 +43,34 @@ function run(fields: Partial<QualityRun>): QualityRun {
 function page(runs: QualityRun[]) {
   const report: QualityReport = {
     suite: "quality",
-    machine: other([]).machine,
+    machines: { "Imagined CPU": other([]).machine },
     model: "some.gguf",
     threads: 2,
     facts: { reference: { "dev items": 60 }, hotpot: {}, comqa: {} },
     runs,
   };
-  return {
+  const { markdown, pictures } = makePage({
     report,
-    ...makePage({ report, cases, source: "bench/results/x.json", folder: "quality", drawCurves }),
-  };
+    cases,
+    source: "bench/results/x.json",
+    folder: "quality",
+    drawCurves,
+  });
+  return { report, pictures, markdown: markdown.replace(/ {2,}/g, " ") };
 }
 
 describe("the page", () => {
+  it("is committed as the committed figures make it, its tables as the formatter has them", () => {
+    const root = fileURLToPath(new URL("../..", import.meta.url));
+    const committed = readFileSync(path.join(root, "docs/quality.md"), "utf8");
+    const source = /bench\/results\/[\w-]+-quality\.json/.exec(committed)?.[0] ?? "";
+    const report = parseReport(readFileSync(path.join(root, source), "utf8"), source);
+    const { markdown, pictures } = makePage({ report, cases, source, folder: "quality", drawCurves });
+    expect(markdown).toBe(committed);
+    for (const [name, svg] of pictures)
+      expect(readFileSync(path.join(root, "docs/quality", name), "utf8")).toBe(svg);
+  });
+
   it("says of everything that has not been measured that it has not", () => {
     const { markdown, pictures } = page([]);
     expect(markdown.match(/No variant of it has been measured yet/g)).toHaveLength(cases.length);

@@ -10,12 +10,11 @@ import { answerOf, soFar, turnRecords } from "../../bench/quality/cases/comqa-tu
 import { cases } from "../../bench/quality/cases/index.js";
 import type { Measured, QualityCase, Variant } from "../../bench/quality/contract.js";
 import { namesOf, planRuns, runsLeft } from "../../bench/quality/plan.js";
-import { openReport } from "../../bench/quality/report-file.js";
+import { machineName, openReport } from "../../bench/quality/report-file.js";
 import { makeRuns } from "../../bench/quality/suite.js";
 import type { TrainingBench } from "../../bench/quality/train.js";
 import { measurePrompts, measureTraining } from "../../bench/quality/train.js";
 import { runWholeChains } from "../../bench/quality/whole-chains.js";
-import { UsageError } from "../../bench/runner/options.js";
 import * as library from "../../src/index.js";
 import { chainOf, dev, loadModelToTune, records, small } from "../tune/small-chain.js";
 import { report as other } from "./samples.js";
@@ -84,7 +83,8 @@ describe("a sitting", () => {
     ];
     const sit = async () => {
       const report = openReport(json, here);
-      await makeRuns(runsLeft(planRuns(counted, [], [1, 2]), report), { report, json, commit: "abc", bench });
+      const sitting = { report, machine: machineName(here.machine), json, commit: "abc", bench };
+      await makeRuns(runsLeft(planRuns(counted, [], [1, 2]), report), sitting);
     };
     await expect(sit()).rejects.toThrow("the machine goes down");
     expect(openReport(json, here).runs.map(({ variant: name, seed }) => `${name} ${seed}`)).toEqual(["a 1"]);
@@ -92,7 +92,8 @@ describe("a sitting", () => {
     await sit();
     await sit();
     expect(made).toEqual(["a 1", "b 1", "a 2", "b 2"]);
-    const { runs, machine } = openReport(json, here);
+    const elsewhere = { ...here.machine, cpuId: "6.9.9" };
+    const { runs, machines } = openReport(json, { ...here, machine: elsewhere });
     expect(runs).toHaveLength(4);
     expect(runs[1]).toMatchObject({
       case: "c",
@@ -101,20 +102,20 @@ describe("a sitting", () => {
       commit: "abc",
       evaluations: [{ devLoss: 2 }],
     });
-    expect(machine.cpu).toBe("Imagined CPU");
+    expect(machines[runs[0]?.machine ?? ""]).toEqual(here.machine);
+    expect(machines[machineName(elsewhere)]).toEqual(elsewhere); // where a later sitting goes on
     expect(readdirSync(folder)).toEqual(["quality.json"]);
   });
 
-  it("refuses a file of another machine or model, of another suite, and what is no JSON", async () => {
+  it("refuses a file of another model, of another suite, and what is no JSON", async () => {
     const json = path.join(folder, "quality.json");
     const write = (value: unknown) => writeFileSync(json, JSON.stringify(value));
-    write({ ...here, suite: "quality", facts: {}, runs: [] });
+    const { model, threads } = here;
+    write({ suite: "quality", machines: {}, model, threads, facts: {}, runs: [] });
     expect(() => openReport(json, { ...here, model: "other.gguf" })).toThrow(/some.gguf, this is other.gguf/);
-    const machine = { ...here.machine, cpuId: "6.9.9" };
-    expect(() => openReport(json, { ...here, machine })).toThrow(UsageError);
     write(other([]));
     expect(() => openReport(json, here)).toThrow(/no file of the quality suite/);
-    write({ ...here, suite: "quality", facts: {}, runs: [{ case: "a" }] });
+    write({ suite: "quality", machines: {}, model, threads, facts: {}, runs: [{ case: "a" }] });
     expect(() => openReport(json, here)).toThrow(/runs\[0\]/);
     writeFileSync(json, "{");
     expect(() => openReport(json, here)).toThrow(/is not JSON/);

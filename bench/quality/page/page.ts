@@ -125,14 +125,15 @@ function referenceText(report: QualityReport): string[] {
 
 export function makePage(init: PageInit): Page {
   const { report, cases, source } = init;
-  const { machine, model, threads } = report;
+  const { model, threads } = report;
   const pictures = new Map<string, string>();
+  const machines = [...new Set(report.runs.map(({ machine }) => machine))].join("; ");
   const commits = [...new Set(report.runs.map(({ commit }) => commit.slice(0, 12)))].join(", ");
   const parts = [
     "# Quality: what sharing the KV costs, and what tuning buys",
     `Written by \`node bench/quality-page.mjs ${source}\` from [the measurements](../${source}); ` +
       "they are made by `npm run bench -- --suite quality --json FILE`.",
-    `${model}, ${machine.cpu} (${machine.cpuId}), ${threads} threads; commit ${commits}. Seconds are of a machine that others ` +
+    `${model}, ${machines}, ${threads} threads; commit ${commits}. Seconds are of a machine that others ` +
       "used at the same time; losses, scores, rows and bytes do not depend on that.",
     "Loss: mean cross entropy (natural logarithm) over the labelled tokens of the dev items, behind gold texts. Exact match " +
       "and F1 in percent with SQuAD's normalisation: behind gold texts a stage reads what the data say, in whole chains it " +

@@ -1,29 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is wrong with a tuning is said before its first step; a learning rate that is too much, in the step that shows it.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Model, TuneOptions } from "../../src/index.js";
+import { writeFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import type { TuneOptions } from "../../src/index.js";
 import { BatonError, tune } from "../../src/index.js";
 import type { Site } from "./small-chain.js";
-import { base, chainOf, collectOn, dev, loadModelToTune, lossesOf, small } from "./small-chain.js";
+import { base, dev, lossesOf, small } from "./small-chain.js";
 import { failure } from "./support.js";
+import { tuningWorld } from "./world.js";
 
-let model: Model;
-let folder: string;
-beforeAll(async () => {
-  model = await loadModelToTune();
-});
-afterAll(() => model.close());
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "baton-tune-"));
-  return () => rm(folder, { recursive: true, force: true });
-});
-
-const chain = () => chainOf(model);
-const start = (options: TuneOptions<Site>) => tune(chain(), options);
-const collect = (options: TuneOptions<Site>) => collectOn(model, options);
+const { inFolder, chain, start, collect } = tuningWorld();
 
 describe("what is wrong is said before the first step", () => {
   const cases: [string, Record<string, unknown>, string, Record<string, unknown>][] = [
@@ -72,11 +58,11 @@ describe("what is wrong is said before the first step", () => {
   });
 
   it("an output folder that cannot be made", async () => {
-    await writeFile(join(folder, "file"), "");
-    const run = start({ ...base, stages: small, output: join(folder, "file", "answer") });
+    await writeFile(inFolder("file"), "");
+    const run = start({ ...base, stages: small, output: inFolder("file", "answer") });
     expect(await failure(run.result)).toMatchObject({
       code: "IO",
-      facts: { path: join(folder, "file", "answer") },
+      facts: { path: inFolder("file", "answer") },
     });
   });
 
@@ -90,7 +76,7 @@ describe("what is wrong is said before the first step", () => {
   });
 
   it("a learning rate that makes values no numbers: step and rate are named, the checkpoint before is kept", async () => {
-    const checkpoint = join(folder, "run.safetensors");
+    const checkpoint = inFolder("run.safetensors");
     // the warm-up's first step has no rate, the second one is too much for a float
     const options = { ...base, stages: small, warmup: 2, checkpoint, checkpointEvery: 1 };
     const error = await failure(start({ ...options, learningRate: 1e39 }).result);

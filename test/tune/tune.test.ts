@@ -2,47 +2,15 @@
 // tune() on the small model and the real engine: losses fall, prompts come out that a chain and PEFT can use, a run goes
 // on bit for bit, scores are of what the chain really writes, and everything wrong is said before the first step.
 import { writeFileSync } from "node:fs";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type {
-  Evaluation,
-  GeneratedItem,
-  Model,
-  ScoreFunction,
-  TuneOptions,
-  TuneStep,
-} from "../../src/index.js";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import type { Evaluation, GeneratedItem, ScoreFunction, TuneStep } from "../../src/index.js";
 import { defineChain, tune } from "../../src/index.js";
-import type { Site } from "./small-chain.js";
-import {
-  base,
-  chainOf,
-  closers,
-  collectOn,
-  dev,
-  loadModelToTune,
-  lossesOf,
-  records,
-  small,
-} from "./small-chain.js";
+import { base, closers, dev, lossesOf, records, small } from "./small-chain.js";
 import { failure } from "./support.js";
+import { tuningWorld } from "./world.js";
 
-let model: Model;
-let folder: string;
-beforeAll(async () => {
-  model = await loadModelToTune();
-});
-afterAll(() => model.close());
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "baton-tune-"));
-  return () => rm(folder, { recursive: true, force: true });
-});
-
-const chain = () => chainOf(model);
-const start = (options: TuneOptions<Site>) => tune(chain(), options);
-const collect = (options: TuneOptions<Site>) => collectOn(model, options);
+const { model, inFolder, chain, start, collect } = tuningWorld();
 
 describe("a tuning", () => {
   it("makes the loss fall on what it learns, the base model and other prompts left as they are", async () => {
@@ -53,7 +21,7 @@ describe("a tuning", () => {
     expect([step, evaluations, stopped]).toEqual([30, [], "end"]);
     expect(Object.keys(prompts)).toEqual(["answer"]);
     expect(prompts.answer).toMatchObject({ count: 6, folder: null });
-    expect(prompts.answer.rows).toHaveLength(6 * model.info.hidden);
+    expect(prompts.answer.rows).toHaveLength(6 * model().info.hidden);
     // the same loss once more, by the frozen chain with the prompt that came out
     const again = await collect({
       ...base,
@@ -96,13 +64,13 @@ describe("a tuning", () => {
       epochs: 20,
       batchSize: 5,
       warmup: 0,
-      output: folder,
+      output: inFolder(),
     });
     const { prompts } = await run.result;
     expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss as number) - 0.3);
-    expect(prompts.compress).toMatchObject({ count: 4, folder: join(folder, "compress") });
-    expect(prompts.answer).toMatchObject({ count: 5, folder: join(folder, "answer") });
-    expect((await readdir(folder)).sort()).toEqual(["answer", "compress"]);
+    expect(prompts.compress).toMatchObject({ count: 4, folder: inFolder("compress") });
+    expect(prompts.answer).toMatchObject({ count: 5, folder: inFolder("answer") });
+    expect((await readdir(inFolder())).sort()).toEqual(["answer", "compress"]);
     // each contract names the prompt of the other as it was trained with it
     const read = prompts.answer.contract.reads.find(({ kind }) => kind === "output");
     expect(read?.prompt).toMatch(/^[0-9a-f]{64}$/);
@@ -111,7 +79,7 @@ describe("a tuning", () => {
 
 describe("a trained prompt", () => {
   it("is used by the chain without a warning, and with one by another", async () => {
-    const output = join(folder, "answer");
+    const output = inFolder("answer");
     const { run } = await collect({ ...base, stages: small, output });
     const { prompts } = await run.result;
     expect((await readdir(output)).sort()).toEqual([
@@ -120,7 +88,7 @@ describe("a trained prompt", () => {
       "baton_contract.json",
     ]);
     const warnings = async (opener: string) => {
-      const used = defineChain(model)
+      const used = defineChain(model())
         .input("question", { format: "Question: {question}\n" })
         .input("passages")
         .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"], maxTokens: 5, closers })
@@ -143,12 +111,12 @@ describe("a trained prompt", () => {
 
 it("a frozen prompt that is used otherwise than it was trained is a warning of the tuning", async () => {
   const stages = { compress: { virtualTokens: 4 } };
-  await collect({ ...base, stages, epochs: 1, output: folder });
+  await collect({ ...base, stages, epochs: 1, output: inFolder() });
   const used = (opener: string) =>
-    defineChain(model)
+    defineChain(model())
       .input("question", { format: "Question: {question}\n" })
       .input("passages")
-      .stage("compress", { prompt: folder, opener, own: ["passages"], closers })
+      .stage("compress", { prompt: inFolder(), opener, own: ["passages"], closers })
       .stage("answer", { opener: "Answer:", closers });
   const warnings: string[] = [];
   const onWarning = (message: string) => warnings.push(message);
@@ -209,7 +177,7 @@ describe("evaluation", () => {
 
 describe("a tuning that goes on", () => {
   it("has bit for bit the losses of one that was never stopped", async () => {
-    const checkpoint = join(folder, "run.safetensors");
+    const checkpoint = inFolder("run.safetensors");
     const options = { ...base, stages: small, dev };
     const whole = await collect(options);
     for (const at of [1, 5, 9]) {
@@ -235,12 +203,12 @@ describe("a tuning that goes on", () => {
   });
 
   it("refuses the checkpoint of another chain, other data or other rows, by name", async () => {
-    const checkpoint = join(folder, "run.safetensors");
+    const checkpoint = inFolder("run.safetensors");
     await collect({ ...base, stages: small, epochs: 1, checkpoint });
     const again = { ...base, stages: small, epochs: 2, checkpoint, resume: true };
     const fewer = await failure(start({ ...again, data: records.slice(0, 4) }).result);
     expect(fewer).toMatchObject({ code: "CHECKPOINT_INVALID", facts: { field: "data" } });
-    const other = defineChain(model)
+    const other = defineChain(model())
       .input("question")
       .input("passages")
       .stage("compress", { prompt: { text: "Shorten it." }, own: ["passages"] })
@@ -262,17 +230,17 @@ describe("a tuning that goes on", () => {
     for await (const { step } of run) if (step === 2) break;
     const error = await failure(run.result);
     expect((error as Error).name).toBe("AbortError");
-    await model.activity();
+    await model().activity();
     const { steps } = await collect({ ...base, stages: small, epochs: 1 });
     expect(steps).toHaveLength(3);
   });
 });
 
 it("a data file that changes between epochs ends the run; what was done is kept", async () => {
-  const file = join(folder, "train.jsonl");
+  const file = inFolder("train.jsonl");
   const lines = (all: readonly object[]) => all.map((one) => `${JSON.stringify(one)}\n`).join("");
   await writeFile(file, lines(records));
-  const checkpoint = join(folder, "run.safetensors");
+  const checkpoint = inFolder("run.safetensors");
   const options = { ...base, stages: small, data: file, checkpoint };
   const whole = await collect({ ...base, stages: small, data: file });
   const run = start(options);

@@ -2,6 +2,7 @@
 // Paired bootstrap (Efron and Tibshirani, 1993): two variants are scored on the same items, so items are drawn with
 // replacement and the difference of the means is taken over the drawn ones. The interval is that of the percentiles;
 // drawing is seeded, so a page is made the same way twice.
+import { mean } from "../runner/statistics.js";
 
 export interface Interval {
   /** On the items as they are. */
@@ -44,8 +45,7 @@ export function bootstrapMean(values: readonly number[], seed = 1, count = resam
     return sum / values.length;
   }).sort();
   const tail = (1 - coverage) / 2;
-  const mean = values.reduce((sum, one) => sum + one, 0) / values.length;
-  return { mean, low: quantile(means, tail), high: quantile(means, 1 - tail) };
+  return { mean: mean(values), low: quantile(means, tail), high: quantile(means, 1 - tail) };
 }
 
 /** Of `own` minus `other`, item by item. Throws RangeError if they are not of the same items. */

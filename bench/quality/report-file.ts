@@ -75,3 +75,9 @@ export function runOf(
 ): QualityRun | undefined {
   return report.runs.find((one) => one.case === id && one.variant === variant && one.seed === seed);
 }
+
+/** Of all seeds, in their order. */
+export function runsOf(report: QualityReport, id: string, variant: string): QualityRun[] {
+  const all = report.runs.filter((one) => one.case === id && one.variant === variant);
+  return all.sort((a, b) => a.seed - b.seed);
+}

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a sitting prints at its end: every variant's mean over its seeds, and where the case has figures of another
 // implementation, how far they are.
+
+import { mean } from "../runner/statistics.js";
 import type { QualityCase, QualityReport, QualityRun } from "./contract.js";
 import { compareWithReference } from "./reference-comparison.js";
-
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, one) => sum + one, 0) / values.length;
-}
-
-export function runsOf(report: QualityReport, id: string, variant: string): QualityRun[] {
-  const all = report.runs.filter((one) => one.case === id && one.variant === variant);
-  return all.sort((a, b) => a.seed - b.seed);
-}
+import { runsOf } from "./report-file.js";
 
 const shown = (scores: { exactMatch: number[]; f1: number[] }) =>
   `exact match ${mean(scores.exactMatch).toFixed(1)}, F1 ${mean(scores.f1).toFixed(1)}`;

@@ -13,20 +13,13 @@ export type TrainingBench = Pick<Bench, "library" | "init" | "frozenFolder">;
 
 export interface Training {
   chain: unknown;
-  /** The stage whose outputs are scored; of several the last; null: none are. */
+  /** The stage whose output is scored; null: none is. */
   scored: string | null;
   /** Where the prompts go: a folder per stage. */
   output: string;
   /** "hotpot/shared, seed 1" */
   label: string;
   options: TuneOptions;
-}
-
-/** "turns[2].reason" -> "turns.reason" */
-const siteOf = (name: string) => name.replace(/\[\d+\]/g, "");
-
-function lastOf(texts: Readonly<Record<string, string>>, site: string): string | undefined {
-  return Object.entries(texts).findLast(([name]) => siteOf(name) === site)?.[1];
 }
 
 /** Scores of every dev item at each evaluation, in the data's order whatever the order in which they come. */
@@ -57,7 +50,7 @@ function scoring(bench: TrainingBench, site: string | null, items: ItemTable): P
   if (site === null) return {};
   const { exactMatch, f1Score } = bench.library;
   const score = ({ origin, outputs, gold }: GeneratedItem) => {
-    const [written, wanted] = [lastOf(outputs, site) ?? "", lastOf(gold, site) ?? ""];
+    const [written, wanted] = [outputs[site] ?? "", gold[site] ?? ""];
     const scores = { exactMatch: 100 * exactMatch(written, wanted), f1: 100 * f1Score(written, wanted) };
     items.add(origin, scores.exactMatch, scores.f1);
     return scores;

@@ -3,13 +3,14 @@
 // opener on, behind the gold texts, under the prompts as they are then. Frozen rows are those of training, so that of an
 // item only live rows are computed, and nothing of what no label depends on.
 
+import { generateSpec } from "../cache/output-options.js";
 import type { PromptLease } from "../cache/prompt-cache.js";
 import { promptCacheOf } from "../cache/prompt-cache.js";
 import type { SegmentView } from "../cache/segment.js";
 import { Segment } from "../cache/segment.js";
-import type { StageSettings } from "../chain/options.js";
+import { stageOwner } from "../chain/options.js";
 import type { SegmentId } from "../chain/plan.js";
-import { closerIds, openerTokens } from "../chain/tokens.js";
+import { openerTokens } from "../chain/tokens.js";
 import { InternalError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { OutputText } from "../model/output-text.js";
@@ -19,8 +20,6 @@ import type { Append } from "../native/types.js";
 import type { AssembledItem, AssembledSegment } from "./assemble.js";
 import type { ChainTask } from "./chain-task.js";
 import type { DataItem } from "./data.js";
-
-const encoder = new TextEncoder();
 
 export class GoldWriter {
   readonly #task: ChainTask;
@@ -121,23 +120,16 @@ class Writing {
     const first = openerTokens(tokenizer, output.id, opener, own.length > 0, output.start === 0);
     const segment = this.#open(output);
     const left = info.contextLength - this.#task.promptRows(output.site) - output.start - first.length;
+    const maxTokens = Math.min(settings.maxTokens, Math.max(1, left));
+    const within = { ...settings, maxTokens, logprobs: null };
     const text = new OutputText(tokenBytes, lead, () => {});
     const appends = [...this.#waiting, segment.appendTokens(first)];
     this.#waiting = [];
     const outcome = await engine.run(
-      { appends, logits: "none", generate: this.#spec(output, settings, Math.max(1, left)) },
+      { appends, logits: "none", generate: generateSpec(stageOwner(output.id), this.#model, within) },
       { signal: this.#signal, onTokens: (ids) => text.push(ids) },
     );
     text.end(outcome.tail);
     return text.text;
-  }
-
-  #spec(output: AssembledSegment, { sampler, closers, stop, maxTokens }: StageSettings, left: number) {
-    return {
-      sampler,
-      closers: closerIds(this.#model.tokenizer, output.id, closers),
-      stops: stop.map((text) => encoder.encode(text)),
-      maxTokens: Math.min(maxTokens, left),
-    };
   }
 }

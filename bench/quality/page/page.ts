@@ -3,7 +3,7 @@
 import type { Curves } from "../../../src/index.js";
 import { figures, tolerances } from "../cases/reference.js";
 import type { QualityCase, QualityReport, QualityRun } from "../contract.js";
-import { runsOf } from "../summary.js";
+import { runsOf } from "../report-file.js";
 import type { Panel } from "./bars.js";
 import { drawBars } from "./bars.js";
 import type { Metric, Where } from "./tables.js";

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of the page. What has not been measured is said to be so; a difference counts as one only when its
 // interval leaves zero out.
+
+import { mean } from "../../runner/statistics.js";
 import type { Interval } from "../bootstrap.js";
 import { bootstrapMean, meanByItem, pairedDifference } from "../bootstrap.js";
 import type { ItemScores, QualityCase, QualityReport, QualityRun } from "../contract.js";
 import { compareWithReference } from "../reference-comparison.js";
-import { mean, runsOf } from "../summary.js";
+import { runsOf } from "../report-file.js";
 
 const notMeasured = "not measured";
 
@@ -129,8 +131,7 @@ export function differenceTable(report: QualityReport, { id }: QualityCase): str
         if (x === null || y === null) return [];
         const difference = pairedDifference(x, y);
         const what = `${metric === "f1" ? "F1" : "exact match"}, ${where === "gold" ? "gold texts" : "whole chain"}`;
-        const figures = `${difference.mean.toFixed(1)} (${difference.low.toFixed(1)} to ${difference.high.toFixed(1)})`;
-        return [[`${own} - ${other}`, what, seedsOf(ofOwn), figures, verdict(difference)]];
+        return [[`${own} - ${other}`, what, seedsOf(ofOwn), shownInterval(difference), verdict(difference)]];
       }),
     );
   });

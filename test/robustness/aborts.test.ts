@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Model } from "../../src/index.js";
 import { defineChain, loadModel } from "../../src/index.js";
 import type { EngineClient } from "../../src/native/engine-client.js";
+import type { SegmentHandle } from "../../src/native/types.js";
 import { eventually, failure, fresh, greedy, ids, mappings, openTiny, settled, tinyPath } from "./support.js";
 
 const passages = "The harbour of Marsk freezes for eleven weeks a year. ".repeat(3);
@@ -79,47 +80,55 @@ describe("chains", () => {
 
 describe("within one layer", () => {
   const rows = 500;
+  // Of so many segments a step takes 30 ms or more: a thread that other programs keep waiting still acts within it.
+  const width = 32;
   let engine: EngineClient;
   beforeEach(async () => {
-    engine = await openTiny({ activations: "float32" });
+    engine = await openTiny({ activations: "float32", cacheBytes: 64 << 20, maxBatchRows: width * rows });
   });
   afterEach(() => engine.close());
 
-  /** Spins until the engine has planned a step: blocks are taken just before its first layer. */
-  function awaitStep(): void {
+  const wide = () => Array.from({ length: width }, () => engine.createSegment(fresh()));
+
+  /** Runs until the engine has planned the step: blocks are taken just before its first layer. */
+  function prefill(segments: SegmentHandle[], signal?: AbortSignal): Promise<unknown> {
+    const appends = segments.map((segment) => ({ segment, tokens: ids(rows) }));
+    const run = engine.run({ appends, logits: "none" }, signal === undefined ? {} : { signal });
     while (engine.stats().blocksUsed === 0);
+    return run;
+  }
+
+  const written = (segments: SegmentHandle[]) =>
+    segments.reduce((sum, segment) => sum + engine.segmentInfo(segment).rows, 0);
+
+  async function releaseAll(segments: SegmentHandle[]): Promise<void> {
+    for (const segment of segments) engine.releaseSegment(segment);
+    await settled(() => engine.stats());
   }
 
   test("a prefill in its only step: no row of the step is written", async () => {
     let stopped = 0;
-    for (let turn = 0; turn < 40; turn++) {
-      const segment = engine.createSegment(fresh());
+    for (let turn = 0; turn < 20; turn++) {
+      const segments = wide();
       const controller = new AbortController();
-      const run = engine.run(
-        { appends: [{ segment, tokens: ids(rows) }], logits: "none" },
-        { signal: controller.signal },
-      );
-      awaitStep();
-      const before = engine.segmentInfo(segment).rows;
+      const run = prefill(segments, controller.signal);
+      const before = written(segments);
       controller.abort();
       const outcome = await run.catch((error: unknown) => error);
-      const after = engine.segmentInfo(segment).rows;
-      if (before === 0 && after === 0) {
+      if (before === 0 && written(segments) === 0) {
         expect(outcome).toBe(controller.signal.reason);
         stopped += 1;
       }
-      engine.releaseSegment(segment);
-      await settled(() => engine.stats());
+      await releaseAll(segments);
     }
     expect(stopped).toBeGreaterThan(0); // a check between steps only would find all rows written every time
   });
 
   test("a job that waits for its turn behind another's step is told before that step ends", async () => {
     let told = 0;
-    for (let turn = 0; turn < 40; turn++) {
-      const [long, short] = [engine.createSegment(fresh()), engine.createSegment(fresh())];
-      const first = engine.run({ appends: [{ segment: long, tokens: ids(rows) }], logits: "none" });
-      awaitStep();
+    for (let turn = 0; turn < 10; turn++) {
+      const [long, short] = [wide(), engine.createSegment(fresh())];
+      const first = prefill(long);
       const controller = new AbortController();
       const second = engine.run(
         { appends: [{ segment: short, tokens: ids(4) }], logits: "none" },
@@ -127,11 +136,10 @@ describe("within one layer", () => {
       );
       controller.abort();
       const outcome = await second.catch((error: unknown) => error);
-      if (outcome === controller.signal.reason && engine.segmentInfo(long).rows === 0) told += 1;
+      if (outcome === controller.signal.reason && written(long) === 0) told += 1;
       await first;
-      expect(engine.segmentInfo(long).rows).toBe(rows);
-      for (const one of [long, short]) engine.releaseSegment(one);
-      await settled(() => engine.stats());
+      expect(written(long)).toBe(width * rows);
+      await releaseAll([...long, short]);
     }
     expect(told).toBeGreaterThan(0);
   });

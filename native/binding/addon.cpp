@@ -55,6 +55,7 @@ struct Export {
 
 constexpr Export kExports[] = {
     {"doctor", guarded<doctor>},
+    {"takeWarnings", guarded<takeWarnings>},
     {"availableThreads", guarded<availableThreads>},
     {"availableMemory", guarded<availableMemory>},
     {"readModelFile", guarded<readModelFile>},

@@ -2,24 +2,41 @@
 #include <cstdlib>
 
 #include "base/cpu.h"
+#include "base/warnings.h"
 #include "binding/exports.h"
 #include "binding/values.h"
 #include "device/device.h"
 
 namespace baton {
 
+namespace {
+
+napi_value checkObject(JsWriter& js, const KernelCheck& check) {
+  napi_value object = js.object();
+  js.set(object, "op", js.string(check.op));
+  js.set(object, "isa", js.string(isaName(check.isa)));
+  js.set(object, "error", js.number(check.error));
+  js.set(object, "ok", js.boolean(check.ok));
+  return object;
+}
+
+}  // namespace
+
 Napi::Value doctor(const Napi::CallbackInfo& info) {
   const Ops& ops = cpuOps();
   JsWriter js(info.Env());
   const std::vector<KernelCheck> checks = selfTest(ops);
   napi_value kernels = js.array(checks.size());
-  for (size_t i = 0; i < checks.size(); ++i) {
-    napi_value kernel = js.object();
-    js.set(kernel, "op", js.string(checks[i].op));
-    js.set(kernel, "isa", js.string(isaName(checks[i].isa)));
-    js.set(kernel, "error", js.number(checks[i].error));
-    js.set(kernel, "ok", js.boolean(checks[i].ok));
-    js.set(kernels, static_cast<uint32_t>(i), kernel);
+  for (size_t i = 0; i < checks.size(); ++i)
+    js.set(kernels, static_cast<uint32_t>(i), checkObject(js, checks[i]));
+  napi_value replaced = js.array(replacedKernels().size());
+  for (size_t i = 0; i < replacedKernels().size(); ++i) {
+    const KernelReplacement& one = replacedKernels()[i];
+    napi_value object = js.object();
+    js.set(object, "kernel", js.string(one.kernel->name));
+    js.set(object, "failed", checkObject(js, one.failed));
+    js.set(object, "by", js.string(isaName(one.by)));
+    js.set(replaced, static_cast<uint32_t>(i), object);
   }
   const char* cap = std::getenv("BATON_ISA");
   napi_value report = js.object();
@@ -29,7 +46,17 @@ Napi::Value doctor(const Napi::CallbackInfo& info) {
   js.set(report, "isaCap", cap == nullptr ? js.null() : js.string(cap));
   js.set(report, "threads", js.number(allowedThreads()));
   js.set(report, "kernels", kernels);
+  js.set(report, "replaced", replaced);
   return Napi::Value(info.Env(), report);
+}
+
+Napi::Value takeWarnings(const Napi::CallbackInfo& info) {
+  const std::vector<Error> warnings = takeWarnings();
+  JsWriter js(info.Env());
+  napi_value list = js.array(warnings.size());
+  for (size_t i = 0; i < warnings.size(); ++i)
+    js.set(list, static_cast<uint32_t>(i), js.error(warnings[i]));
+  return Napi::Value(info.Env(), list);
 }
 
 Napi::Value availableThreads(const Napi::CallbackInfo& info) {

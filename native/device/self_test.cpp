@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each kernel of a table against its scalar reference, on data that is the same everywhere. Small
-// on purpose: `doctor` and start-up run it. The sweep over sizes and alignments is
-// test/native/kernels.
+// on purpose, as every process begins with it: about four million multiply-adds, most of them in
+// the references of linear, which are therefore computed once for all forms of a kernel. The sweep
+// over sizes and alignments is test/native/kernels.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -58,26 +59,39 @@ Quantised quantised(const Ops& ops, const std::vector<float>& x, int rows) {
   return out;
 }
 
-std::vector<float> linear(const Ops& ops, DType type, bool int8, bool invariant) {
-  const int depth = depthFor(type);
-  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
-  const std::vector<float> x = numbers(static_cast<size_t>(kRows * depth), 2);
-  const Quantised xq = quantised(kScalarOps, x, kRows);
-  std::vector<std::byte> packed(quantRowBytes(quantType(type), kCols * depth));
-  quantType(type).quantize(w.data(), packed.data(), w.size());
-  std::vector<float> y(size_t{kRows} * kCols);
-  Buffer scratch(linearScratchBytes(depth));
-  const LinearArgs args{packed.data(),
-                        type,
+// What the checks of a weight type share.
+struct Weights {
+  explicit Weights(DType dtype)
+      : type(dtype),
+        depth(depthFor(dtype)),
+        packed(quantRowBytes(quantType(dtype), kCols * depth)),
+        x(numbers(static_cast<size_t>(kRows * depth), 2)),
+        xq(quantised(kScalarOps, x, kRows)) {
+    const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
+    quantType(type).quantize(w.data(), packed.data(), w.size());
+  }
+
+  DType type;
+  int depth;
+  std::vector<std::byte> packed;  // [kCols, depth]
+  std::vector<float> x;           // [kRows, depth]
+  Quantised xq;
+};
+
+std::vector<float> linear(const Ops& ops, const Weights& w, bool int8, int rows, bool invariant) {
+  std::vector<float> y(static_cast<size_t>(rows) * kCols);
+  Buffer scratch(linearScratchBytes(w.depth));
+  const LinearArgs args{w.packed.data(),
+                        w.type,
                         kCols,
-                        depth,
-                        int8 ? nullptr : x.data(),
-                        int8 ? xq.q.data() : nullptr,
-                        xq.d.data(),
-                        xq.s.data(),
+                        w.depth,
+                        int8 ? nullptr : w.x.data(),
+                        int8 ? w.xq.q.data() : nullptr,
+                        w.xq.d.data(),
+                        w.xq.s.data(),
                         y.data(),
                         kCols,
-                        invariant ? kRows : 1,
+                        rows,
                         false,
                         invariant};
   ops.linear(args, 0, kCols, scratch.data());
@@ -164,14 +178,10 @@ std::vector<float> addBias(const Ops& ops) {
   return y;
 }
 
-std::vector<float> embed(const Ops& ops, DType type) {
-  const int depth = depthFor(type);
-  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 14);
-  std::vector<std::byte> table(quantRowBytes(quantType(type), kCols * depth));
-  quantType(type).quantize(w.data(), table.data(), w.size());
+std::vector<float> embed(const Ops& ops, const Weights& w) {
   const int32_t tokens[] = {7, 0, -1, 39, 7};
-  std::vector<float> out(static_cast<size_t>(kRows * depth), 0.5f);
-  ops.embed({table.data(), type, depth, tokens, out.data(), 2.5f}, 0, kRows);
+  std::vector<float> out(w.x.size(), 0.5f);
+  ops.embed({w.packed.data(), w.type, w.depth, tokens, out.data(), 2.5f}, 0, kRows);
   return out;
 }
 
@@ -193,17 +203,13 @@ std::vector<float> kvStore(const Ops& ops, KvType kv) {
 
 // ---- backward
 
-std::vector<float> dLinear(const Ops& ops, DType type, bool accumulate) {
-  const int depth = depthFor(type);
-  const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
+std::vector<float> dLinear(const Ops& ops, const Weights& w, bool accumulate) {
   const std::vector<float> dy = numbers(size_t{kRows} * kCols, 19);
-  std::vector<std::byte> packed(quantRowBytes(quantType(type), kCols * depth));
-  quantType(type).quantize(w.data(), packed.data(), w.size());
-  std::vector<float> dx = numbers(static_cast<size_t>(kRows * depth), 20);
+  std::vector<float> dx = numbers(w.x.size(), 20);
   Buffer scratch(dLinearScratchBytes());
-  ops.dLinear(
-      {packed.data(), type, kCols, depth, dy.data(), kCols, dx.data(), depth, kRows, accumulate}, 0,
-      depth, scratch.data());
+  ops.dLinear({w.packed.data(), w.type, kCols, w.depth, dy.data(), kCols, dx.data(), w.depth, kRows,
+               accumulate},
+              0, w.depth, scratch.data());
   return dx;
 }
 
@@ -233,8 +239,8 @@ std::vector<float> crossEntropy(const Ops& ops) {
   return out;
 }
 
-// dq of all queries, then dk and dv of all rows.
-std::vector<float> dAttend(const Ops& ops, KvType kv, bool windowed) {
+// dq of all queries, or dk and dv of all rows.
+std::vector<float> dAttend(DAttendFn op, KvType kv, bool windowed) {
   const Pool pool = stored(kScalarOps, kv);
   const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
   const std::vector<float> dout = numbers(q.size(), 24);
@@ -270,73 +276,111 @@ std::vector<float> dAttend(const Ops& ops, KvType kv, bool windowed) {
                          dk,
                          dk + kKeys,
                          kHeadDim};
-  ops.dAttendQuery(args);
-  ops.dAttendKey(args);
+  op(args);
   return out;
 }
 
 constexpr std::pair<KvType, const char*> kKv[] = {
     {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
 
-void backwardChecks(const auto& check) {
-  for (const QuantType& type : quantTypes()) {
-    for (const bool accumulate : {false, true}) {
-      check(std::string("dLinear ") + type.name + (accumulate ? " accumulate" : ""), 1e-5,
-            [&](const Ops& o) { return dLinear(o, type.dtype, accumulate); });
+// Whose kernel stands in `ops`: tables share what they have nothing better for.
+Isa isaOf(const KernelSlot& kernel, const Ops& ops) {
+  for (const Ops* table : availableOps()) {
+    if (kernel.same(*table, ops)) return table->isa;
+  }
+  return ops.isa;
+}
+
+class Checks {
+ public:
+  explicit Checks(const Ops& ops) : ops_(ops) {}
+
+  // `kernel` is the name of its slot; `what` was asked of it.
+  void compare(const char* kernel, const std::string& what, double bound,
+               const std::vector<float>& got, const std::vector<float>& reference) {
+    for (const KernelSlot& slot : kernelSlots()) {
+      if (std::strcmp(slot.name, kernel) != 0) continue;
+      const double error = relativeError(got, reference);
+      done_.push_back({&slot, kernel + what, isaOf(slot, ops_), error, error <= bound});
     }
   }
-  for (const auto& [type, name] : kKv) {
-    const KvType kv = type;  // clang 14 captures no structured binding
-    check(std::string("dAttend ") + name, 1e-5,
-          [&](const Ops& o) { return dAttend(o, kv, false); });
-    check(std::string("dAttend window ") + name, 1e-5,
-          [&](const Ops& o) { return dAttend(o, kv, true); });
+
+  // With a reference of its own.
+  void check(const char* kernel, const std::string& what, double bound, const auto& compute) {
+    compare(kernel, what, bound, compute(ops_), compute(kScalarOps));
   }
-  check("dRmsnorm", 1e-5, [](const Ops& o) { return dRmsnorm(o, false); });
-  check("dRmsnorm accumulate", 1e-5, [](const Ops& o) { return dRmsnorm(o, true); });
-  check("dSwiglu", 1e-5, [](const Ops& o) { return dGlu(o.dSwiglu); });
-  check("dGeglu", 1e-5, [](const Ops& o) { return dGlu(o.dGeglu); });
-  check("crossEntropy", 1e-5, crossEntropy);
+
+  std::vector<KernelCheck> take() { return std::move(done_); }
+
+  void ofType(const QuantType& type);
+  void ofKv(KvType kv, const std::string& name);
+  void ofRows();
+  void ofRowsBackward();
+
+ private:
+  const Ops& ops_;
+  std::vector<KernelCheck> done_;
+};
+
+void Checks::ofType(const QuantType& type) {
+  const Weights weights(type.dtype);
+  for (const bool int8 : {false, true}) {
+    if (int8 && type.unpack == nullptr) continue;
+    const std::vector<float> all = linear(kScalarOps, weights, int8, kRows, true);
+    const std::vector<float> one(all.begin(), all.begin() + kCols);
+    const std::string name = std::string(int8 ? " int8 " : " float32 ") + type.name;
+    compare("linear", name + " tile", 1e-5, linear(ops_, weights, int8, kRows, true), all);
+    compare("linear", name + " rows", 1e-5, linear(ops_, weights, int8, kRows, false), all);
+    compare("linear", name + " vector", 1e-5, linear(ops_, weights, int8, 1, false), one);
+  }
+  const std::string name = std::string(" ") + type.name;
+  check("embed", name, 1e-6, [&](const Ops& o) { return embed(o, weights); });
+  check("dLinear", name, 1e-5, [&](const Ops& o) { return dLinear(o, weights, false); });
+  check("dLinear", name + " accumulate", 1e-5,
+        [&](const Ops& o) { return dLinear(o, weights, true); });
+}
+
+void Checks::ofKv(KvType kv, const std::string& name) {
+  for (const bool windowed : {false, true}) {
+    const std::string what = (windowed ? " window " : " ") + name;
+    check("attend", what, 1e-5, [&](const Ops& o) { return attend(o, kv, windowed); });
+    check("dAttendQuery", what, 1e-5,
+          [&](const Ops& o) { return dAttend(o.dAttendQuery, kv, windowed); });
+    check("dAttendKey", what, 1e-5,
+          [&](const Ops& o) { return dAttend(o.dAttendKey, kv, windowed); });
+  }
+  check("kvStore", " " + name, 0, [&](const Ops& o) { return kvStore(o, kv); });
+}
+
+void Checks::ofRows() {
+  check("merge", "", 1e-6, merge);
+  check("rmsnorm", "", 1e-5, [](const Ops& o) { return rmsnorm(o, false); });
+  check("rmsnorm", " accumulate", 1e-5, [](const Ops& o) { return rmsnorm(o, true); });
+  check("addBias", "", 0, addBias);
+  check("quantize", "", 0, quantize);
+  check("rope", " adjacent", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kAdjacent); });
+  check("rope", " halves", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kHalves); });
+  check("swiglu", "", 1e-5, [](const Ops& o) { return glu(o.swiglu); });
+  check("geglu", "", 1e-5, [](const Ops& o) { return glu(o.geglu); });
+}
+
+void Checks::ofRowsBackward() {
+  check("dRmsnorm", "", 1e-5, [](const Ops& o) { return dRmsnorm(o, false); });
+  check("dRmsnorm", " accumulate", 1e-5, [](const Ops& o) { return dRmsnorm(o, true); });
+  check("dSwiglu", "", 1e-5, [](const Ops& o) { return dGlu(o.dSwiglu); });
+  check("dGeglu", "", 1e-5, [](const Ops& o) { return dGlu(o.dGeglu); });
+  check("crossEntropy", "", 1e-5, crossEntropy);
 }
 
 }  // namespace
 
 std::vector<KernelCheck> selfTest(const Ops& ops) {
-  std::vector<KernelCheck> checks;
-  const auto check = [&](std::string op, double bound, auto compute) {
-    const double error = relativeError(compute(ops), compute(kScalarOps));
-    checks.push_back({std::move(op), ops.isa, error, error <= bound});
-  };
-  for (const QuantType& type : quantTypes()) {
-    const std::string name = type.name;
-    for (const bool invariant : {true, false}) {
-      const std::string form = invariant ? " tile" : " vector";
-      check("linear float32 " + name + form, 1e-5,
-            [&](const Ops& o) { return linear(o, type.dtype, false, invariant); });
-      if (type.unpack == nullptr) continue;
-      check("linear int8 " + name + form, 1e-5,
-            [&](const Ops& o) { return linear(o, type.dtype, true, invariant); });
-    }
-    check("embed " + name, 1e-6, [&](const Ops& o) { return embed(o, type.dtype); });
-  }
-  for (const auto& [type, name] : kKv) {
-    const KvType kv = type;  // clang 14 captures no structured binding
-    check(std::string("attend ") + name, 1e-5, [&](const Ops& o) { return attend(o, kv, false); });
-    check(std::string("attend window ") + name, 1e-5,
-          [&](const Ops& o) { return attend(o, kv, true); });
-    check(std::string("kvStore ") + name, 0, [&](const Ops& o) { return kvStore(o, kv); });
-  }
-  check("merge", 1e-6, merge);
-  check("rmsnorm", 1e-5, [](const Ops& o) { return rmsnorm(o, false); });
-  check("rmsnorm accumulate", 1e-5, [](const Ops& o) { return rmsnorm(o, true); });
-  check("addBias", 0, addBias);
-  check("quantize", 0, quantize);
-  check("rope adjacent", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kAdjacent); });
-  check("rope halves", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kHalves); });
-  check("swiglu", 1e-5, [](const Ops& o) { return glu(o.swiglu); });
-  check("geglu", 1e-5, [](const Ops& o) { return glu(o.geglu); });
-  backwardChecks(check);
-  return checks;
+  Checks checks(ops);
+  for (const QuantType& type : quantTypes()) checks.ofType(type);
+  for (const auto& [kv, name] : kKv) checks.ofKv(kv, name);
+  checks.ofRows();
+  checks.ofRowsBackward();
+  return checks.take();
 }
 
 }  // namespace baton

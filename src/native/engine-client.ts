@@ -24,6 +24,7 @@ import type {
   SegmentInfo,
   SegmentSpec,
 } from "./types.js";
+import { emitWarnings } from "./warnings.js";
 
 export interface JobListeners {
   /** Stops the job within one layer's time; its promise then rejects with the signal's reason. */
@@ -108,6 +109,7 @@ export class EngineClient {
       throw error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
+      emitWarnings(native);
     }
     if (signal?.aborted) {
       await client.close();
@@ -244,6 +246,7 @@ export class EngineClient {
 
   async #close(): Promise<void> {
     if (this.#handle !== null) await this.#native.closeModel(this.#handle);
+    emitWarnings(this.#native);
     for (const job of this.#jobs.values()) {
       job.reject(
         new ClosedError(

@@ -260,11 +260,26 @@ export type NativeEvent =
 
 export interface KernelReport {
   op: string;
-  /** Instruction set whose kernel was selected. */
+  /** Instruction set whose kernel it is. */
   isa: IsaName;
   /** Largest relative error against the scalar reference on the self-test data. */
   error: number;
   ok: boolean;
+}
+
+/** A kernel that was wrong on this machine, and whose instruction set's kernel runs in its place. */
+export interface KernelReplacement {
+  kernel: string;
+  /** The check that it missed by most. */
+  failed: KernelReport;
+  by: IsaName;
+}
+
+/** Something that failed nothing, to be told to the user; codes: native/base/warnings.h. */
+export interface NativeWarning {
+  code: string;
+  message: string;
+  facts: Record<string, string | number>;
 }
 
 export interface DoctorReport {
@@ -274,13 +289,17 @@ export interface DoctorReport {
   isa: IsaName;
   isaCap: string | null;
   threads: number;
+  /** The kernels in use. */
   kernels: KernelReport[];
+  replaced: KernelReplacement[];
 }
 
 /** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */
 export interface NativeBinding {
   readonly apiVersion: number;
   doctor(): DoctorReport;
+  /** What this process has to say since the last call, from whichever environment. */
+  takeWarnings(): NativeWarning[];
   /** Threads that CPU, affinity and cgroup quota allow. */
   availableThreads(): number;
   /** Bytes of memory that this process may still take (cgroup limit respected). */

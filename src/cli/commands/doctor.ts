@@ -4,6 +4,7 @@
 import { InternalError } from "../../errors.js";
 import { loadNative, platformTag } from "../../native/load.js";
 import type { DoctorReport } from "../../native/types.js";
+import { emitWarnings } from "../../native/warnings.js";
 import type { Terminal } from "../terminal.js";
 import { formatBytes, formatTable, writeJson } from "../terminal.js";
 import type { CliCommand } from "./command.js";
@@ -18,12 +19,13 @@ interface Diagnosis extends DoctorReport {
 function diagnose(): Diagnosis {
   const native = loadNative();
   const report = native.doctor();
+  emitWarnings(native);
   return {
     ...report,
     node: process.version,
     platform: platformTag(),
     availableMemory: native.availableMemory(),
-    ok: report.kernels.every((one) => one.ok),
+    ok: report.kernels.every((one) => one.ok) && report.replaced.length === 0,
   };
 }
 
@@ -39,7 +41,13 @@ function print({ stdout }: Terminal, found: Diagnosis): void {
       `memory    ${formatBytes(found.availableMemory)} available`,
       "",
       formatTable([
-        ["kernel", "chosen", "error against reference", "result"],
+        ["kernel", "in use", "error against reference", "result"],
+        ...found.replaced.map(({ kernel, failed, by }) => [
+          kernel,
+          by,
+          failed.error.toExponential(2),
+          `replaces ${failed.isa}, WRONG in ${failed.op}`,
+        ]),
         ...found.kernels.map((one) => [one.op, one.isa, one.error.toExponential(2), one.ok ? "ok" : "WRONG"]),
       ]),
       "",
@@ -58,11 +66,12 @@ export const doctorCommand: CliCommand = {
         if (json === true) writeJson(terminal, found);
         else print(terminal, found);
         if (found.ok) return;
-        const wrong = found.kernels.filter((one) => !one.ok).map((one) => `${one.op} (${one.isa})`);
+        const wrong = [...found.replaced.map((one) => one.failed), ...found.kernels.filter((one) => !one.ok)];
+        const names = wrong.map((one) => `${one.op} (${one.isa})`);
         throw new InternalError(
-          `Kernels disagree with their reference on this machine: ${wrong.join(", ")}. ` +
-            "Run with BATON_ISA=scalar until this is mended, and report the output of `baton doctor --json`.",
-          { facts: { kernels: wrong } },
+          `Kernels disagree with their reference on this machine: ${names.join(", ")}. ` +
+            "Models run on others in their place; please report the output of `baton doctor --json`.",
+          { facts: { kernels: names } },
         );
       });
   },

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace baton {
 namespace {
@@ -44,11 +45,12 @@ T awaitChange(const std::atomic<T>& value, T old) {
 }  // namespace
 
 struct ThreadPool::State {
-  // A run: fn and context are written, `pending` set, then `generation` raised (release). A worker
-  // that saw the new generation (acquire) calls fn and lowers `pending` (release); the caller
-  // returns when it reads 0 (acquire).
+  // A run: fn, context and traced are written, `pending` set, then `generation` raised (release). A
+  // worker that saw the new generation (acquire) calls fn and lowers `pending` (release); the
+  // caller returns when it reads 0 (acquire).
   void (*fn)(const void*, int) = nullptr;
   const void* context = nullptr;
+  const trace::Scope* traced = nullptr;  // what the run belongs to, while it is traced
   bool stop = false;
   alignas(64) std::atomic<uint32_t> generation{0};
   alignas(64) std::atomic<int32_t> pending{0};
@@ -61,7 +63,10 @@ struct ThreadPool::State {
       while (now == seen) now = awaitChange(generation, seen);
       seen = now;
       if (stop) return;
-      fn(context, worker);
+      {
+        const trace::Share share(traced, worker);
+        fn(context, worker);
+      }
       if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
     }
   }
@@ -109,6 +114,7 @@ void ThreadPool::runErased(void (*fn)(const void*, int), const void* context) {
   }
   state.fn = fn;
   state.context = context;
+  state.traced = trace::current();
   state.pending.store(workers_ - 1, std::memory_order_relaxed);
   state.release();
   fn(context, 0);

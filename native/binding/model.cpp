@@ -38,6 +38,8 @@ EngineOptions parseOptions(const Napi::Object& object) {
   options.int8Activations = activations == "int8";
   options.batchInvariant = asBoolean(object.Get("batchInvariant"), "batchInvariant");
   options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
+  const Napi::Value trace = object.Get("trace");
+  if (!trace.IsUndefined()) options.trace = asString(trace, "trace");
   if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");
   if (!(cacheBytes >= 0 && cacheBytes < 0x1p53)) throw wrongType("cacheBytes", "a number of bytes");
   if (!(indexBytes >= 0 && indexBytes < 0x1p53)) throw wrongType("indexBytes", "a number of bytes");

@@ -6,6 +6,10 @@
 #include <cstring>
 #include <limits>
 
+#include "base/trace.h"
+#include "engine/attention_reads.h"
+#include "kernels/cost.h"
+
 namespace baton {
 namespace {
 
@@ -39,6 +43,7 @@ void Attention::plan(const Batch& batch) {
 
 void Attention::run(int layer, const float* q, float* k, const float* v, float* out, float* lse) {
   rotateAndStore(layer, q, k, v);
+  const trace::Scope scope("attend", [&] { return attendCost(layer); });
   const int whole = static_cast<int>(plan_.tiles.size()) * config_.kvHeads;
   const bool fewTiles = whole < 4 * threads_.workers();
   if (threads_.workers() > 1 && fewTiles &&
@@ -47,6 +52,18 @@ void Attention::run(int layer, const float* q, float* k, const float* v, float* 
   } else {
     runWhole(layer, {out, lse});
   }
+}
+
+// Every row of K and V that is read once, queries and results.
+Cost Attention::attendCost(int layer) const {
+  const AttentionReads reads =
+      attentionReads(plan_, config_.layerSpecs[static_cast<size_t>(layer)].window);
+  const double width = double(config_.heads) * config_.headDim;
+  const double keys = double(pool_.shape().layerBytes()) / kBlockRows;
+  return {plan_.rows,
+          static_cast<double>(reads.keyRows) * keys + floatBytes(plan_.queryRows, width) +
+              floatBytes(plan_.rows, width),
+          attendFlops(reads.pairs * config_.heads, config_.headDim), 0};
 }
 
 void Attention::rotateAndStore(int layer, const float* q, float* k, const float* v) {
@@ -83,19 +100,30 @@ void Attention::rotateAndStore(int layer, const float* q, float* k, const float*
   keys.ldx = keys.ldo = kvWidth;
   keys.heads = config_.kvHeads;
   keys.positions = plan_.keyPositions.data();
-  threads_.forEach(plan_.rows, 16, [&](int begin, int end, int) {
-    ops_.rope(keys, begin, end);
-    ops_.kvStore(store, begin, end);
-  });
+  storeRows(keys, store);
   for (const AttentionPlan::Rotation& rotation : plan_.rotations) {
     RopeArgs queries = rope;
     queries.x = q + static_cast<size_t>(rotation.batchRow) * static_cast<size_t>(width);
     queries.out =
         queries_.as<float>() + static_cast<size_t>(rotation.queryRow) * static_cast<size_t>(width);
     queries.positions = plan_.queryPositions.data() + rotation.queryRow;
+    const trace::Scope scope("rope", [&] { return ropeCost(queries, rotation.count); });
     threads_.forEach(rotation.count, 16,
                      [&](int begin, int end, int) { ops_.rope(queries, begin, end); });
   }
+}
+
+void Attention::storeRows(const RopeArgs& keys, const KvStoreArgs& store) {
+  const trace::Scope scope("rope and kv store", [&] {
+    Cost cost = ropeCost(keys, plan_.rows);
+    cost += kvStoreCost(store, plan_.rows);
+    cost.rows = plan_.rows;
+    return cost;
+  });
+  threads_.forEach(plan_.rows, 16, [&](int begin, int end, int) {
+    ops_.rope(keys, begin, end);
+    ops_.kvStore(store, begin, end);
+  });
 }
 
 void Attention::attendPiece(int layer, int head, const Tile& tile, const Piece& piece,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/cost.h"
 #include "base/threads.h"
 #include "cache/pool.h"
 #include "engine/attention_plan.h"
@@ -41,6 +42,8 @@ class Attention {
   };
 
   void rotateAndStore(int layer, const float* q, float* k, const float* v);
+  void storeRows(const RopeArgs& keys, const KvStoreArgs& store);
+  Cost attendCost(int layer) const;
   void attendPiece(int layer, int head, const Tile& tile, const Piece& piece, const State& state,
                    int worker);
   void merge(const State& into, const State& from, int queries) const;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <unistd.h>
+
 #include <string>
 #include <utility>
 
 #include "base/error.h"
 #include "device/device.h"
+#include "device/limits.h"
 
 namespace baton {
 namespace {
@@ -22,6 +25,18 @@ const char* kvTypeName(KvType type) {
   return "";
 }
 
+std::shared_ptr<trace::Group> joinTrace(const std::string& path, const Model& model,
+                                        ThreadPool& threads) {
+  if (path.empty()) return nullptr;
+  const ModelConfig& c = model.config;
+  const std::string name = c.family + ", " + std::to_string(c.layers) + " layers of " +
+                           std::to_string(c.hidden) + ", " + model.weightType + " (process " +
+                           std::to_string(::getpid()) + ")";
+  std::shared_ptr<trace::Group> group = trace::join(path, name);
+  trace::setLimits(*group, measureLimits(threads));
+  return group;
+}
+
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
@@ -35,6 +50,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
              (options.int8Activations ? "/int8" : "/float32")),
       threads_(options.threads),
+      trace_(joinTrace(options.trace, *model_, threads_)),
       forward_(model_, cpuOps(), threads_, *pool_,
                {options.maxBatchRows, options.int8Activations, options.batchInvariant}),
       thread_([this] { loop(); }) {}
@@ -86,7 +102,9 @@ void Engine::close() {
   }
   // close() of a user, the environment's teardown and a finaliser may meet here.
   const std::lock_guard lock(joining_);
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  if (trace_ != nullptr) trace::leave(*trace_);
 }
 
 }  // namespace baton

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "base/trace.h"
 #include "cache/pool.h"
 #include "cache/transfer.h"
 #include "engine/forward.h"
@@ -36,6 +37,7 @@ struct EngineOptions {
   bool int8Activations = true;
   bool batchInvariant = false;
   int maxBatchRows = 512;
+  std::string trace;  // file of trace events (base/trace.h); empty: none
 };
 
 // What the engine has done since it was made, in forwards and rows.
@@ -49,6 +51,7 @@ struct EngineStats {
 
 class Engine {
  public:
+  // Errors: IO and OPTION_INVALID of the trace, what Pool, ThreadPool and Forward throw.
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
          std::shared_ptr<EventSink> sink);
   ~Engine();  // close()
@@ -151,6 +154,7 @@ class Engine {
   std::shared_ptr<Pool> pool_;
   std::string scope_;  // model content and KV format, for identities
   ThreadPool threads_;
+  std::shared_ptr<trace::Group> trace_;  // null: not traced
   Forward forward_;
 
   std::mutex mutex_;  // guards the six below

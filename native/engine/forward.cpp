@@ -6,6 +6,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/trace.h"
+#include "kernels/cost.h"
 #include "quant/types.h"
 
 namespace baton {
@@ -69,6 +71,7 @@ void Forward::prepare(const Batch& batch) {
 }
 
 bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
+  const trace::Scope scope("forward", "batch rows", batch.rows);
   const ModelConfig& c = model_->config;
   prepare(batch);
   embed(batch);
@@ -113,6 +116,10 @@ void Forward::embed(const Batch& batch) {
   const EmbedArgs args{model_->embedding.data, model_->embedding.type,
                        model_->config.hidden,  tokens_.data(),
                        x_.as<float>(),         model_->config.embeddingScale};
+  const trace::Scope scope("embed", [&] {
+    const auto soft = std::count(tokens_.begin(), tokens_.begin() + rows_, -1);
+    return embedCost(args, rows_ - static_cast<int>(soft));
+  });
   threads_.forEach(rows_, 64, [&](int begin, int end, int) { ops_.embed(args, begin, end); });
 }
 
@@ -126,6 +133,7 @@ void Forward::keepRows(std::vector<float>& into, const float* from, int width) c
 }
 
 void Forward::layer(int index, LayerActivations* keep) {
+  const trace::Scope scope("layer", "layer", index);
   const ModelConfig& c = model_->config;
   const LayerWeights& w = model_->layers[static_cast<size_t>(index)];
   float* x = x_.as<float>();
@@ -139,7 +147,7 @@ void Forward::layer(int index, LayerActivations* keep) {
   rmsnorm({x, w.attnNorm, normed, c.hidden, c.normEpsilon}, rows_);
   const Projection qkv[] = {
       {&w.q, q, width, false}, {&w.k, k, kvWidth, false}, {&w.v, v, kvWidth, false}};
-  linear(normed, rows_, qkv, 3, true);
+  linear("linear qkv", normed, rows_, qkv, 3, true);
   addBias(w.qBias, q, width);
   addBias(w.kBias, k, kvWidth);
   addBias(w.vBias, v, kvWidth);
@@ -155,31 +163,32 @@ void Forward::layer(int index, LayerActivations* keep) {
   }
   attention_.run(index, q, k, v, attended_.as<float>(), lse);
   if (keep != nullptr) keepRows(keep->attended, attended_.as<float>(), width);
-  addToStream(attended_.as<float>(), w.o, w.attnPostNorm, keep ? &keep->attnOut : nullptr);
+  addToStream("linear o", attended_.as<float>(), w.o, w.attnPostNorm,
+              keep ? &keep->attnOut : nullptr);
   if (keep != nullptr) keepRows(keep->middle, x, c.hidden);
 
   rmsnorm({x, w.ffnNorm, normed, c.hidden, c.normEpsilon}, rows_);
   const Projection gateUp[] = {{&w.gate, gate_.as<float>(), c.ffn, false},
                                {&w.up, up_.as<float>(), c.ffn, false}};
-  linear(normed, rows_, gateUp, 2, true);
+  linear("linear gate up", normed, rows_, gateUp, 2, true);
   if (keep != nullptr) {
     keepRows(keep->gate, gate_.as<float>(), c.ffn);
     keepRows(keep->up, up_.as<float>(), c.ffn);
   }
   const GluArgs glu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
-  const GluFn gated = c.activation == Activation::kGelu ? ops_.geglu : ops_.swiglu;
-  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(glu, begin, end); });
-  addToStream(gate_.as<float>(), w.down, w.ffnPostNorm, keep ? &keep->ffnOut : nullptr);
+  gate(glu);
+  addToStream("linear down", gate_.as<float>(), w.down, w.ffnPostNorm,
+              keep ? &keep->ffnOut : nullptr);
 }
 
 // x += W a, or x += norm(W a) and W a is kept.
-void Forward::addToStream(const float* a, const Weight& weight, const float* postNorm,
-                          std::vector<float>* keep) {
+void Forward::addToStream(const char* name, const float* a, const Weight& weight,
+                          const float* postNorm, std::vector<float>* keep) {
   const ModelConfig& c = model_->config;
   float* x = x_.as<float>();
   float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
   const Projection out{&weight, to, c.hidden, postNorm == nullptr};
-  linear(a, rows_, &out, 1, true);
+  linear(name, a, rows_, &out, 1, true);
   if (postNorm == nullptr) return;
   if (keep != nullptr) keepRows(*keep, to, c.hidden);
   rmsnorm({to, postNorm, x, c.hidden, c.normEpsilon, true}, rows_);
@@ -188,16 +197,26 @@ void Forward::addToStream(const float* a, const Weight& weight, const float* pos
 void Forward::addBias(const float* bias, float* y, int width) {
   if (bias == nullptr) return;
   const AddBiasArgs args{bias, y, width};
+  const trace::Scope scope("add bias", [&] { return addBiasCost(args, rows_); });
   threads_.forEach(rows_, 16, [&](int begin, int end, int) { ops_.addBias(args, begin, end); });
 }
 
+void Forward::gate(const GluArgs& args) {
+  const bool gelu = model_->config.activation == Activation::kGelu;
+  const trace::Scope scope("glu", [&] { return gluCost(args, rows_, gelu); });
+  const GluFn gated = gelu ? ops_.geglu : ops_.swiglu;
+  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(args, begin, end); });
+}
+
 void Forward::rmsnorm(const RmsNormArgs& args, int rows) {
+  if (rows == 0) return;
+  const trace::Scope scope("norm", [&] { return rmsnormCost(args, rows); });
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.rmsnorm(args, begin, end); });
 }
 
 // All projections read the same x [rows, K]; their column panels are dealt out together.
-void Forward::linear(const float* x, int rows, const Projection* projections, int count,
-                     bool mayQuantise) {
+void Forward::linear(const char* name, const float* x, int rows, const Projection* projections,
+                     int count, bool mayQuantise) {
   constexpr int kMost = 3;
   LinearArgs args[kMost];
   int panelEnd[kMost];
@@ -226,9 +245,15 @@ void Forward::linear(const float* x, int rows, const Projection* projections, in
   }
   if (int8) {
     const QuantizeArgs quantize{x, xq_.as<int8_t>(), xd_.as<float>(), xs_.as<float>(), K};
+    const trace::Scope scope("quantize", [&] { return quantizeCost(quantize, rows); });
     threads_.forEach(rows, 16,
                      [&](int begin, int end, int) { ops_.quantize(quantize, begin, end); });
   }
+  const trace::Scope scope(name, [&] {
+    Cost cost = activationCost(rows, K, int8);
+    for (int i = 0; i < count; ++i) cost += linearCost(args[i]);
+    return cost;
+  });
   const int grain = std::max(1, panels / (8 * threads_.workers()));
   threads_.forEach(panels, grain, [&](int begin, int end, int worker) {
     std::byte* scratch = scratch_.as<std::byte>() + static_cast<size_t>(worker) * scratchBytes_;
@@ -245,8 +270,8 @@ void Forward::linear(const float* x, int rows, const Projection* projections, in
 float* Forward::logits(int first, int count) {
   const ModelConfig& c = model_->config;
   const Projection head{&model_->output, logits_.as<float>(), c.vocab, false};
-  linear(final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden), count,
-         &head, 1, false);
+  linear("logits", final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden),
+         count, &head, 1, false);
   return logits_.as<float>();
 }
 

@@ -70,12 +70,15 @@ class Forward {
 
   void embed(const Batch& batch);
   void layer(int index, LayerActivations* keep);
-  void addToStream(const float* a, const Weight& weight, const float* postNorm,
+  void addToStream(const char* name, const float* a, const Weight& weight, const float* postNorm,
                    std::vector<float>* keep);
   void keepRows(std::vector<float>& into, const float* from, int width) const;
   void addBias(const float* bias, float* y, int width);
+  void gate(const GluArgs& args);
   void rmsnorm(const RmsNormArgs& args, int rows);
-  void linear(const float* x, int rows, const Projection* projections, int count, bool mayQuantise);
+  // `name` is what the trace calls it.
+  void linear(const char* name, const float* x, int rows, const Projection* projections, int count,
+              bool mayQuantise);
 
   std::shared_ptr<const Model> model_;
   const Ops& ops_;

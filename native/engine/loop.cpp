@@ -24,6 +24,7 @@ Error closed() {
 }  // namespace
 
 void Engine::loop() {
+  const trace::ThreadLine line(trace_, "engine");
   while (takeJobs()) {
     try {
       step();
@@ -37,6 +38,7 @@ void Engine::loop() {
           Error(code::kInternal, std::string("unexpected failure in the engine: ") + error.what()));
     }
     dropFinished();
+    if (trace::on() && running_.empty()) trace::flush();
   }
   failRunning(closed());
   dropFinished();
@@ -58,6 +60,7 @@ void Engine::step() {
   }
   buildBatch();
   if (batch_.rows > 0) {
+    const trace::Scope scope("turn", "jobs", static_cast<int64_t>(running_.size()));
     if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
     countTurn();
     commit();
@@ -219,6 +222,7 @@ void Engine::handOutLogits() {
 void Engine::acceptToken(JobState& job, float* logits) {
   const GenerateSpec& spec = *job.job.generate;
   const int vocab = model_->config.vocab;
+  const trace::Scope scope("sample", [&] { return Cost{1, 4.0 * vocab, 0, 0}; });
   int32_t token = job.sampler->sample(logits, vocab, job.generated);
   if (job.generated.size() < spec.forced.size()) token = spec.forced[job.generated.size()];
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/trace.h"
+#include "engine/attention_reads.h"
+#include "kernels/cost.h"
+
 namespace baton {
 namespace {
 
@@ -100,6 +104,10 @@ void AttentionBackward::run(int layer, const LayerActivations& kept, const float
 // delta = dout . out, by row and head (FlashAttention-2, arXiv 2307.08691, algorithm 2).
 void AttentionBackward::findDelta(const float* dout, const float* attended) {
   const auto D = static_cast<size_t>(config_.headDim);
+  const double width = double(config_.heads) * config_.headDim;
+  const trace::Scope scope("d delta", [&] {
+    return Cost{plan_->rows, 2 * floatBytes(plan_->rows, width), 2.0 * plan_->rows * width, 0};
+  });
   float* delta = delta_.as<float>();
   threads_.forEach(plan_->rows * config_.heads, 64, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
@@ -134,6 +142,7 @@ void AttentionBackward::rotateQueries(int layer, const float* q) {
     rope.x = q + static_cast<size_t>(rotation.batchRow) * width;
     rope.out = queries_.as<float>() + static_cast<size_t>(rotation.queryRow) * width;
     rope.positions = plan_->queryPositions.data() + rotation.queryRow;
+    const trace::Scope scope("rope", [&] { return ropeCost(rope, rotation.count); });
     threads_.forEach(rotation.count, 16,
                      [&](int begin, int end, int) { ops_.rope(rope, begin, end); });
   }
@@ -180,6 +189,7 @@ int AttentionBackward::fill(DAttendArgs& args, int layer, int head, const Attent
 }
 
 void AttentionBackward::gatherQueries(int layer, const float* lse, const float* dout) {
+  const trace::Scope scope("d attend query", [&] { return queriesCost(layer); });
   const int heads = config_.kvHeads;
   const auto D = static_cast<size_t>(config_.headDim);
   float* dqueries = dqueries_.as<float>();
@@ -208,6 +218,7 @@ void AttentionBackward::gatherQueries(int layer, const float* lse, const float* 
 
 void AttentionBackward::gatherKeys(int layer, const float* lse, const float* dout, float* dk,
                                    float* dv) {
+  const trace::Scope scope("d attend key", [&] { return keysCost(layer); });
   const int heads = config_.kvHeads;
   const auto width = static_cast<size_t>(heads * config_.headDim);
   const auto gather = [&](const KeyChunk& chunk, int head, int worker) {
@@ -248,8 +259,44 @@ void AttentionBackward::gatherKeys(int layer, const float* lse, const float* dou
                    });
 }
 
+// K and V that are read, queries, their outputs' gradients, and dq.
+Cost AttentionBackward::queriesCost(int layer) const {
+  const AttentionReads reads =
+      attentionReads(*plan_, config_.layerSpecs[static_cast<size_t>(layer)].window);
+  const double width = double(config_.heads) * config_.headDim;
+  const double keys = double(pool_.shape().layerBytes()) / kBlockRows;
+  return {plan_->rows,
+          static_cast<double>(reads.keyRows) * keys + 2 * floatBytes(plan_->queryRows, width) +
+              floatBytes(plan_->rows, width),
+          reads.pairs * config_.heads * dAttendQueryFlops(config_.headDim), 0};
+}
+
+// K and V of live rows, their gradients read and written, queries and their outputs' gradients.
+Cost AttentionBackward::keysCost(int layer) const {
+  const int window = config_.layerSpecs[static_cast<size_t>(layer)].window;
+  double pairs = 0, rows = 0;
+  for (const KeyChunk& chunk : chunks_) {
+    rows += chunk.rows;
+    for (const Use& use : chunk.uses) {
+      pairs += pairsOf(plan_->tiles[static_cast<size_t>(use.tile)],
+                       plan_->pieces[static_cast<size_t>(use.piece)], window, use.row, kChunkRows);
+    }
+  }
+  const double width = double(config_.heads) * config_.headDim;
+  const double keys = double(pool_.shape().layerBytes()) / kBlockRows;
+  return {static_cast<int64_t>(rows),
+          rows * keys + 4 * floatBytes(rows, double(config_.kvHeads) * config_.headDim) +
+              floatBytes(plan_->queryRows, width) + floatBytes(plan_->rows, width),
+          pairs * config_.heads * dAttendKeyFlops(config_.headDim), 0};
+}
+
 // A rotation's gradient is the rotation back; a query's copies add up.
 void AttentionBackward::turnBack(int layer, float* dq, float* dk) {
+  const trace::Scope scope("rope back", [&] {
+    Cost cost = ropeCost(ropeArgs(layer, config_.heads), plan_->queryRows);
+    cost += ropeCost(ropeArgs(layer, config_.kvHeads), plan_->rows);
+    return cost;
+  });
   const auto width = static_cast<size_t>(config_.heads * config_.headDim);
   std::memset(dq, 0, static_cast<size_t>(plan_->rows) * width * sizeof(float));
   float* dqueries = dqueries_.as<float>();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/cost.h"
 #include "base/threads.h"
 #include "cache/pool.h"
 #include "engine/attention_plan.h"
@@ -62,6 +63,8 @@ class AttentionBackward {
   void gatherQueries(int layer, const float* lse, const float* dout);
   void gatherKeys(int layer, const float* lse, const float* dout, float* dk, float* dv);
   void turnBack(int layer, float* dq, float* dk);
+  Cost queriesCost(int layer) const;
+  Cost keysCost(int layer) const;
   RopeArgs ropeArgs(int layer, int heads) const;
   int fill(DAttendArgs& args, int layer, int head, const AttentionPlan::Tile& tile,
            const AttentionPlan::Piece& piece, const float* lse, const float* dout,

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/trace.h"
+#include "kernels/cost.h"
+
 namespace baton {
 namespace {
 
@@ -16,8 +19,12 @@ size_t floats(int rows, int cols) {
 }  // namespace
 
 // Columns in panels; where there are fewer panels than workers want, rows in slices as well.
-void linearBackward(const Ops& ops, ThreadPool& threads, Buffer& scratch, const Weight& weight,
-                    const float* dy, float* dx, int rows, bool accumulate) {
+void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
+                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate) {
+  const trace::Scope scope(name, [&] {
+    return dLinearCost({weight.data, weight.type, weight.rows, weight.cols, dy, weight.rows, dx,
+                        weight.cols, rows, accumulate});
+  });
   const size_t bytes = (dLinearScratchBytes() + 63) / 64 * 64;
   scratch.ensure(bytes * static_cast<size_t>(threads.workers()));
   const int panels = (weight.cols + kDLinearColumns - 1) / kDLinearColumns;
@@ -79,6 +86,7 @@ void LayerBackward::plan(const AttentionPlan& plan, const Batch& batch,
 
 void LayerBackward::run(int layer, const std::vector<float>& input, const LayerActivations& kept,
                         float* dx) {
+  const trace::Scope scope("d layer", "layer", layer);
   const LayerWeights& w = model_->layers[static_cast<size_t>(layer)];
   feedForward(w, kept, dx);
   attention(layer, w, input, kept, dx);
@@ -89,12 +97,10 @@ void LayerBackward::feedForward(const LayerWeights& w, const LayerActivations& k
   float* dhidden = dhidden_.as<float>();
   float* dup = dup_.as<float>();
   float* dnormed = dnormed_.as<float>();
-  linear(w.down, postNorm(w.ffnPostNorm, kept.ffnOut, dx), dhidden, false);
-  const DGluArgs glu{kept.gate.data(), kept.up.data(), dhidden, dhidden, dup, c.ffn};
-  const DGluFn gated = c.activation == Activation::kGelu ? ops_.dGeglu : ops_.dSwiglu;
-  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(glu, begin, end); });
-  linear(w.gate, dhidden, dnormed, false);
-  linear(w.up, dup, dnormed, true);
+  linear("d linear down", w.down, postNorm(w.ffnPostNorm, kept.ffnOut, dx), dhidden, false);
+  gate({kept.gate.data(), kept.up.data(), dhidden, dhidden, dup, c.ffn});
+  linear("d linear gate", w.gate, dhidden, dnormed, false);
+  linear("d linear up", w.up, dup, dnormed, true);
   rmsnorm({kept.middle.data(), w.ffnNorm, dnormed, dx, c.hidden, c.normEpsilon, true}, rows_);
 }
 
@@ -106,16 +112,16 @@ void LayerBackward::attention(int layer, const LayerWeights& w, const std::vecto
   float* dq = dq_.as<float>();
   float* dk = dk_.as<float>();
   float* dv = dv_.as<float>();
-  linear(w.o, postNorm(w.attnPostNorm, kept.attnOut, dx), dattended, false);
+  linear("d linear o", w.o, postNorm(w.attnPostNorm, kept.attnOut, dx), dattended, false);
   takeIncoming(layer);
   attention_.run(layer, kept, dattended, dq, dk, dv);
   if (w.qNorm != nullptr)
     rmsnorm({kept.qIn.data(), w.qNorm, dq, dq, c.headDim, c.normEpsilon}, rows_ * c.heads);
   if (w.kNorm != nullptr)
     rmsnorm({kept.kIn.data(), w.kNorm, dk, dk, c.headDim, c.normEpsilon}, rows_ * c.kvHeads);
-  linear(w.q, dq, dnormed, false);
-  linear(w.k, dk, dnormed, true);
-  linear(w.v, dv, dnormed, true);
+  linear("d linear q", w.q, dq, dnormed, false);
+  linear("d linear k", w.k, dk, dnormed, true);
+  linear("d linear v", w.v, dv, dnormed, true);
   rmsnorm({input.data(), w.attnNorm, dnormed, dx, c.hidden, c.normEpsilon, true}, rows_);
 }
 
@@ -141,11 +147,20 @@ void LayerBackward::takeIncoming(int layer) {
   }
 }
 
-void LayerBackward::linear(const Weight& weight, const float* dy, float* dx, bool accumulate) {
-  linearBackward(ops_, threads_, scratch_, weight, dy, dx, rows_, accumulate);
+void LayerBackward::gate(const DGluArgs& args) {
+  const bool gelu = model_->config.activation == Activation::kGelu;
+  const trace::Scope scope("d glu", [&] { return dGluCost(args, rows_, gelu); });
+  const DGluFn gated = gelu ? ops_.dGeglu : ops_.dSwiglu;
+  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(args, begin, end); });
+}
+
+void LayerBackward::linear(const char* name, const Weight& weight, const float* dy, float* dx,
+                           bool accumulate) {
+  linearBackward(name, ops_, threads_, scratch_, weight, dy, dx, rows_, accumulate);
 }
 
 void LayerBackward::rmsnorm(const DRmsNormArgs& args, int rows) {
+  const trace::Scope scope("d norm", [&] { return dRmsnormCost(args, rows); });
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.dRmsnorm(args, begin, end); });
 }
 

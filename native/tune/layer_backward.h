@@ -17,8 +17,9 @@
 namespace baton {
 
 // dx[R, K] (+)= dy[R, N] W[N, K] on all workers. `scratch` grows to dLinearScratchBytes() a worker.
-void linearBackward(const Ops& ops, ThreadPool& threads, Buffer& scratch, const Weight& weight,
-                    const float* dy, float* dx, int rows, bool accumulate);
+// `name` is what the trace calls it.
+void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
+                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate);
 
 class LayerBackward {
  public:
@@ -39,7 +40,8 @@ class LayerBackward {
                  const LayerActivations& kept, float* dx);
   const float* postNorm(const float* weight, const std::vector<float>& kept, const float* dx);
   void takeIncoming(int layer);
-  void linear(const Weight& weight, const float* dy, float* dx, bool accumulate);
+  void linear(const char* name, const Weight& weight, const float* dy, float* dx, bool accumulate);
+  void gate(const DGluArgs& args);
   void rmsnorm(const DRmsNormArgs& args, int rows);
 
   std::shared_ptr<const Model> model_;

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/trace.h"
+
 #include "device/device.h"
+#include "kernels/cost.h"
 
 namespace baton {
 namespace {
@@ -41,6 +44,11 @@ size_t inputBytes(const ModelConfig& c) {
   return sizeof(float) * static_cast<size_t>(c.layers) * static_cast<size_t>(c.hidden);
 }
 
+void crossEntropy(const Ops& ops, ThreadPool& threads, const CrossEntropyArgs& args, int rows) {
+  const trace::Scope scope("cross entropy", [&] { return crossEntropyCost(args, rows); });
+  threads.forEach(rows, 1, [&](int begin, int end, int) { ops.crossEntropy(args, begin, end); });
+}
+
 // Positions that rotary tables must hold.
 int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
   int limit = 1;
@@ -62,6 +70,7 @@ int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
 }  // namespace
 
 std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
+  const trace::Scope scope("train step", "items", static_cast<int64_t>(spec_.items.size()));
   const ModelConfig& config = place.model->config;
   prepareWorkspace(place);
   result_.losses.assign(spec_.items.size(), 0.0);
@@ -217,6 +226,7 @@ bool TrainStep::forward(const WorkPlace& place, const Pass& pass) {
 
 // Losses of the labelled rows, and from them dx of the last layer's output.
 bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
+  const trace::Scope scope("score", "labels", static_cast<int64_t>(pass.labels.size()));
   const Model& model = *place.model;
   const Ops& ops = cpuOps();
   TrainWorkspace& w = *workspace_;
@@ -236,12 +246,11 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
     float* logits = w.forward->logits(first, count);
     const CrossEntropyArgs entropy{logits, labels, spec_.gradient ? scales : nullptr, losses,
                                    model.config.vocab};
-    place.threads.forEach(count, 1,
-                          [&](int begin, int end, int) { ops.crossEntropy(entropy, begin, end); });
+    crossEntropy(ops, place.threads, entropy, count);
     for (int i = 0; i < count; ++i)
       result_.losses[pass.labels[static_cast<size_t>(first + i)].item] += double(losses[i]);
     if (!spec_.gradient) continue;
-    linearBackward(ops, place.threads, w.scratch, model.output, logits,
+    linearBackward("d logits", ops, place.threads, w.scratch, model.output, logits,
                    dfinal + static_cast<size_t>(first) * M, count, false);
   }
   if (!spec_.gradient) return true;
@@ -259,6 +268,7 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
 // From dx of the last layer's output to that of the first one's input.
 bool TrainStep::backward(const WorkPlace& place, const Pass& pass, std::vector<KvGradient>& outside,
                          const std::vector<KvGradient>& incoming) {
+  const trace::Scope scope("backward", "batch rows", pass.batch.rows);
   TrainWorkspace& w = *workspace_;
   w.forward->prepare(pass.batch);
   w.layers->plan(w.forward->plan(), pass.batch, outside, incoming);

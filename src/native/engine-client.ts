@@ -4,6 +4,7 @@
 
 import { BatonError, ClosedError, errorFromCode, InternalError } from "../errors.js";
 import { loadNative } from "./load.js";
+import { traceFile } from "./trace.js";
 import type {
   CacheCensus,
   CacheStats,
@@ -100,7 +101,9 @@ export class EngineClient {
     const onAbort = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      client.#handle = await native.openModel(path, options, cancel, (events) => {
+      const trace = traceFile();
+      const traced = trace === undefined ? options : { trace, ...options };
+      client.#handle = await native.openModel(path, traced, cancel, (events) => {
         const open = weak.deref();
         if (open !== undefined) open.#dispatch(events);
       });

@@ -41,6 +41,8 @@ export interface NativeModelOptions {
   batchInvariant: boolean;
   /** Most rows of one forward; longer prefills are cut into chunks of this size. */
   maxBatchRows: number;
+  /** File of Chrome trace events; one for all models of a process. Default: none. */
+  trace?: string;
 }
 
 export interface CacheStats {

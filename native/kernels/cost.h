@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the calls of the kernels cost (base/cost.h), for the trace and the benchmarks of kernels:
+// every array that a call reads or writes once, and the arithmetic of its formula.
+#pragma once
+
+#include "base/cost.h"
+#include "kernels/ops.h"
+#include "quant/types.h"
+
+namespace baton {
+
+inline double floatBytes(double rows, double columns) {
+  return 4.0 * rows * columns;
+}
+
+// Bytes of a weight [N, K] as it lies in the file.
+inline double weightBytes(DType type, int N, int K) {
+  return static_cast<double>(quantRowBytes(quantType(type), int64_t{N} * K));
+}
+
+// Weights and results of R rows; what is multiplied with them is shared by several calls.
+inline Cost linearCost(const LinearArgs& a) {
+  const double reads = a.accumulate ? 2 : 1;
+  const double flops = linearFlops(a);
+  return {0, weightBytes(a.type, a.N, a.K) + reads * floatBytes(a.R, a.N), flops,
+          a.xq == nullptr ? 0 : flops};
+}
+
+// Of the R rows [R, K] that linears read: float32, or int8 with scale and sum of each group.
+inline Cost activationCost(int R, int K, bool int8) {
+  const double count = static_cast<double>(R) * K;
+  return {R, int8 ? count * (1 + 8.0 / kGroup) : 4 * count, 0, 0};
+}
+
+inline Cost embedCost(const EmbedArgs& a, int R) {
+  return {R, weightBytes(a.type, R, a.M) + floatBytes(R, a.M), static_cast<double>(R) * a.M, 0};
+}
+
+// Per element: the square and its sum, the scale, the weight; per row a division, a sum, a root.
+inline Cost rmsnormCost(const RmsNormArgs& a, int R) {
+  const double arrays = a.accumulate ? 3 : 2;
+  return {R, arrays * floatBytes(R, a.M) + floatBytes(1, a.M),
+          (a.accumulate ? 5.0 : 4.0) * R * a.M + 3.0 * R, 0};
+}
+
+inline Cost addBiasCost(const AddBiasArgs& a, int R) {
+  return {R, 2 * floatBytes(R, a.N) + floatBytes(1, a.N), static_cast<double>(R) * a.N, 0};
+}
+
+// Per element: magnitude into the maximum, the scale, the sum.
+inline Cost quantizeCost(const QuantizeArgs& a, int R) {
+  Cost cost = activationCost(R, a.K, true);
+  cost.bytes += floatBytes(R, a.K);
+  cost.flops = 3.0 * R * a.K;
+  return cost;
+}
+
+// Four products and two sums for each pair, with its cosine and sine.
+inline Cost ropeCost(const RopeArgs& a, int R) {
+  return {R, 2 * floatBytes(R, double(a.heads) * a.D) + floatBytes(R, a.D), 3.0 * R * a.heads * a.D,
+          0};
+}
+
+inline Cost kvStoreCost(const KvStoreArgs& a, int R) {
+  const double count = 2.0 * R * a.G * a.D;
+  return {R, count * (4 + kvTypeBytes(a.kv)), 0, 0};
+}
+
+// act(gate) * up: SwiGLU's exponential, sum, division and product; GeGLU adds its cubic.
+inline Cost gluCost(const GluArgs& a, int R, bool gelu) {
+  return {R, 3 * floatBytes(R, a.F), (gelu ? 9.0 : 5.0) * R * a.F, 0};
+}
+
+inline Cost dLinearCost(const DLinearArgs& a) {
+  const double writes = a.accumulate ? 2 : 1;
+  return {a.R, weightBytes(a.type, a.N, a.K) + floatBytes(a.R, a.N) + writes * floatBytes(a.R, a.K),
+          dLinearFlops(a), 0};
+}
+
+// Twice what the forward computes for each element, and the sum over a row.
+inline Cost dRmsnormCost(const DRmsNormArgs& a, int R) {
+  const double arrays = a.accumulate ? 4 : 3;
+  return {R, arrays * floatBytes(R, a.M) + floatBytes(1, a.M), 9.0 * R * a.M, 0};
+}
+
+inline Cost dGluCost(const DGluArgs& a, int R, bool gelu) {
+  return {R, 5 * floatBytes(R, a.F), (gelu ? 18.0 : 10.0) * R * a.F, 0};
+}
+
+// Maximum, difference, exponential, sum; with a gradient its scale and the label's one.
+inline Cost crossEntropyCost(const CrossEntropyArgs& a, int R) {
+  const bool gradient = a.scale != nullptr;
+  return {R, (gradient ? 2 : 1) * floatBytes(R, a.V), (gradient ? 5.0 : 4.0) * R * a.V, 0};
+}
+
+// Scores and weighted values of `pairs` of a query head and a row that it reads.
+inline double attendFlops(double pairs, int D) {
+  return 4.0 * pairs * D;
+}
+
+}  // namespace baton

@@ -74,20 +74,21 @@ class Bench {
   }
 
   // All kv heads of all layers for `rows` new rows that read `context` cached rows each.
-  void attend(const Ops& ops, int rows, int context) {
-    const std::string name =
-        "attend f16 rows=" + std::to_string(rows) + " context=" + std::to_string(context);
+  void attend(const Ops& ops, KvType kv, int rows, int context) {
+    const std::string name = std::string("attend ") + kvTypeName(kv) +
+                             " rows=" + std::to_string(rows) +
+                             " context=" + std::to_string(context);
     if (!wanted(name)) return;
     const int Q = rows * kH / kG;
     const int blocks = context / kBlockRows;
-    const size_t half = kBlockRows * kD * 2;
+    const size_t half = kvHeadBytes(kv, kD);
     const size_t head = 2 * half * static_cast<size_t>(blocks);
-    std::vector<std::byte> kv(head * kG * kL);
+    std::vector<std::byte> cache(head * kG * kL);
     std::mt19937 random(2);
-    for (size_t i = 0; i < kv.size(); i += 2) {
+    for (size_t i = 0; i < cache.size(); i += 2) {  // small numbers in either format
       const uint16_t value =
           halfOfFloat(static_cast<float>(static_cast<int>(random() % 200) - 100) * 0.01f);
-      std::memcpy(&kv[i], &value, 2);
+      std::memcpy(&cache[i], &value, 2);
     }
     std::vector<float> q(static_cast<size_t>(Q * kD), 0.3f), o(q.size()), m(static_cast<size_t>(Q)),
         d = m;
@@ -104,9 +105,9 @@ class Bench {
         float* out = memory.as<float>() + static_cast<size_t>(worker) * outFloats;
         float* scores = out + outFloats - static_cast<size_t>(Q) * kPieceRows;
         for (int i = begin; i < end; ++i) {
-          const std::byte* base = kv.data() + static_cast<size_t>(i) * head;
+          const std::byte* base = cache.data() + static_cast<size_t>(i) * head;
           for (int piece = 0; piece < context / kPieceRows; ++piece) {
-            ops.attend({queries.data(), Q, kD, 0.125f, KvType::kF16, base, base + half, 2 * half,
+            ops.attend({queries.data(), Q, kD, 0.125f, kv, base, base + half, 2 * half,
                         numbers.data() + piece * 16, visible.data(), out, out + Q * kD,
                         out + Q * kD + Q, scores});
           }
@@ -115,8 +116,8 @@ class Bench {
     });
     const double flops = 4.0 * Q * kG * kL * context * kD;
     std::printf("%-7s %-5s %-32s %9.3f ms %9.1f tok/s %8.1f GOP/s %6.1f GB/s\n", isaName(ops.isa),
-                "f16", name.c_str(), seconds * 1e3, rows / seconds, 1e-9 * flops / seconds,
-                1e-9 * static_cast<double>(kv.size()) / seconds);
+                kvTypeName(kv), name.c_str(), seconds * 1e3, rows / seconds, 1e-9 * flops / seconds,
+                1e-9 * static_cast<double>(cache.size()) / seconds);
   }
 
   // The row-wise ops of all layers for R rows, without attention and linears.
@@ -219,8 +220,10 @@ int main(int argc, char** argv) {
   for (const int R : {1, 4, 128}) bench.linears(ops, R, false, false);
   bench.linears(ops, 1, true, true);
   bench.head(ops);
-  for (const int context : {256, 2048}) bench.attend(ops, 1, context);
-  bench.attend(ops, 16, 2048);
+  for (const KvType kv : {KvType::kF16, KvType::kInt8}) {
+    for (const int context : {256, 2048}) bench.attend(ops, kv, 1, context);
+    bench.attend(ops, kv, 16, 2048);
+  }
   for (const int R : {1, 128}) bench.rowOps(ops, R);
   benchBackward(options, ops);
   return 0;

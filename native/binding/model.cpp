@@ -14,14 +14,11 @@ namespace baton {
 namespace {
 
 KvType parseKvType(const std::string& name) {
-  if (name == "f32") return KvType::kF32;
-  if (name == "f16") return KvType::kF16;
-  if (name == "bf16") return KvType::kBF16;
-  throw Error(code::kOptionInvalid, "kvType is \"" + name + "\"; it must be f32, f16 or bf16");
-}
-
-const char* kvTypeName(KvType type) {
-  return type == KvType::kF32 ? "f32" : type == KvType::kF16 ? "f16" : "bf16";
+  for (const KvType type : kKvTypes) {
+    if (name == kvTypeName(type)) return type;
+  }
+  throw Error(code::kOptionInvalid,
+              "kvType is \"" + name + "\"; it must be f32, f16, bf16 or int8");
 }
 
 EngineOptions parseOptions(const Napi::Object& object) {

@@ -6,11 +6,11 @@
 // held by nobody, and found again by its content (content_index.h) until its room is needed.
 //
 // With BATON_POISON_CACHE=1 in the environment when the pool is made, every block is filled with
-// 0xFF bytes (NaN in all three formats) when it is handed out and when it is given back. For tests:
-// what must not be read cannot pass unseen.
+// 0xFF bytes (NaN in all formats; of int8 the scales) when it is handed out and when it is given
+// back. For tests: what must not be read cannot pass unseen.
 //
-// A block is [L layers][K: G heads x D x 16 | V: G heads x 16 x D] in the pool's number format
-// (layout: attend.h).
+// A block is [L layers][K: G heads x D x 16 | V: G heads x 16 x D] in the pool's number format, of
+// int8 with 16 scales behind every head's K and V (layout: attend.h).
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,7 @@ struct KvShape {
   KvType type;
 
   size_t headBytes() const {  // one of K or V of one head in one layer of one block
-    return static_cast<size_t>(headDim) * kBlockRows * static_cast<size_t>(kvTypeBytes(type));
+    return kvHeadBytes(type, headDim);
   }
   size_t layerBytes() const { return 2 * static_cast<size_t>(kvHeads) * headBytes(); }
   size_t blockBytes() const { return static_cast<size_t>(layers) * layerBytes(); }

@@ -108,7 +108,7 @@ Pool stored(const Ops& ops, KvType kv) {
   constexpr int kPoolRows = 3 * kBlockRows;
   const std::vector<float> k = numbers(size_t{kPoolRows} * kHeadDim, 3);
   const std::vector<float> v = numbers(size_t{kPoolRows} * kHeadDim, 4);
-  const size_t block = size_t{kBlockRows} * kHeadDim * static_cast<size_t>(kvTypeBytes(kv));
+  const size_t block = kvHeadBytes(kv, kHeadDim);
   Pool pool{std::vector<std::byte>(6 * block), block};
   std::vector<int32_t> blocks(kPoolRows), slots(kPoolRows);
   for (int r = 0; r < kPoolRows; ++r) {
@@ -280,9 +280,6 @@ std::vector<float> dAttend(DAttendFn op, KvType kv, bool windowed) {
   return out;
 }
 
-constexpr std::pair<KvType, const char*> kKv[] = {
-    {KvType::kF32, "f32"}, {KvType::kF16, "f16"}, {KvType::kBF16, "bf16"}};
-
 // Whose kernel stands in `ops`: tables share what they have nothing better for.
 Isa isaOf(const KernelSlot& kernel, const Ops& ops) {
   for (const Ops* table : availableOps()) {
@@ -313,7 +310,7 @@ class Checks {
   std::vector<KernelCheck> take() { return std::move(done_); }
 
   void ofType(const QuantType& type);
-  void ofKv(KvType kv, const std::string& name);
+  void ofKv(KvType kv);
   void ofRows();
   void ofRowsBackward();
 
@@ -340,7 +337,8 @@ void Checks::ofType(const QuantType& type) {
         [&](const Ops& o) { return dLinear(o, weights, true); });
 }
 
-void Checks::ofKv(KvType kv, const std::string& name) {
+void Checks::ofKv(KvType kv) {
+  const std::string name = kvTypeName(kv);
   for (const bool windowed : {false, true}) {
     const std::string what = (windowed ? " window " : " ") + name;
     check("attend", what, 1e-5, [&](const Ops& o) { return attend(o, kv, windowed); });
@@ -377,7 +375,7 @@ void Checks::ofRowsBackward() {
 std::vector<KernelCheck> selfTest(const Ops& ops) {
   Checks checks(ops);
   for (const QuantType& type : quantTypes()) checks.ofType(type);
-  for (const auto& [kv, name] : kKv) checks.ofKv(kv, name);
+  for (const KvType kv : kKvTypes) checks.ofKv(kv);
   checks.ofRows();
   checks.ofRowsBackward();
   return checks.take();

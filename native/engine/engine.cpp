@@ -13,18 +13,6 @@
 namespace baton {
 namespace {
 
-const char* kvTypeName(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return "f32";
-    case KvType::kF16:
-      return "f16";
-    case KvType::kBF16:
-      return "bf16";
-  }
-  return "";
-}
-
 std::shared_ptr<trace::Group> joinTrace(const std::string& path, const Model& model,
                                         ThreadPool& threads) {
   if (path.empty()) return nullptr;

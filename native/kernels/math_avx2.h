@@ -35,17 +35,26 @@ static inline __m256 exp8(__m256 x) {
   return _mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(exponent)), inRange);
 }
 
-// Elements i .. i + 7 of stored K or V.
+// Elements i .. i + 7 of stored K or V; of int8 without the scales of their rows.
 template <KvType kv>
 static inline __m256 loadKv(const std::byte* base, int i) {
   if constexpr (kv == KvType::kF32) {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(base) + i);
+  } else if constexpr (kv == KvType::kInt8) {
+    const __m128i quants = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(base + i));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(quants));
   } else {
     const auto* at = reinterpret_cast<const __m128i*>(base + 2 * i);
     if constexpr (kv == KvType::kF16) return _mm256_cvtph_ps(_mm_loadu_si128(at));
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(at));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
   }
+}
+
+// Scales of rows row .. row + 7 of a block of int8 K or V.
+static inline __m256 loadKvScales(const std::byte* base, int D, int row) {
+  const std::byte* at = base + D * kBlockRows + 2 * row;
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
 
 }  // namespace baton

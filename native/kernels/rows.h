@@ -72,6 +72,8 @@ struct RopeArgs {
 using RopeFn = void (*)(const RopeArgs& args, int r0, int r1);
 
 // Writes K (already rotated) and V of new rows into their pool blocks in the layout of attend.h.
+// int8: of each row and head  scale = float16(min(max |x| / 127, 65504)),  quant = x / scale to the
+// nearest integer, halves to even, kept within 127; a row that holds NaN has a scale of NaN.
 struct KvStoreArgs {
   const float* k;  // [R, G, D], row stride ldk
   int ldk;

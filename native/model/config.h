@@ -13,7 +13,6 @@ namespace baton {
 // Largest sizes that are taken; beyond them a number is a mistake or an attack.
 inline constexpr int kMostLayers = 1024;
 inline constexpr int kMostHeads = 1024;
-inline constexpr int kMostHeadDim = 256;
 inline constexpr int kMostHidden = 1 << 16;  // also of H * D
 inline constexpr int kMostFfn = 1 << 19;
 inline constexpr int kMostVocab = 1 << 22;

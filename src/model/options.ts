@@ -23,7 +23,10 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
    * content; room that is needed is taken from it, least recently used first. Default: half of `cacheBytes`; 0: off.
    */
   indexBytes?: number;
-  /** Number format of stored K and V; default f16. */
+  /**
+   * Number format of stored K and V; default f16. `int8`: quants with a scale for each row and kv head, little more
+   * than half the bytes of f16, so that twice as many rows fit and long contexts decode faster; less exact.
+   */
   kvType?: KvType;
   /**
    * `int8` (default): activations are quantised per block of 32 before they meet quantised weights.
@@ -47,7 +50,7 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
 
 const mebibyte = 1024 * 1024;
 const devices = ["auto", "cpu"] as const;
-const kvTypes = ["f32", "f16", "bf16"] as const;
+export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
 const activationTypes = ["int8", "float32"] as const;
 
 function invalid(option: string, value: unknown, expected: string): OptionInvalidError {

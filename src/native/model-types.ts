@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of the seam (types.ts) that describes models: what a file says, and what became of it in memory.
 
-export type KvType = "f32" | "f16" | "bf16";
+/** Number formats of stored K and V; of int8, every row and kv head has a scale of its own in f16. */
+export type KvType = "f32" | "f16" | "bf16" | "int8";
 export type IsaName = "scalar" | "avx2" | "avx512";
 
 /** A GGUF metadata value. Arrays of numbers arrive as number[] (bigint beyond 2^53), arrays of strings as string[]. */

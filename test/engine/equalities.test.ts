@@ -21,7 +21,7 @@ import { openSmol, openTiny, plainSegment, run } from "./support.js";
 
 const configurations = ["f32", "q4_1", "q8_0"].flatMap((type) =>
   (["int8", "float32"] as const).flatMap((activations) =>
-    (["f32", "f16", "bf16"] as const).map((kvType: KvType) => ({ type, activations, kvType })),
+    (["f32", "f16", "bf16", "int8"] as const).map((kvType: KvType) => ({ type, activations, kvType })),
   ),
 );
 
@@ -100,7 +100,7 @@ describe("the same bits", () => {
   });
 
   test("two readers of one closed segment equal each segment recomputed", async () => {
-    for (const kvType of ["f32", "f16"] as const) {
+    for (const kvType of ["f32", "f16", "int8"] as const) {
       await withTiny("q8_0", { activations: "int8", kvType, threads: 2 }, async (engine) => {
         const trunk = randomInts(31, 263, 512);
         const branches = [randomInts(32, 40, 512), randomInts(33, 25, 512)];

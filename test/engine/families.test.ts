@@ -90,10 +90,9 @@ describe("logits of a folder against transformers", () => {
 
 describe("the same bits", () => {
   const program = fixedProgram(hidden, vocab);
-  const formats: [Partial<NativeModelOptions>, string][] = (["f32", "f16"] as KvType[]).map((kvType) => [
-    { kvType },
-    kvType,
-  ]);
+  const formats: [Partial<NativeModelOptions>, string][] = (["f32", "f16", "int8"] as KvType[]).map(
+    (kvType) => [{ kvType }, kvType],
+  );
   for (const { file } of files.filter((one) => !one.file.startsWith("llama3-"))) {
     for (const [options, name] of formats) {
       test(`${file}, KV ${name}: in one go = in pieces = batched, any number of threads`, async () => {

@@ -160,10 +160,11 @@ describe("views and shifts on the engine", () => {
   }, 600_000);
 
   // Bounds of the worst row that fast-check may hunt down; the mask itself is proven above, in f32.
-  test("stay within the number format's error in f16 and bf16 KV", async () => {
+  test("stay within the number format's error in f16, bf16 and int8 KV", async () => {
     for (const [kvType, bound] of [
       ["f16", 2e-2],
       ["bf16", 1.6e-1],
+      ["int8", 2e-1],
     ] as [KvType, number][]) {
       const engine = await openTiny("f32", { cacheBytes: 640 * 1024, kvType });
       await fc.assert(

@@ -32,7 +32,7 @@ async function readerOf(engine: EngineClient, segment: SegmentHandle): Promise<F
   return logits;
 }
 
-describe.each(["f32", "f16", "bf16"] as const)("KV in %s", (kvType) => {
+describe.each(["f32", "f16", "bf16", "int8"] as const)("KV in %s", (kvType) => {
   let engine: EngineClient;
   beforeAll(async () => {
     engine = await openTiny({ kvType });

@@ -6,7 +6,8 @@
 //   over first <= j < visible.
 //
 // KV layout of a block of 16 rows, per layer and kv head: K transposed, [D, 16] (one lane a row, so
-// that scores need no horizontal sums); V as rows, [16, D]. Rows before `first` and at or beyond
+// that scores need no horizontal sums); V as rows, [16, D]; of int8, each followed by the scales of
+// the 16 rows in float16. Rows before `first` and at or beyond
 // `visible` may hold anything, NaN included, and must not influence a bit of the result. The bits
 // for one query do not depend on Q or on the other queries.
 #pragma once

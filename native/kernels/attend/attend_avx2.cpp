@@ -76,14 +76,18 @@ void scoreTile(const AttendArgs& a, int query, int block, int count) {
       }
     }
   }
-  const __m256 scale = _mm256_set1_ps(a.scale);
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) {
-    float* s = scoresOf(a, query + i) + block * kBlockRows;
+  for (int b = 0; b < blocks; ++b) {
+    __m256 scale[2] = {_mm256_set1_ps(a.scale), _mm256_set1_ps(a.scale)};
+    if constexpr (kv == KvType::kInt8) {
+      scale[0] = _mm256_mul_ps(scale[0], loadKvScales(k[b], a.D, 0));
+      scale[1] = _mm256_mul_ps(scale[1], loadKvScales(k[b], a.D, 8));
+    }
     BATON_UNROLL
-    for (int b = 0; b < blocks; ++b) {
-      _mm256_store_ps(s + b * kBlockRows, _mm256_mul_ps(sum[i][b][0], scale));
-      _mm256_store_ps(s + b * kBlockRows + 8, _mm256_mul_ps(sum[i][b][1], scale));
+    for (int i = 0; i < queries; ++i) {
+      float* s = scoresOf(a, query + i) + (block + b) * kBlockRows;
+      _mm256_store_ps(s, _mm256_mul_ps(sum[i][b][0], scale[0]));
+      _mm256_store_ps(s + 8, _mm256_mul_ps(sum[i][b][1], scale[1]));
     }
   }
 }
@@ -95,8 +99,10 @@ void scoreBlocks(const AttendArgs& a, int query, int block, int count) {
   for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
 }
 
-// Scores of one query to e^(s - m), m and d. Lanes that the query does not read become -inf, then
-// 0.
+// Scores of one query to the weights of its rows of V, m and d. A weight is e^(s - m), of int8
+// times the scale of the row. Lanes that the query does not read become -inf, then 0 or, where the
+// scale is NaN, NaN: nobody reads them.
+template <KvType kv>
 void softmax(const AttendArgs& a, int query) {
   const int first = firstOf(a, query);
   const int visible = a.visible[query];
@@ -118,8 +124,13 @@ void softmax(const AttendArgs& a, int query) {
     BATON_UNROLL
     for (int half = 0; half < 2; ++half) {
       const __m256 e = exp8(_mm256_sub_ps(_mm256_load_ps(s + j + 8 * half), shift));
-      _mm256_store_ps(s + j + 8 * half, e);
       sum[half] = _mm256_add_ps(sum[half], e);
+      if constexpr (kv == KvType::kInt8) {
+        const __m256 scale = loadKvScales(blockAt(a, a.v, j / kBlockRows), a.D, 8 * half);
+        _mm256_store_ps(s + j + 8 * half, _mm256_mul_ps(e, scale));
+      } else {
+        _mm256_store_ps(s + j + 8 * half, e);
+      }
     }
   }
   a.d[query] = sumLanes(_mm256_add_ps(sum[0], sum[1]));
@@ -189,7 +200,7 @@ void tile(const AttendArgs& a, int query) {
   if (from >= to) from = to = kPieceRows;  // nothing in common
   scoreBlocks<kv, queries, kBlocks>(a, query, begin / kBlockRows, blocksOf(end));
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) softmax(a, query + i);
+  for (int i = 0; i < queries; ++i) softmax<kv>(a, query + i);
   // Every query in the order of its own rows: what it reads alone, in common, alone.
   BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
@@ -238,6 +249,9 @@ void attendAvx2(const AttendArgs& a) {
       break;
     case KvType::kBF16:
       attend<KvType::kBF16>(a);
+      break;
+    case KvType::kInt8:
+      attend<KvType::kInt8>(a);
       break;
   }
 }

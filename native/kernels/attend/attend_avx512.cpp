@@ -32,16 +32,25 @@ inline __m512 exp16(__m512 x) {
   return _mm512_maskz_mul_ps(inRange, p, _mm512_castsi512_ps(exponent));
 }
 
-// Elements i .. i + 15 of stored K or V.
+// Elements i .. i + 15 of stored K or V; of int8 without the scales of their rows.
 template <KvType kv>
 inline __m512 loadKv(const std::byte* base, int i) {
   if constexpr (kv == KvType::kF32) {
     return _mm512_loadu_ps(reinterpret_cast<const float*>(base) + i);
+  } else if constexpr (kv == KvType::kInt8) {
+    const __m128i quants = _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + i));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(quants));
   } else {
     const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(base + 2 * i));
     if constexpr (kv == KvType::kF16) return _mm512_cvtph_ps(half);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
   }
+}
+
+// Scales of the rows of a block of int8 K or V.
+inline __m512 loadKvScales(const std::byte* base, int D) {
+  const std::byte* at = base + D * kBlockRows;
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
 }
 
 inline int blocksOf(int rows) {
@@ -103,13 +112,14 @@ void scoreTile(const AttendArgs& a, int query, int block, int count) {
       for (int b = 0; b < blocks; ++b) sum[i][b] = _mm512_fmadd_ps(qt, key[b], sum[i][b]);
     }
   }
-  const __m512 scale = _mm512_set1_ps(a.scale);
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) {
-    float* s = scoresOf(a, query + i) + block * kBlockRows;
+  for (int b = 0; b < blocks; ++b) {
+    __m512 scale = _mm512_set1_ps(a.scale);
+    if constexpr (kv == KvType::kInt8) scale = _mm512_mul_ps(scale, loadKvScales(k[b], a.D));
     BATON_UNROLL
-    for (int b = 0; b < blocks; ++b) {
-      _mm512_store_ps(s + b * kBlockRows, _mm512_mul_ps(sum[i][b], scale));
+    for (int i = 0; i < queries; ++i) {
+      float* s = scoresOf(a, query + i) + (block + b) * kBlockRows;
+      _mm512_store_ps(s, _mm512_mul_ps(sum[i][b], scale));
     }
   }
 }
@@ -121,8 +131,10 @@ void scoreBlocks(const AttendArgs& a, int query, int block, int count) {
   for (; block < count; ++block) scoreTile<kv, queries, 1>(a, query, block, count);
 }
 
-// Scores of one query to e^(s - m), m and d. Lanes that the query does not read become -inf, then
-// 0.
+// Scores of one query to the weights of its rows of V, m and d. A weight is e^(s - m), of int8
+// times the scale of the row. Lanes that the query does not read become -inf, then 0 or, where the
+// scale is NaN, NaN: nobody reads them.
+template <KvType kv>
 void softmax(const AttendArgs& a, int query) {
   const int first = firstOf(a, query);
   const int visible = a.visible[query];
@@ -143,9 +155,12 @@ void softmax(const AttendArgs& a, int query) {
   const __m512 shift = _mm512_set1_ps(m);
   __m512 sum = _mm512_setzero_ps();
   for (int j = begin; j < end; j += kBlockRows) {
-    const __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(s + j), shift));
-    _mm512_store_ps(s + j, e);
+    __m512 e = exp16(_mm512_sub_ps(_mm512_load_ps(s + j), shift));
     sum = _mm512_add_ps(sum, e);
+    if constexpr (kv == KvType::kInt8) {
+      e = _mm512_mul_ps(e, loadKvScales(blockAt(a, a.v, j / kBlockRows), a.D));
+    }
+    _mm512_store_ps(s + j, e);
   }
   a.d[query] = _mm512_reduce_add_ps(sum);
 }
@@ -214,7 +229,7 @@ void tile(const AttendArgs& a, int query) {
   if (from >= to) from = to = kPieceRows;  // nothing in common
   scoreBlocks<kv, queries, kBlocks>(a, query, begin / kBlockRows, blocksOf(end));
   BATON_UNROLL
-  for (int i = 0; i < queries; ++i) softmax(a, query + i);
+  for (int i = 0; i < queries; ++i) softmax<kv>(a, query + i);
   // Every query in the order of its own rows: what it reads alone, in common, alone.
   BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
@@ -269,6 +284,9 @@ void attendAvx512(const AttendArgs& a) {
       break;
     case KvType::kBF16:
       attend<KvType::kBF16>(a);
+      break;
+    case KvType::kInt8:
+      attend<KvType::kInt8>(a);
       break;
   }
 }

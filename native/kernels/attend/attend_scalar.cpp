@@ -26,7 +26,7 @@ void attendScalar(const AttendArgs& a) {
     for (int j = first; j < visible; ++j) {
       const std::byte* k = blockOf(a, a.k, j);
       float dot = 0;
-      for (int t = 0; t < a.D; ++t) dot += a.q[i][t] * kvElement(a.kv, k, t * kBlockRows + j % 16);
+      for (int t = 0; t < a.D; ++t) dot += a.q[i][t] * keyElement(a.kv, k, a.D, j % 16, t);
       s[j] = a.scale * dot;
       m = s[j] > m ? s[j] : m;
     }
@@ -40,7 +40,7 @@ void attendScalar(const AttendArgs& a) {
     for (int t = 0; t < a.D; ++t) o[t] = 0;
     for (int j = first; j < visible; ++j) {
       const std::byte* v = blockOf(a, a.v, j);
-      for (int t = 0; t < a.D; ++t) o[t] += s[j] * kvElement(a.kv, v, j % 16 * a.D + t);
+      for (int t = 0; t < a.D; ++t) o[t] += s[j] * valueElement(a.kv, v, a.D, j % 16, t);
     }
     a.m[i] = m;
     a.d[i] = d;

@@ -55,15 +55,23 @@ Panel layOut(const DAttendArgs& a, int block, float* kOut, float* vOut) {
       for (int j = 0; j < 8; ++j) rows[j] = loadKv<kv>(v, (half + j) * a.D + t);
       transpose8x8(rows);
       BATON_UNROLL
-      for (int i = 0; i < 8; ++i) _mm256_store_ps(vOut + (t + i) * kBlockRows + half, rows[i]);
+      for (int i = 0; i < 8; ++i) {
+        if constexpr (kv == KvType::kInt8) {
+          rows[i] = _mm256_mul_ps(rows[i], loadKvScales(v, a.D, half));
+        }
+        _mm256_store_ps(vOut + (t + i) * kBlockRows + half, rows[i]);
+      }
     }
   }
-  if constexpr (kv == KvType::kF32) {
-    return {reinterpret_cast<const float*>(k), vOut};
-  } else {
-    for (int i = 0; i < a.D * kBlockRows; i += 8) _mm256_store_ps(kOut + i, loadKv<kv>(k, i));
-    return {kOut, vOut};
+  if constexpr (kv == KvType::kF32) return {reinterpret_cast<const float*>(k), vOut};
+  for (int i = 0; i < a.D * kBlockRows; i += 8) {
+    __m256 lanes = loadKv<kv>(k, i);
+    if constexpr (kv == KvType::kInt8) {
+      lanes = _mm256_mul_ps(lanes, loadKvScales(k, a.D, i % kBlockRows));
+    }
+    _mm256_store_ps(kOut + i, lanes);
   }
+  return {kOut, vOut};
 }
 
 // Rows of K from its panel, [16, D]. Those outside `read` (rows of the block) become zeros: they
@@ -327,6 +335,8 @@ void dAttendQueryAvx2(const DAttendArgs& a) {
       return backwardQuery<KvType::kF16>(a);
     case KvType::kBF16:
       return backwardQuery<KvType::kBF16>(a);
+    case KvType::kInt8:
+      return backwardQuery<KvType::kInt8>(a);
   }
 }
 
@@ -338,6 +348,8 @@ void dAttendKeyAvx2(const DAttendArgs& a) {
       return backwardKey<KvType::kF16>(a);
     case KvType::kBF16:
       return backwardKey<KvType::kBF16>(a);
+    case KvType::kInt8:
+      return backwardKey<KvType::kInt8>(a);
   }
 }
 

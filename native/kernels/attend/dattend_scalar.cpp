@@ -21,7 +21,7 @@ StoredRow rowOf(const DAttendArgs& a, int j) {
 }
 
 float keyAt(const DAttendArgs& a, const StoredRow& row, int t) {
-  return kvElement(a.kv, row.k, t * kBlockRows + row.slot);
+  return keyElement(a.kv, row.k, a.D, row.slot, t);
 }
 
 struct Pair {
@@ -32,7 +32,7 @@ Pair pairOf(const DAttendArgs& a, int i, const StoredRow& row) {
   float score = 0, dp = 0;
   for (int t = 0; t < a.D; ++t) {
     score += a.q[i][t] * keyAt(a, row, t);
-    dp += a.dout[i][t] * kvElement(a.kv, row.v, row.slot * a.D + t);
+    dp += a.dout[i][t] * valueElement(a.kv, row.v, a.D, row.slot, t);
   }
   const float p = std::exp(a.scale * score - a.lse[i]);
   return {p, p * (dp - a.delta[i]) * a.scale};

@@ -11,6 +11,7 @@ namespace baton {
 namespace {
 
 constexpr float kTiniest = 1e-30f;  // groups below are zero: rows.h
+constexpr float kLargestHalf = 65504;
 
 template <DType type>
 void embed(const EmbedArgs& a, int r0, int r1) {
@@ -149,6 +150,53 @@ void kvStore(const KvStoreArgs& a, int r0, int r1) {
   }
 }
 
+// A row of int8 K or V of one head: its quants to `out` [D], its scale to `scaleAt`.
+inline void quantizeKv(const float* x, int D, int8_t* out, std::byte* scaleAt) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  __m256 largest = _mm256_setzero_ps(), unordered = _mm256_setzero_ps();
+  for (int t = 0; t < D; t += 8) {
+    const __m256 value = _mm256_loadu_ps(x + t);
+    largest = _mm256_max_ps(_mm256_andnot_ps(sign, value), largest);
+    unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+  }
+  float wanted = largestLane(largest) / 127;
+  wanted = wanted > kLargestHalf ? kLargestHalf : wanted;
+  if (_mm256_movemask_ps(unordered) != 0) wanted = __builtin_nanf("");
+  const uint16_t half = _cvtss_sh(wanted, _MM_FROUND_TO_NEAREST_INT);
+  std::memcpy(scaleAt, &half, sizeof half);
+  const float scale = _cvtsh_ss(half);
+  const __m256 inverse = _mm256_set1_ps(scale > 0 ? 1 / scale : 0);
+  for (int t = 0; t < D; t += 8) {
+    __m256 value = _mm256_mul_ps(_mm256_loadu_ps(x + t), inverse);
+    value = _mm256_max_ps(value, _mm256_set1_ps(-127));  // NaN becomes -127
+    value = _mm256_min_ps(value, _mm256_set1_ps(127));
+    const __m256i quants = _mm256_cvtps_epi32(value);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(quants), _mm256_extracti128_si256(quants, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + t), _mm_packs_epi16(words, words));
+  }
+}
+
+// As kvStore, a row at a time: a scale must be known before the first element.
+void kvStoreInt8(const KvStoreArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const auto slot = static_cast<size_t>(a.slot[r]);
+    const auto D = static_cast<size_t>(a.D);
+    for (int g = 0; g < a.G; ++g) {
+      const size_t at =
+          static_cast<size_t>(a.block[r]) * a.blockStride + static_cast<size_t>(g) * a.headStride;
+      const float* k = a.k + static_cast<size_t>(r) * static_cast<size_t>(a.ldk) + g * a.D;
+      const float* v = a.v + static_cast<size_t>(r) * static_cast<size_t>(a.ldv) + g * a.D;
+      const size_t scaleAt = at + D * kBlockRows + 2 * slot;
+      quantizeKv(v, a.D, reinterpret_cast<int8_t*>(a.vBase + at + slot * D), a.vBase + scaleAt);
+      int8_t lanes[kMostHeadDim];
+      quantizeKv(k, a.D, lanes, a.kBase + scaleAt);
+      std::byte* lane = a.kBase + at + slot;
+      for (size_t t = 0; t < D; ++t) lane[t * kBlockRows] = static_cast<std::byte>(lanes[t]);
+    }
+  }
+}
+
 // gate / (1 + e^-x) * up.
 inline __m256 sigmoidGate(__m256 gate, __m256 x, __m256 up) {
   const __m256 one = _mm256_set1_ps(1.0f);
@@ -262,6 +310,9 @@ void kvStoreAvx2(const KvStoreArgs& a, int r0, int r1) {
       break;
     case KvType::kBF16:
       kvStore<KvType::kBF16>(a, r0, r1);
+      break;
+    case KvType::kInt8:
+      kvStoreInt8(a, r0, r1);
       break;
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // References of rows.h.
 #include <cmath>
+#include <cstring>
 
 #include "base/half.h"
 #include "kernels/variants.h"
@@ -9,22 +10,57 @@
 namespace baton {
 namespace {
 
-void storeKv(KvType kv, std::byte* base, size_t i, float value) {
-  switch (kv) {
-    case KvType::kF32:
-      reinterpret_cast<float*>(base)[i] = value;
-      break;
-    case KvType::kF16:
-      reinterpret_cast<uint16_t*>(base)[i] = halfOfFloat(value);
-      break;
-    case KvType::kBF16:
-      reinterpret_cast<uint16_t*>(base)[i] = bfloatOfFloat(value);
-      break;
-  }
-}
-
 // Groups below this are all zero, so that 127 / largest stays finite.
 constexpr float kTiniest = 1e-30f;
+constexpr float kLargestHalf = 65504;
+
+struct Int8Row {
+  uint16_t scale;  // float16
+  float inverse;   // of the scale, 0 where there is none
+};
+
+Int8Row int8Row(const float* x, int D) {
+  float largest = 0;
+  for (int t = 0; t < D; ++t) {
+    const float magnitude = std::fabs(x[t]);
+    if (!(magnitude <= largest)) largest = magnitude;  // NaN stays
+    if (std::isnan(largest)) break;
+  }
+  const float wanted = largest / 127;
+  const uint16_t half = halfOfFloat(wanted > kLargestHalf ? kLargestHalf : wanted);
+  const float scale = floatOfHalf(half);
+  return {half, scale > 0 ? 1 / scale : 0};
+}
+
+int8_t int8Quant(float value) {
+  value = value > -127 ? value : -127;  // NaN, too
+  return static_cast<int8_t>(std::nearbyint(value < 127 ? value : 127));
+}
+
+// A row of K or V of one head: element t goes to first + t * stride of its block.
+void storeKv(KvType kv, const float* x, int D, std::byte* base, int row, int first, int stride) {
+  const Int8Row int8 = kv == KvType::kInt8 ? int8Row(x, D) : Int8Row{};
+  if (kv == KvType::kInt8) {
+    std::memcpy(base + D * kBlockRows + 2 * row, &int8.scale, sizeof int8.scale);
+  }
+  for (int t = 0; t < D; ++t) {
+    const int i = first + t * stride;
+    switch (kv) {
+      case KvType::kF32:
+        reinterpret_cast<float*>(base)[i] = x[t];
+        break;
+      case KvType::kF16:
+        reinterpret_cast<uint16_t*>(base)[i] = halfOfFloat(x[t]);
+        break;
+      case KvType::kBF16:
+        reinterpret_cast<uint16_t*>(base)[i] = bfloatOfFloat(x[t]);
+        break;
+      case KvType::kInt8:
+        reinterpret_cast<int8_t*>(base)[i] = int8Quant(x[t] * int8.inverse);
+        break;
+    }
+  }
+}
 
 }  // namespace
 
@@ -114,10 +150,8 @@ void kvStoreScalar(const KvStoreArgs& a, int r0, int r1) {
           static_cast<size_t>(a.block[r]) * a.blockStride + static_cast<size_t>(g) * a.headStride;
       const float* k = a.k + static_cast<size_t>(r) * a.ldk + g * a.D;
       const float* v = a.v + static_cast<size_t>(r) * a.ldv + g * a.D;
-      for (int t = 0; t < a.D; ++t) {
-        storeKv(a.kv, a.kBase + at, static_cast<size_t>(t * kBlockRows + a.slot[r]), k[t]);
-        storeKv(a.kv, a.vBase + at, static_cast<size_t>(a.slot[r] * a.D + t), v[t]);
-      }
+      storeKv(a.kv, k, a.D, a.kBase + at, a.slot[r], a.slot[r], kBlockRows);
+      storeKv(a.kv, v, a.D, a.vBase + at, a.slot[r], a.slot[r] * a.D, 1);
     }
   }
 }

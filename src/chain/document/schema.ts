@@ -2,6 +2,7 @@
 // The JSON Schema of a chain document, put together from the schemas of the steps. What the package publishes as
 // chain.schema.json is this.
 
+import { kvTypes } from "../../model/options.js";
 import type { JsonSchema } from "./contract.js";
 import { documentSteps } from "./steps/index.js";
 
@@ -38,7 +39,7 @@ export const frameSchema = {
         device: { enum: ["auto", "cpu"] },
         threads: { type: "integer", minimum: 1 },
         cacheBytes: { type: "integer", minimum: 1 },
-        kvType: { enum: ["f32", "f16", "bf16"] },
+        kvType: { enum: kvTypes },
         activations: { enum: ["int8", "float32"] },
         batchInvariant: { type: "boolean" },
         maxBatchRows: { type: "integer", minimum: 1 },

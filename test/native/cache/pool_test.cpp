@@ -49,6 +49,10 @@ TEST("pool: sizes follow from the shape") {
   KvShape f32 = kShape;
   f32.type = KvType::kF32;
   CHECK_EQ(f32.blockBytes(), 2 * kShape.blockBytes());
+  KvShape int8 = kShape;
+  int8.type = KvType::kInt8;
+  CHECK_EQ(int8.headBytes(), 16u * 16u + 16u * 2u);  // quants, scales
+  CHECK_EQ(int8.rowBytes() * kBlockRows, int8.blockBytes());
   const Pool pool(kShape, 4 * kShape.blockBytes());
   CHECK_EQ(pool.keys(1) - pool.keys(0), 2048);
   CHECK_EQ(pool.values(1) - pool.keys(1), 1024);

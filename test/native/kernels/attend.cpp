@@ -88,7 +88,7 @@ void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, i
     const int begin = visible.back() - window + static_cast<int>(random.below(3));
     first.push_back(window == 0 ? 0 : std::clamp(begin, 0, rows));
   }
-  const std::string what = std::string(isaName(ops.isa)) + " " + kvName(kv) +
+  const std::string what = std::string(isaName(ops.isa)) + " " + kvTypeName(kv) +
                            " D=" + std::to_string(D) + " Q=" + std::to_string(Q) +
                            " rows=" + std::to_string(rows) + " window=" + std::to_string(window);
   const Result all = run(ops, pool, queries, visible, window == 0 ? std::vector<int32_t>{} : first);
@@ -111,7 +111,7 @@ void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, i
 TEST("attend: sizes, formats and causal edges against double precision, bits of a query alone") {
   uint32_t seed = 100;
   for (const Ops* ops : availableOps()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+    for (const KvType kv : kKvTypes) {
       for (const int Q : {1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 48, 64})
         conform(*ops, kv, 64, Q, 40, ++seed);
       for (const int rows : {0, 1, 2, 15, 16, 17, 31, 33, 80, 255, 256}) {
@@ -127,7 +127,7 @@ TEST("attend: sizes, formats and causal edges against double precision, bits of 
 TEST("attend: windows, narrow and wide, cut anywhere; rows before them hold NaN") {
   uint32_t seed = 900;
   for (const Ops* ops : availableOps()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+    for (const KvType kv : kKvTypes) {
       for (const int window : {1, 2, 15, 16, 17, 40, 200}) {
         for (const int Q : {1, 2, 3, 6, 8, 15}) conform(*ops, kv, 32, Q, 100, ++seed, window);
         for (const int rows : {1, 16, 33, 256}) conform(*ops, kv, 64, 8, rows, ++seed, window);

@@ -184,7 +184,7 @@ std::vector<float> withoutGaps(const std::vector<float>& rows, int count, int D,
 
 void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, int window = 0) {
   const Problem p = make(kv, D, Q, rows, seed, window);
-  const std::string what = std::string(isaName(ops.isa)) + " " + kvName(kv) +
+  const std::string what = std::string(isaName(ops.isa)) + " " + kvTypeName(kv) +
                            " D=" + std::to_string(D) + " Q=" + std::to_string(Q) +
                            " rows=" + std::to_string(rows) + " window=" + std::to_string(window);
   const Oracle want = oracle(p, 0.25f);
@@ -217,7 +217,7 @@ void conform(const Ops& ops, KvType kv, int D, int Q, int rows, uint32_t seed, i
 TEST("dAttend: sizes, formats and causal edges against double precision, bits in any calls") {
   uint32_t seed = 300;
   for (const Ops* ops : availableOps()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+    for (const KvType kv : kKvTypes) {
       for (const int Q : {1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 48, 64})
         conform(*ops, kv, 64, Q, 40, ++seed);
       for (const int rows : {0, 1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 80, 255, 256}) {
@@ -233,7 +233,7 @@ TEST("dAttend: sizes, formats and causal edges against double precision, bits in
 TEST("dAttend: windows, narrow and wide, cut anywhere") {
   uint32_t seed = 1900;
   for (const Ops* ops : availableOps()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+    for (const KvType kv : kKvTypes) {
       for (const int window : {1, 2, 15, 16, 17, 40, 200}) {
         for (const int Q : {1, 3, 8, 15}) conform(*ops, kv, 32, Q, 100, ++seed, window);
         for (const int rows : {1, 16, 33, 256}) conform(*ops, kv, 64, 8, rows, ++seed, window);
@@ -245,7 +245,7 @@ TEST("dAttend: windows, narrow and wide, cut anywhere") {
 TEST("dAttend: rows that a query does not read hold NaN and influence no bit of it") {
   uint32_t seed = 2900;
   for (const Ops* ops : availableOps()) {
-    for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kBF16}) {
+    for (const KvType kv : kKvTypes) {
       for (const int window : {1, 20, 90, 200}) {
         constexpr int kQ = 13, kRows = 150, kD = 48;
         const Problem p = make(kv, kD, kQ, kRows, ++seed, window);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -12,14 +13,19 @@
 
 namespace baton::test {
 
-inline float rounded(KvType kv, float value) {
-  if (kv == KvType::kF16) return floatOfHalf(halfOfFloat(value));
-  if (kv == KvType::kBF16) return floatOfBfloat(bfloatOfFloat(value));
-  return value;
-}
-
-inline const char* kvName(KvType kv) {
-  return kv == KvType::kF32 ? "f32" : kv == KvType::kF16 ? "f16" : "bf16";
+// A row of one kv head as it reads after being stored. int8 independently of the kernels: the scale
+// is that of the largest magnitude, rounded to float16.
+inline void roundRow(KvType kv, float* row, int D) {
+  float largest = 0;
+  for (int t = 0; t < D; ++t) largest = std::max(largest, std::fabs(row[t]));
+  const double scale = floatOfHalf(halfOfFloat(largest / 127));
+  for (int t = 0; t < D; ++t) {
+    if (kv == KvType::kF16) row[t] = floatOfHalf(halfOfFloat(row[t]));
+    if (kv == KvType::kBF16) row[t] = floatOfBfloat(bfloatOfFloat(row[t]));
+    if (kv != KvType::kInt8) continue;
+    const double quant = scale > 0 ? std::nearbyint(row[t] / scale) : 0;
+    row[t] = static_cast<float>(scale * std::clamp(quant, -127.0, 127.0));
+  }
 }
 
 // A pool with `rows` rows of one kv head, blocks in a shuffled order, written by the scalar kernel.
@@ -54,7 +60,7 @@ inline Pool storedPool(KvType kv, int D, int rows, std::vector<float> k, std::ve
   const int allRows = static_cast<int>(pool.blocks.size()) * kBlockRows;
   pool.k.resize(static_cast<size_t>(allRows * D), kNan);
   pool.v.resize(pool.k.size(), kNan);
-  pool.vOffset = static_cast<size_t>(kBlockRows * D * kvTypeBytes(kv));
+  pool.vOffset = kvHeadBytes(kv, D);
   pool.blockStride = 2 * pool.vOffset + 64;
   pool.memory.resize(pool.blockStride * (pool.blocks.size() + 1), std::byte{0xff});  // NaN
   storeRows(pool, 0, allRows);
@@ -70,8 +76,12 @@ inline std::vector<int32_t> blockNumbers(int rows) {
 inline Pool makePool(KvType kv, int D, int rows, Random& random) {
   std::vector<float> k, v;
   for (int i = 0; i < rows * D; ++i) {
-    k.push_back(rounded(kv, random.number()));
-    v.push_back(rounded(kv, random.number()));
+    k.push_back(random.number());
+    v.push_back(random.number());
+  }
+  for (int r = 0; r < rows; ++r) {
+    roundRow(kv, k.data() + r * D, D);
+    roundRow(kv, v.data() + r * D, D);
   }
   std::vector<int32_t> blocks = blockNumbers(rows);
   for (size_t i = blocks.size(); i > 1; --i) {

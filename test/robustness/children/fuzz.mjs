@@ -150,7 +150,7 @@ const options = record({
   threads: fc.integer({ min: 0, max: 4 }),
   cacheBytes: nearInt(1 << 16, 1 << 24),
   indexBytes: nearInt(0, 1 << 24),
-  kvType: fc.constantFrom("f32", "f16", "bf16"),
+  kvType: fc.constantFrom("f32", "f16", "bf16", "int8"),
   activations: fc.constantFrom("int8", "float32"),
   batchInvariant: fc.boolean(),
   maxBatchRows: nearInt(1, 64),

@@ -4,7 +4,6 @@
 
 #include "kernels/attend/kv_element.h"
 #include "kv_pool.h"
-
 #include "support.h"
 
 using namespace baton;

@@ -63,7 +63,8 @@ inline Cost ropeCost(const RopeArgs& a, int R) {
 
 inline Cost kvStoreCost(const KvStoreArgs& a, int R) {
   const double count = 2.0 * R * a.G * a.D;
-  return {R, count * (4 + kvTypeBytes(a.kv)), 0, 0};
+  const double stored = 2.0 * R * a.G * double(kvHeadBytes(a.kv, a.D)) / kBlockRows;
+  return {R, 4 * count + stored, 0, 0};
 }
 
 // act(gate) * up: SwiGLU's exponential, sum, division and product; GeGLU adds its cubic.

@@ -3,7 +3,7 @@
 // Builds the native part with CMake and puts baton.node into build/Release. Incremental; needs CMake, a C++20
 // compiler and ninja or make, and downloads nothing. Works in the checkout and in the published package.
 //
-//   build-native.mjs [--config Release|Debug] [--out DIR] [--tests] [--sanitize LIST] [--werror] [--cxx COMPILER]
+//   build-native.mjs [--config Release|Debug] [--out DIR] [--tests] [--bench] [--sanitize LIST] [--werror] [--cxx COMPILER]
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -26,6 +26,7 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  * @typedef {object} NativeBuild
  * @property {string} [config] CMake build type
  * @property {boolean} [tests] also the unit tests
+ * @property {boolean} [bench] the speed of single kernels, and nothing else
  * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
  * @property {boolean} [werror]
  * @property {string} [cxx] compiler; default: CXX, else what CMake finds
@@ -99,7 +100,8 @@ function install(file, folder) {
 
 /**
  * @param {NativeBuild & { out?: string }} build
- * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined }>} what was built
+ * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined, bench: string | undefined }>}
+ *   what was built
  */
 export async function buildNative(build) {
   requireNode();
@@ -114,7 +116,8 @@ export async function buildNative(build) {
       );
     configure(cmake, work, cmakeArguments(build));
     const jobs = String(os.availableParallelism());
-    const target = build.tests ? [] : ["--target", "baton"];
+    const only = build.bench ? "baton_ops_bench" : "baton";
+    const target = build.tests ? [] : ["--target", only];
     const options = ["--config", build.config ?? "Release", "--parallel", jobs, ...target];
     const output = runCMake(cmake, ["--build", work, ...options]);
     if (fresh || /Linking|Building/.test(output)) {
@@ -122,12 +125,14 @@ export async function buildNative(build) {
     }
     const addon = path.join(work, "baton.node");
     const tests = path.join(work, "baton_tests");
+    const bench = path.join(work, "baton_ops_bench");
     const out = build.out ?? path.join(root, "build", build.config ?? "Release");
-    const wanted = existsSync(addon) && !build.sanitize && (!build.werror || build.out);
+    const wanted = !build.bench && existsSync(addon) && !build.sanitize && (!build.werror || build.out);
     return {
       work,
       addon: wanted ? install(addon, out) : undefined,
       tests: build.tests && existsSync(tests) ? tests : undefined,
+      bench: build.bench && existsSync(bench) ? bench : undefined,
     };
   });
 }
@@ -139,12 +144,13 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
         config: { type: "string" },
         out: { type: "string" },
         tests: { type: "boolean" },
+        bench: { type: "boolean" },
         sanitize: { type: "string" },
         werror: { type: "boolean" },
         cxx: { type: "string" },
       },
     });
     const built = await buildNative(values.out ? { ...values, out: path.resolve(values.out) } : values);
-    say(`built ${[built.addon, built.tests].filter(Boolean).join(" and ") || built.work}`);
+    say(`built ${[built.addon, built.tests, built.bench].filter(Boolean).join(" and ") || built.work}`);
   });
 }

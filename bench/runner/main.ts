@@ -5,6 +5,8 @@ import { writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
+import { opsSuite, runOps } from "../ops/suite.js";
+import { opsLines } from "../ops/table.js";
 import { qualitySuite, runQuality } from "../quality/suite.js";
 import { subjects } from "../subjects/index.js";
 import { workloadOf, workloads } from "../workloads/index.js";
@@ -23,7 +25,7 @@ const say = (line: string) => process.stderr.write(`bench: ${line}\n`);
 
 const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one.cases(quick)));
 const known = {
-  suites: [...new Set(workloads.map((one) => one.suite)), qualitySuite.name],
+  suites: [...new Set(workloads.map((one) => one.suite)), qualitySuite.name, opsSuite.name],
   devices: ["cpu"],
   rivals: subjects.filter((one) => one.rival).map((one) => one.name),
   cases: [
@@ -151,12 +153,21 @@ async function trainAndScore(options: BenchOptions): Promise<number> {
   return signal.aborted ? 130 : 0;
 }
 
+/** Single kernels: neither a model nor rivals. */
+async function measureKernels(options: BenchOptions): Promise<number> {
+  const signal = stopSignal();
+  const report = await runOps({ options, commit: commit(), signal, say });
+  if (report !== null) process.stdout.write(`${opsLines(report).join("\n")}\n`);
+  return signal.aborted ? 130 : 0;
+}
+
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2), known);
   if (options.help) {
     process.stdout.write(`${usage}\n`);
     return 0;
   }
+  if (options.suite === opsSuite.name) return measureKernels(options);
   if (options.suite === qualitySuite.name) return trainAndScore(options);
   const wanted = wantedCases(options);
   const taking = subjectsFor(wanted, options);

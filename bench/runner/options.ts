@@ -30,7 +30,7 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run: engine, chain, train or quality (default: engine)
+  --suite NAME     suite to run: engine, chain, train, ops or quality (default: engine)
   --device NAME    device of the engine (default: cpu)
   --rivals LIST    all, none, or names with commas between them (default: all)
   --json FILE      also write the report as JSON; quality: after every run, and a file that is there is continued
@@ -38,7 +38,8 @@ export const usage = `usage: npm run bench -- [options]
   --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
   --threads N      threads of every subject (default: all cores)
   --data DIR       chain data of the suites chain, train, quality (default: BATON_DATA); without it, what needs it is left out
-  --only LIST      workloads or cases, e.g. decode,prefill-512; quality: cases or variants, e.g. reference,hotpot/shared
+  --only LIST      workloads or cases, e.g. decode,prefill-512; quality: cases or variants, e.g. reference,hotpot/shared;
+                   ops: sections, e.g. linear,rows or "linear Q4_1"
   --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)
   --seeds LIST     quality: seeds, a run of each variant for each (default: 1,2,3)
   --work DIR       quality: folder of tuned prompts and frozen KV (default: baton-quality in the temporary folder)`;
@@ -63,6 +64,12 @@ function rivalList(value: string, known: readonly string[]): string[] {
 function seedList(value: string): number[] {
   const seeds = value.split(",").map((one) => positive("seeds", one, 0));
   return [...new Set(seeds)];
+}
+
+/** The suite ops asks its program which sections there are. */
+function only(suite: string, value: string | undefined, cases: readonly string[]): string[] {
+  const names = value?.split(",") ?? [];
+  return suite === "ops" ? names : names.map((name) => oneOf("only", name, cases));
 }
 
 export interface Known {
@@ -109,7 +116,7 @@ export function readOptions(args: string[], known: Known): BenchOptions {
     model: values.model,
     threads: positive("threads", values.threads ?? String(os.availableParallelism()), 1),
     data: values.data ?? process.env.BATON_DATA,
-    only: values.only?.split(",").map((name) => oneOf("only", name, known.cases)) ?? [],
+    only: only(values.suite, values.only, known.cases),
     patienceMs: positive("patience", patience, 0) * 1000,
     seeds: seedList(values.seeds),
     work: path.resolve(values.work),

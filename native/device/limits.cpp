@@ -46,10 +46,11 @@ void spinInt8(ThreadPool& threads, const Probes& probes, int64_t rounds) {
   threads.run([&](int) { sink += static_cast<uint64_t>(probes.int8(rounds)); });
 }
 
-void readOnce(ThreadPool& threads, const Probes& probes, const Buffer& buffer) {
+void readPasses(ThreadPool& threads, const Probes& probes, const Buffer& buffer, int passes) {
   const size_t part = buffer.size() / static_cast<size_t>(threads.workers());
   threads.run([&](int worker) {
-    sink += probes.read(buffer.data() + static_cast<size_t>(worker) * part, part);
+    const std::byte* from = buffer.data() + static_cast<size_t>(worker) * part;
+    for (int pass = 0; pass < passes; ++pass) sink += probes.read(from, part);
   });
 }
 
@@ -79,7 +80,7 @@ trace::Limits measureLimits(ThreadPool& threads) {
   }
   const Buffer buffer = probeBuffer(threads, size_t{64} << 20);
   limits.bytesPerSecond = static_cast<double>(buffer.size()) /
-                          bestSeconds(3, [&] { readOnce(threads, probes, buffer); });
+                          bestSeconds(3, [&] { readPasses(threads, probes, buffer, 1); });
   known.emplace(threads.workers(), limits);
   return limits;
 }

@@ -19,8 +19,9 @@ const Probes& cpuProbes();
 void spinFma(ThreadPool& threads, const Probes& probes, int64_t rounds);
 void spinInt8(ThreadPool& threads, const Probes& probes, int64_t rounds);
 
-// Reads `buffer` once, each worker its own part of it.
-void readOnce(ThreadPool& threads, const Probes& probes, const Buffer& buffer);
+// Each worker reads its own part of `buffer` so many times; small buffers need many, or the
+// threads' start is what is measured.
+void readPasses(ThreadPool& threads, const Probes& probes, const Buffer& buffer, int passes);
 
 // A buffer of whole kProbeBytes a worker, written once so that its pages are there.
 Buffer probeBuffer(const ThreadPool& threads, size_t bytes);

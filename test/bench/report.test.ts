@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { checkOpsReport } from "../../bench/ops/report.js";
 import { parseReport } from "../../bench/quality/report-file.js";
 import { checkReport } from "../../bench/runner/report.js";
 import { report, result } from "./samples.js";
@@ -39,7 +40,9 @@ describe("checkReport", () => {
       const text = readFileSync(path.join(folder, file), "utf8");
       const figures = file.endsWith("-quality.json")
         ? parseReport(text, file).runs
-        : checkReport(JSON.parse(text)).results;
+        : file.endsWith("-ops.json")
+          ? checkOpsReport(JSON.parse(text)).kernels
+          : checkReport(JSON.parse(text)).results;
       expect(figures.length).toBeGreaterThan(0);
     },
   );

@@ -48,7 +48,7 @@ TEST("base: a trace file holds whole events after every write, and goes on after
   trace::TraceFile file;
   CHECK(!file.open(path));
   CHECK(textOf(path).empty());
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 240; ++i) {
     file.append("{\"text\":" + trace::quoted(std::string(static_cast<size_t>(i % 300), '"')) + "}");
     if (i % 7 == 0) file.flush();
     const std::string text = textOf(path);
@@ -63,7 +63,7 @@ TEST("base: a trace file holds whole events after every write, and goes on after
     CHECK(file.open(path));
   }
   file.finish();
-  CHECK_EQ(eventsOf(textOf(path)), 600);
+  CHECK_EQ(eventsOf(textOf(path)), 240);
   file.close();
   // Somebody else's bytes are no trace to go on with.
   std::ofstream(path) << "other";

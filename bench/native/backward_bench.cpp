@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels of a backward.
+#include <numeric>
+
 #include "support.h"
 
 namespace baton::bench {
@@ -51,64 +53,80 @@ double dAttendMoved(int rows, int context, bool keys) {
   return keys ? 2 * queries + 4 * floatBytes(context, kG * kD) : 3 * queries;
 }
 
-// All kv heads of some layers: `rows` rows that read `context` cached rows each; with `keys` those
-// need gradients, too.
-void dAttends(Suite& suite, int rows, int context, bool keys) {
-  const int Q = rows * kH / kG;
-  const double flops =
-      double(rows) * kH * context * (keys ? dAttendKeyFlops(kD) : dAttendQueryFlops(kD));
-  const int heads = kG * suite.layersFor(flops);
-  const size_t half = kvHeadBytes(KvType::kF16, kD);
-  const size_t stride = 2 * half * static_cast<size_t>(context / kBlockRows);
-  const std::vector<std::byte> kv = randomKv(KvType::kF16, stride * static_cast<size_t>(heads));
-  const Gradients given(Q);
-  std::vector<int32_t> blocks;
-  for (int b = 0; b < context / kBlockRows; ++b) blocks.push_back(b);
-  const size_t outFloats = static_cast<size_t>(Q + 2 * context) * kD;
-  std::vector<float> out(outFloats * static_cast<size_t>(suite.pool().workers()));
-  const auto piece = [&](const std::byte* base, int row, int first, float* dq, float* scratch) {
-    const int count = std::min(kMaxQueries, Q - first);
-    const float *queries[kMaxQueries], *gradients[kMaxQueries];
-    float* results[kMaxQueries];
+// `rows` rows that read `context` cached rows each, in every kv head of some layers.
+struct Readers {
+  Readers(int rows, int contextRows, int layers)
+      : context(contextRows),
+        queries(rows * kH / kG),
+        heads(kG * layers),
+        half(kvHeadBytes(KvType::kF16, kD)),
+        stride(2 * half * static_cast<size_t>(context / kBlockRows)),
+        kv(randomKv(KvType::kF16, stride * static_cast<size_t>(heads))),
+        given(queries),
+        blocks(static_cast<size_t>(context / kBlockRows)),
+        outFloats(static_cast<size_t>(queries + 2 * context) * kD) {
+    std::iota(blocks.begin(), blocks.end(), 0);
+  }
+
+  // Queries from `first` on with the piece of `head` that begins at `row`; `out`: dq, dk, dv.
+  void piece(DAttendFn kernel, int head, int row, int first, float* out, float* scratch) const {
+    const float *q[kMaxQueries], *dout[kMaxQueries];
+    float* dq[kMaxQueries];
+    const int count = std::min(kMaxQueries, queries - first);
     for (int j = 0; j < count; ++j) {
-      queries[j] = given.q.data() + (first + j) * kD;
-      gradients[j] = given.dout.data() + (first + j) * kD;
-      results[j] = dq + (first + j) * kD;
+      q[j] = given.q.data() + (first + j) * kD;
+      dout[j] = given.dout.data() + (first + j) * kD;
+      dq[j] = out + (first + j) * kD;
     }
-    float* const dk = dq + Q * kD;
-    const DAttendArgs args{.q = queries,
-                           .dout = gradients,
-                           .lse = given.lse.data(),
-                           .delta = given.delta.data(),
-                           .Q = count,
-                           .D = kD,
-                           .scale = 0.125f,
-                           .kv = KvType::kF16,
-                           .k = base,
-                           .v = base + half,
-                           .blockStride = 2 * half,
-                           .blocks = blocks.data() + row / kBlockRows,
-                           .visible = given.visible.data(),
-                           .first = nullptr,
-                           .scratch = scratch,
-                           .dq = results,
-                           .dk = dk + row * kD,
-                           .dv = dk + (context + row) * kD,
-                           .ldk = kD};
-    (keys ? suite.ops().dAttendKey : suite.ops().dAttendQuery)(args);
-  };
-  const double layers = double(heads) / kG;
-  const Cost cost{rows, double(kv.size()) + layers * dAttendMoved(rows, context, keys),
+    const std::byte* base = kv.data() + static_cast<size_t>(head) * stride;
+    float* const dk = out + queries * kD;
+    kernel({.q = q,
+            .dout = dout,
+            .lse = given.lse.data(),
+            .delta = given.delta.data(),
+            .Q = count,
+            .D = kD,
+            .scale = 0.125f,
+            .kv = KvType::kF16,
+            .k = base,
+            .v = base + half,
+            .blockStride = 2 * half,
+            .blocks = blocks.data() + row / kBlockRows,
+            .visible = given.visible.data(),
+            .first = nullptr,
+            .scratch = scratch,
+            .dq = dq,
+            .dk = dk + row * kD,
+            .dv = dk + (context + row) * kD,
+            .ldk = kD});
+  }
+
+  int context, queries, heads;
+  size_t half, stride;
+  std::vector<std::byte> kv;
+  Gradients given;
+  std::vector<int32_t> blocks;
+  size_t outFloats;
+};
+
+// With `keys` the rows that are read need gradients, without those that read.
+void dAttends(Suite& suite, int rows, int context, bool keys) {
+  const double perPair = keys ? dAttendKeyFlops(kD) : dAttendQueryFlops(kD);
+  const double flops = perPair * rows * kH * context;
+  const Readers readers(rows, context, suite.layersFor(flops));
+  std::vector<float> out(readers.outFloats * static_cast<size_t>(suite.pool().workers()));
+  const double layers = double(readers.heads) / kG;
+  const Cost cost{rows, double(readers.kv.size()) + layers * dAttendMoved(rows, context, keys),
                   flops * layers, 0};
+  const DAttendFn kernel = keys ? suite.ops().dAttendKey : suite.ops().dAttendQuery;
   suite.measure(keys ? "dAttendKey" : "dAttendQuery", "f16", rows,
                 "context " + std::to_string(context), cost, [&] {
-                  suite.pool().forEach(heads, 1, [&](int begin, int end, int worker) {
-                    float* const dq = out.data() + static_cast<size_t>(worker) * outFloats;
+                  suite.pool().forEach(readers.heads, 1, [&](int begin, int end, int worker) {
+                    float* to = out.data() + static_cast<size_t>(worker) * readers.outFloats;
                     for (int head = begin; head < end; ++head) {
-                      const std::byte* base = kv.data() + static_cast<size_t>(head) * stride;
                       for (int row = 0; row < context; row += kPieceRows) {
-                        for (int first = 0; first < Q; first += kMaxQueries)
-                          piece(base, row, first, dq, suite.scratch(worker));
+                        for (int first = 0; first < readers.queries; first += kMaxQueries)
+                          readers.piece(kernel, head, row, first, to, suite.scratch(worker));
                       }
                     }
                   });

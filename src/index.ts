@@ -50,7 +50,14 @@ export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/sour
 export { resolveModel } from "./model/source.js";
 export type { ChatMessage, ChatTemplate, RenderOptions } from "./model/template.js";
 export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
-export type { CacheStats, DoctorReport, EngineStats, MissReason, ModelInfo } from "./native/types.js";
+export type {
+  CacheStats,
+  DoctorReport,
+  Drafting,
+  EngineStats,
+  MissReason,
+  ModelInfo,
+} from "./native/types.js";
 export type { Curves } from "./tune/curves.js";
 export { drawCurves, formatSteps } from "./tune/curves.js";
 export type { DataSource } from "./tune/data.js";

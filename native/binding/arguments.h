@@ -49,6 +49,13 @@ inline std::string asString(const Napi::Value& value, const std::string& name) {
   return value.As<Napi::String>().Utf8Value();
 }
 
+// Whether next tokens may be guessed.
+inline bool asDrafting(const Napi::Value& value) {
+  const std::string mode = asString(value, "drafting");
+  if (mode != "auto" && mode != "off") throw wrongType("drafting", "\"auto\" or \"off\"");
+  return mode == "auto";
+}
+
 // Typed arrays: Array is Napi::Int32Array, Napi::Float32Array, ...
 template <class Array>
 Array asTyped(const Napi::Value& value, napi_typedarray_type type, const std::string& name,

@@ -49,6 +49,8 @@ napi_value statsObject(JsWriter& js, const JobStats& stats) {
   js.set(object, "rowsComputed", js.number(double(stats.rowsComputed)));
   js.set(object, "rowsFound", js.number(double(stats.rowsFound)));
   js.set(object, "tokens", js.number(double(stats.tokens)));
+  js.set(object, "draftedTokens", js.number(double(stats.draftedTokens)));
+  js.set(object, "acceptedTokens", js.number(double(stats.acceptedTokens)));
   js.set(object, "firstTokenMs", js.number(stats.firstTokenMs));
   js.set(object, "totalMs", js.number(stats.totalMs));
   js.set(object, "queueMs", js.number(stats.queueMs));

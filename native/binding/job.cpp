@@ -75,6 +75,8 @@ GenerateSpec parseGenerate(const Napi::Object& object) {
   spec.maxTokens = asInt(object.Get("maxTokens"), "maxTokens");
   const Napi::Value logprobs = object.Get("logprobs");
   if (!logprobs.IsUndefined()) spec.logprobs = asInt(logprobs, "logprobs");
+  const Napi::Value drafting = object.Get("drafting");
+  if (!drafting.IsUndefined()) spec.drafting = asDrafting(drafting);
   const Napi::Value forced = object.Get("forced");
   if (!forced.IsUndefined()) {
     const auto ids = asTyped<Napi::Int32Array>(forced, napi_int32_array, "forced", "an Int32Array");

@@ -33,6 +33,7 @@ EngineOptions parseOptions(const Napi::Object& object) {
                 "activations is \"" + activations + "\"; it must be int8 or float32");
   }
   options.int8Activations = activations == "int8";
+  options.drafting = asDrafting(object.Get("drafting"));
   options.batchInvariant = asBoolean(object.Get("batchInvariant"), "batchInvariant");
   options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
   const Napi::Value trace = object.Get("trace");
@@ -216,6 +217,8 @@ Napi::Value engineStats(const Napi::CallbackInfo& info) {
   number("decodeRows", stats.decodeRows);
   number("prefillRows", stats.prefillRows);
   number("mostDecodeRows", stats.mostDecodeRows);
+  number("draftedTokens", stats.draftedTokens);
+  number("acceptedTokens", stats.acceptedTokens);
   number("jobs", stats.jobs);
   return Napi::Value(info.Env(), object);
 }

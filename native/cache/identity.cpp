@@ -27,6 +27,11 @@ void IdentityChain::truncate(int rows) {
   if (chained_.size() > full) chained_.resize(full);
 }
 
+void IdentityChain::copyTokens(int rows, std::vector<int32_t>& into) const {
+  for (int row = 0; row < rows; ++row)
+    into.push_back(std::max(tokens_[static_cast<size_t>(row)], -1));
+}
+
 void IdentityChain::setHead(const Digest& head) {
   head_ = head;
   headed_ = true;

@@ -17,6 +17,7 @@ class IdentityChain {
   void addTokens(const int32_t* ids, int count);
   void addSoft(const float* rows, int count, int width);  // [count, width]
   void truncate(int rows);
+  void copyTokens(int rows, std::vector<int32_t>& into) const;  // -1 for soft rows
   int rows() const { return static_cast<int>(tokens_.size()); }
 
   void setHead(const Digest& head);

@@ -120,7 +120,7 @@ void Segment::closeUnfound(int rows) {
   commitTokens(unnamed.data(), rows);
   {
     const std::lock_guard lock(mutex_);
-    offered_ = true;
+    offered_ = unnamed_ = true;
   }
   close();
 }
@@ -157,6 +157,15 @@ void Segment::endAppend() {
 bool Segment::appending() const {
   const std::lock_guard lock(mutex_);
   return appending_;
+}
+
+void Segment::copyTokens(int rows, std::vector<int32_t>& into) const {
+  const std::lock_guard lock(mutex_);
+  if (unnamed_) {
+    into.insert(into.end(), static_cast<size_t>(rows), -1);
+  } else {
+    chain_.copyTokens(rows, into);
+  }
 }
 
 bool Segment::sealHead() const {

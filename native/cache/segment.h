@@ -91,6 +91,9 @@ class Segment {
   // The same with `rows` rows of which only the scope says what they are: never found by content.
   void closeUnfound(int rows);
 
+  // Appends the token ids of the first `rows` rows, -1 for those that are no tokens.
+  void copyTokens(int rows, std::vector<int32_t>& into) const;
+
   // Identity of the first `rows` rows; nothing while something that it reads is not fully written,
   // and for rows of a job that has not ended, because they may yet be taken back.
   std::optional<Digest> digest(int rows) const;
@@ -122,7 +125,8 @@ class Segment {
   int rows_ = 0;
   int settledRows_ = 0;  // rows_ when the job that appends now began
   bool closed_ = false;
-  bool whole_ = false;  // ends in the middle of a block that others hold too
+  bool unnamed_ = false;  // of whose rows only the scope says what they are
+  bool whole_ = false;    // ends in the middle of a block that others hold too
   bool offered_ = false;
   int openDepth_ = 1;
   bool appending_ = false;

@@ -87,6 +87,7 @@ uint64_t Engine::submit(Job job) {
     state->logprobs.top = spec.logprobs;
     state->stops.emplace(spec.stops, vocabulary_);
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
+    state->drafts = spec.drafting.value_or(options_.drafting);
   }
   claimSegments(*state);
   return enqueue(state);

@@ -37,16 +37,20 @@ struct EngineOptions {
   bool int8Activations = true;
   bool batchInvariant = false;
   int maxBatchRows = 512;
-  std::string trace;  // file of trace events (base/trace.h); empty: none
+  std::string trace = {};    // file of trace events (base/trace.h); empty: none
+  bool drafting = false;     // of jobs that do not say
+  double draftRowCost = -1;  // of one more row, in forwards of one row; below 0: rowCost()
 };
 
 // What the engine has done since it was made, in forwards and rows.
 struct EngineStats {
-  int64_t turns = 0;        // forwards
-  int64_t decodeRows = 0;   // rows of generated tokens
-  int64_t prefillRows = 0;  // rows of appends
-  int mostDecodeRows = 0;   // of one forward: jobs that decoded in one batch
-  int jobs = 0;             // submitted and not finished, now
+  int64_t turns = 0;           // forwards
+  int64_t decodeRows = 0;      // rows of generated tokens
+  int64_t prefillRows = 0;     // rows of appends
+  int mostDecodeRows = 0;      // of one forward: jobs that decoded in one batch
+  int64_t draftedTokens = 0;   // guesses that stood in a batch, and
+  int64_t acceptedTokens = 0;  // those that held: decodeRows has them too
+  int jobs = 0;                // submitted and not finished, now
 };
 
 class Engine {
@@ -113,10 +117,20 @@ class Engine {
   void buildBatch();
   void planDecode();
   void planPrefill();
-  void addDecodeRow(JobState& job);
+  bool addDecodeRow(JobState& job);
   void failYoungest();
   void addPrefillRows(JobState& job, int rows);
   void addRun(JobState& job, const Append* append, int row, int count);
+
+  // Guesses behind decode rows, on the engine thread (drafting.cpp).
+  void openTurn(int decodes);
+  void beginDraft(JobState& job) const;
+  int draftRows(JobState& job);
+  int roomFor(const JobState& job, int guesses) const;
+  bool keepGuess(JobState& job, int guess);
+  static bool holds(const JobState& job);
+  bool anyWanted(int first, int count) const;
+  static void dropGuesses(const JobState& job);
 
   // What need not be computed, on the engine thread (reuse.cpp).
   void identify(JobState& job) const;
@@ -179,13 +193,14 @@ class Engine {
   struct Planned {  // rows of a job in the batch
     JobState* job;
     Segment* segment;
-    const Append* append;  // null: the decode row
+    const Append* append;  // null: the decode row, and guesses behind it
     int row, count;        // rows of the append
   };
   struct LogitRow {
     JobState* job;
     bool sample;  // the row that the next token is drawn from
     bool handOut;
+    int guess = 0;  // of the rows of an output: 0: the decode row
   };
   std::vector<JobState*> decoding_, prefilling_;  // the running ones, as the turn began
   std::vector<int64_t> shares_;                   // rows offered to each of prefilling_
@@ -193,6 +208,8 @@ class Engine {
       starved_;  // decode, and the pool has no block for the next row
   std::vector<Planned> planned_;
   std::vector<LogitRow> logitOwners_;  // as batch_.logitRows
+  int guessRoom_ = 0;                  // rows of the batch that nobody else wants
+  TurnCost turnCost_{};
 
   std::thread thread_;
 };

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "cache/content_index.h"
 #include "cache/segment.h"
+#include "engine/draft/output_draft.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
 #include "engine/stop_matcher.h"
@@ -39,6 +40,8 @@ struct GenerateSpec {
       -1;  // alternatives to report at each place, at most Logprobs::kMostTop; -1: nothing
   // The first tokens of the output: the sampler chooses as ever, and these are taken instead.
   std::vector<int32_t> forced = {};
+  // Whether its next tokens may be guessed (drafting.cpp); if it does not say, as the engine's.
+  std::optional<bool> drafting = {};
 };
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
@@ -63,6 +66,8 @@ struct JobStats {
   int64_t rowsComputed = 0;
   int64_t rowsFound = 0;  // of the appends, not computed: found by their content
   int64_t tokens = 0;
+  int64_t draftedTokens = 0;   // guessed, and computed as rows
+  int64_t acceptedTokens = 0;  // of them, those that held; in rowsComputed, as the others are not
   double firstTokenMs = 0;
   double totalMs = 0;
   double queueMs = 0;
@@ -155,6 +160,8 @@ struct JobState {
   size_t released = 0;  // tokens of `generated` that were told; the others may still be dropped
   int firstGeneratedRow = 0;  // segment row that the first generated token takes
   int32_t nextToken = -1;     // sampled, not yet a row
+  bool drafts = false;
+  std::unique_ptr<OutputDraft> draft;  // from its first decode row on, if it drafts
 
   bool finished = false;
   bool started = false;

@@ -151,10 +151,14 @@ void Engine::failCancelled() {
 // -----------------------------------------------------------------------------------------
 
 void Engine::countTurn() {
-  int decodeRows = 0;
+  int decodeRows = 0, guesses = 0;
   for (const Planned& planned : planned_) {
-    decodeRows += planned.append == nullptr ? 1 : 0;
     JobState& job = *planned.job;
+    if (planned.append == nullptr) {
+      ++decodeRows;
+      guesses += planned.count - 1;
+      job.stats.draftedTokens += planned.count - 1;
+    }
     job.ringPlace = ++ringEnd_;
     if (job.lastTurn == turn_) continue;  // several appends
     job.lastTurn = turn_;
@@ -164,7 +168,8 @@ void Engine::countTurn() {
   const std::lock_guard lock(mutex_);
   ++stats_.turns;
   stats_.decodeRows += decodeRows;
-  stats_.prefillRows += batch_.rows - decodeRows;
+  stats_.prefillRows += batch_.rows - decodeRows - guesses;
+  stats_.draftedTokens += guesses;
   stats_.mostDecodeRows = std::max(stats_.mostDecodeRows, decodeRows);
 }
 
@@ -172,10 +177,12 @@ void Engine::commit() {
   for (const Planned& planned : planned_) {
     JobState& job = *planned.job;
     if (job.finished) continue;
-    job.stats.rowsComputed += planned.count;
-    rowsComputed_ += planned.count;
+    const int rows = planned.append == nullptr ? 1 : planned.count;  // guesses: keepGuess()
+    job.stats.rowsComputed += rows;
+    rowsComputed_ += rows;
     if (planned.append == nullptr) {
       planned.segment->commitTokens(&job.nextToken, 1);
+      if (job.draft != nullptr) job.draft->kept = 1;
       continue;
     }
     const Append& append = *planned.append;
@@ -199,17 +206,21 @@ void Engine::handOutLogits() {
   for (int first = 0; first < total; first += forward_.options().logitRows) {
     if (first > 0 && !goOn()) return;  // logits of a whole prefill take longer than a layer
     const int count = std::min(forward_.options().logitRows, total - first);
+    if (!anyWanted(first, count)) continue;
     float* logits = forward_.logits(first, count);
     for (int i = 0; i < count; ++i) {
       const LogitRow& owner = logitOwners_[static_cast<size_t>(first + i)];
       JobState& job = *owner.job;
-      if (job.finished) continue;
+      if (job.finished || (owner.guess > 0 && !keepGuess(job, owner.guess))) continue;
       float* row = logits + static_cast<size_t>(i) * vocab;
       if (owner.handOut) job.logits.insert(job.logits.end(), row, row + vocab);
       if (!owner.sample) continue;
       if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
       acceptToken(job, row);
     }
+  }
+  for (const Planned& planned : planned_) {
+    if (planned.append == nullptr && !planned.job->finished) dropGuesses(*planned.job);
   }
   for (const JobPtr& job : running_) {
     const bool appended = !job->finished && job->started && job->work == nullptr &&
@@ -273,6 +284,7 @@ void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
 
 void Engine::finish(JobState& job, DoneEvent done) {
   job.finished = true;
+  dropGuesses(job);
   job.stats.totalMs = millisecondsSince(job.submitted);
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
   job.stats.turnsSkipped = turn_ - job.firstTurn - job.stats.turns;

@@ -14,7 +14,9 @@
 //    one, and none takes more than twice the turns that strict order would give it.
 // 5. A job whose rows an earlier one is computing waits until they are there, and takes no part
 //    before (reuse.cpp says when it is worth it).
-// 6. Work that needs a turn of its own gets one after every batch, one piece of work at a time, in
+// 6. Guesses of what outputs go on with get rows that nobody above asks for, in the order of the
+//    decode rows, as far as they are expected to pay (drafting.cpp).
+// 7. Work that needs a turn of its own gets one after every batch, one piece of work at a time, in
 //    the order of submission: neither serving nor training stops the other.
 //
 // Fairness is between jobs: a chain that fans out has as many shares as it has jobs in flight.
@@ -59,9 +61,11 @@ void Engine::planDecode() {
     std::sort(decoding_.begin(), decoding_.end(),
               [](const JobState* a, const JobState* b) { return a->ringPlace < b->ringPlace; });
   }
+  openTurn(std::min(limit, static_cast<int>(decoding_.size())));
+  int served = 0;
   for (JobState* job : decoding_) {
-    if (batch_.rows >= limit) return;
-    addDecodeRow(*job);
+    if (served == limit) return;
+    served += addDecodeRow(*job) ? 1 : 0;
   }
 }
 
@@ -89,7 +93,7 @@ void Engine::addRun(JobState& job, const Append* append, int row, int count) {
   for (const Planned& planned : planned_)
     firstRow += planned.segment == &segment ? planned.count : 0;
   segment.reserve(firstRow + count);
-  const int32_t* tokens = append == nullptr        ? &job.nextToken
+  const int32_t* tokens = append == nullptr ? (count == 1 ? &job.nextToken : job.draft->rows())
                           : append->tokens.empty() ? nullptr
                                                    : append->tokens.data() + row;
   const float* embeddings =
@@ -101,15 +105,22 @@ void Engine::addRun(JobState& job, const Append* append, int row, int count) {
   planned_.push_back({&job, &segment, append, row, count});
 }
 
-void Engine::addDecodeRow(JobState& job) {
+// False: the pool has no block for the row.
+bool Engine::addDecodeRow(JobState& job) {
+  Segment& segment = *job.job.appends.back().segment;
   try {
-    addRun(job, nullptr, 0, 1);
+    segment.reserve(segment.rows() + 1);
   } catch (const Error& error) {
     starved_.emplace_back(&job, error);
-    return;
+    return false;
   }
-  batch_.logitRows.push_back(batch_.rows - 1);
-  logitOwners_.push_back({&job, true, false});
+  const int rows = 1 + draftRows(job);
+  addRun(job, nullptr, 0, rows);
+  for (int row = 0; row < rows; ++row) {
+    batch_.logitRows.push_back(batch_.rows - rows + row);
+    logitOwners_.push_back({&job, true, false, row});
+  }
+  return true;
 }
 
 void Engine::failYoungest() {

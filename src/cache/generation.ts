@@ -25,6 +25,9 @@ export interface GenerationResult extends OutputFigures {
   reason: FinishReason;
   usage: {
     rowsComputed: number;
+    /** Guesses of next tokens that were computed as rows, and those of them that were right; see `drafting`. */
+    draftedTokens: number;
+    acceptedTokens: number;
     /** Milliseconds to the first sampled token. */
     timeToFirstTokenMs: number;
     /** After the first token; 0 with fewer than two. */
@@ -100,7 +103,8 @@ export function startGeneration(
     });
     const outcome = end as NonNullable<typeof end>;
     const { reason, ...pace } = paceOf(outcome);
-    const usage = { rowsComputed: outcome.stats.rowsComputed, ...pace };
+    const { rowsComputed, draftedTokens, acceptedTokens } = outcome.stats;
+    const usage = { rowsComputed, draftedTokens, acceptedTokens, ...pace };
     return { text: output.text, tokens: output.tokens, ...output.figures, reason, usage };
   };
   const result = generate().then(

@@ -5,7 +5,7 @@
 import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { Tokenizer } from "../model/tokenizer.js";
-import type { GenerateSpec, SamplerOptions } from "../native/types.js";
+import type { Drafting, GenerateSpec, SamplerOptions } from "../native/types.js";
 
 export interface SamplingOptions {
   /** 0 (default) is greedy; at most 100. */
@@ -44,6 +44,8 @@ export interface OutputOptions extends SamplingOptions {
   stop?: string | readonly string[];
   /** Most tokens generated; default 256, and never more than the context holds. */
   maxTokens?: number;
+  /** Whether next tokens may be guessed and checked several at a time; default: as the model was loaded. */
+  drafting?: Drafting;
 }
 
 /** Why an output ended: with a closing token, with a stop string, or at `maxTokens` or the end of the context. */
@@ -57,6 +59,8 @@ export interface OutputSettings {
   sampler: SamplerOptions;
   /** null: none. */
   logprobs: number | null;
+  /** null: as the model was loaded. */
+  drafting: Drafting | null;
 }
 
 /** Whose options they are: begins every message, and is in its facts. */
@@ -79,6 +83,7 @@ export const outputOptionNames: readonly (keyof OutputOptions)[] = [
   "logitBias",
   "logprobs",
   "seed",
+  "drafting",
 ];
 
 interface Range {
@@ -175,6 +180,12 @@ export function textList(owner: OptionOwner, option: string, value: unknown): st
   return list;
 }
 
+function draftingOf(owner: OptionOwner, value: unknown): Drafting | null {
+  if (value === undefined) return null;
+  if (value !== "auto" && value !== "off") throw invalidOf(owner, "drafting", value, '"auto" or "off"');
+  return value;
+}
+
 const mostBias = 1e30; // finite in float32, whatever penalties do to it
 
 /** Ids and values of a bias; undefined for none. Whether the model has the ids is checked with the model at hand. */
@@ -215,6 +226,7 @@ export function checkOutputOptions(owner: OptionOwner, options: OutputOptions): 
     sampler,
     logprobs:
       options.logprobs === undefined ? null : numeric(owner, "logprobs", options.logprobs, logprobsRange),
+    drafting: draftingOf(owner, options.drafting),
   };
 }
 
@@ -258,7 +270,7 @@ const encoder = new TextEncoder();
 export function generateSpec(
   owner: OptionOwner,
   { tokenizer, info }: Model,
-  { sampler, closers, stop, maxTokens, logprobs }: OutputSettings,
+  { sampler, closers, stop, maxTokens, logprobs, drafting }: OutputSettings,
 ): GenerateSpec {
   checkLogitBias(owner, sampler, info.vocab);
   return {
@@ -267,5 +279,6 @@ export function generateSpec(
     stops: stop.map((text) => encoder.encode(text)),
     maxTokens,
     ...(logprobs === null ? {} : { logprobs }),
+    ...(drafting === null ? {} : { drafting }),
   };
 }

@@ -91,6 +91,9 @@ export type FanOutSource<Results, Context> =
 export interface StageUsage {
   /** Tokens generated, the closing token not counted. */
   tokens: number;
+  /** Guesses of next tokens that were computed as rows, and those of them that were right; see `drafting`. */
+  draftedTokens: number;
+  acceptedTokens: number;
   /**
    * Rows that went through a forward for this stage: shared inputs it was first to need included, and what was
    * computed ahead of it while the program's own code ran or before branches went apart.

@@ -2,7 +2,7 @@
 // Options of loadModel, checked and completed before anything is opened.
 
 import { OptionInvalidError } from "../errors.js";
-import type { KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
+import type { Drafting, KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
 import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions, SourceProgress } from "./source.js";
 
@@ -38,6 +38,12 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   /** Most rows of one forward; longer prefills are cut; default 512. */
   maxBatchRows?: number;
   /**
+   * `auto` (default): where an output repeats what it reads, or itself, its next tokens are guessed and checked several
+   * at a time, as far as that is expected to pay. Every token is sampled as ever, from its own logits and with its own
+   * random number: the same tokens with `batchInvariant`, and without it equal as between any two batches.
+   */
+  drafting?: Drafting;
+  /**
    * Most runs of chains in progress at once; further ones wait in the order in which they were started, before they
    * compute or reserve anything. Default: no limit, then the KV budget decides. A run that a `from` function of
    * another run starts never waits and takes no place.
@@ -51,6 +57,7 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
 const mebibyte = 1024 * 1024;
 const devices = ["auto", "cpu"] as const;
 export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
+const draftingModes = ["auto", "off"] as const;
 const activationTypes = ["int8", "float32"] as const;
 
 function invalid(option: string, value: unknown, expected: string): OptionInvalidError {
@@ -108,5 +115,6 @@ export function nativeOptions(options: LoadOptions, native: NativeBinding): Nati
     activations: oneOf("activations", options.activations, activationTypes, "int8"),
     batchInvariant,
     maxBatchRows: count("maxBatchRows", options.maxBatchRows, 512, 65536),
+    drafting: oneOf("drafting", options.drafting, draftingModes, "auto"),
   };
 }

@@ -43,7 +43,12 @@ export interface NativeModelOptions {
   maxBatchRows: number;
   /** File of Chrome trace events; one for all models of a process. Default: none. */
   trace?: string;
+  /** `auto`: next tokens of outputs are guessed where that is expected to pay. For jobs that do not say. */
+  drafting: Drafting;
 }
+
+/** Whether next tokens are guessed and checked several at a time. It decides speed, never tokens. */
+export type Drafting = "auto" | "off";
 
 export interface CacheStats {
   budgetBytes: number;
@@ -71,6 +76,9 @@ export interface EngineStats {
   prefillRows: number;
   /** Most jobs that decoded in one forward. */
   mostDecodeRows: number;
+  /** Guesses that were computed as rows, and those of them that held: they are among `decodeRows`. */
+  draftedTokens: number;
+  acceptedTokens: number;
   /** Jobs submitted and not finished, now. */
   jobs: number;
 }
@@ -162,6 +170,8 @@ export interface GenerateSpec {
   maxTokens: number;
   /** Log-probabilities of every token and of the n likeliest in its place, 0 to 20; absent: none are computed. */
   logprobs?: number;
+  /** Absent: as the model was opened. */
+  drafting?: Drafting;
   /**
    * The first tokens of the output, whatever the sampler chooses; a closer among them closes. All else is done as ever,
    * so that forced texts cost what generated ones cost. For comparisons; nothing public leads here.
@@ -195,12 +205,15 @@ export interface NativeJob {
 }
 
 export interface JobStats {
-  /** Rows that went through a forward for this job. */
+  /** Rows that went through a forward for this job; of drafted ones, those that were accepted. */
   rowsComputed: number;
   /** Rows of the appends that did not, because they were found by their content. */
   rowsFound: number;
   /** Tokens generated, closers and dropped ones not counted. */
   tokens: number;
+  /** Guesses that were computed as rows, and those of them that held. */
+  draftedTokens: number;
+  acceptedTokens: number;
   /** Milliseconds from submit to the first sampled token (or to the last append, without generation). */
   firstTokenMs: number;
   /** Milliseconds from submit to done. */

@@ -140,6 +140,7 @@ describe("options that need the model", () => {
     ["activations", "int4"],
     ["device", "cuda"],
     ["batchInvariant", "yes"],
+    ["drafting", "always"],
   ])("loadModel with %s %s", async (option, value) => {
     const error = await failure(loadModel(tinyPath, { [option]: value }));
     expect(error).toMatchObject({ code: "OPTION_INVALID", facts: { option } });

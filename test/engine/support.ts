@@ -28,6 +28,7 @@ export const exact: NativeModelOptions = {
   activations: "float32",
   batchInvariant: true,
   maxBatchRows: 512,
+  drafting: "off",
 };
 
 /** `type` as in the file names of fixtures/tiny-llama. */

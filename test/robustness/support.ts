@@ -22,6 +22,7 @@ export const tinyOptions: NativeModelOptions = {
   activations: "int8",
   batchInvariant: true,
   maxBatchRows: 512,
+  drafting: "off",
 };
 
 export function openTiny(options: Partial<NativeModelOptions> = {}): Promise<EngineClient> {

@@ -40,6 +40,7 @@ const exact: NativeModelOptions = {
   activations: "float32",
   batchInvariant: true,
   maxBatchRows: 512,
+  drafting: "off",
 };
 const plenty = 1 << 28;
 const open = (model: string, options: Partial<NativeModelOptions> = {}) =>

@@ -43,6 +43,7 @@ export const frameSchema = {
         activations: { enum: ["int8", "float32"] },
         batchInvariant: { type: "boolean" },
         maxBatchRows: { type: "integer", minimum: 1 },
+        drafting: { enum: ["auto", "off"] },
         maxConcurrentRuns: { type: "integer", minimum: 1 },
         maxQueuedRuns: { type: "integer", minimum: 0 },
       },

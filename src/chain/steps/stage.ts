@@ -111,6 +111,8 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { reason, timeToFirstTokenMs, tokensPerSecond } = paceOf(outcome);
   const usage: StageUsage = {
     tokens: outcome.stats.tokens,
+    draftedTokens: outcome.stats.draftedTokens,
+    acceptedTokens: outcome.stats.acceptedTokens,
     rowsComputed: outcome.stats.rowsComputed + promptRows + ahead.rowsComputed,
     rowsReused: rowsReused + ahead.rowsFound + outcome.stats.rowsFound,
     timeToFirstTokenMs: submitted - began + timeToFirstTokenMs,

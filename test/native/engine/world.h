@@ -20,9 +20,13 @@ inline std::string fixturePath(const char* name) {
   return (std::filesystem::path(__FILE__).parent_path() / "../../fixtures" / name).string();
 }
 
-inline std::shared_ptr<const Model> tinyModel() {
+inline std::shared_ptr<const Model> fixtureModel(const char* name) {
   const std::atomic<int32_t> goOn{0};
-  return Model::load(fixturePath("tiny-llama/tiny-q8_0.gguf"), goOn);
+  return Model::load(fixturePath(name), goOn);
+}
+
+inline std::shared_ptr<const Model> tinyModel() {
+  return fixtureModel("tiny-llama/tiny-q8_0.gguf");
 }
 
 // What a job told, by kind of event.
@@ -120,7 +124,8 @@ struct World {
   std::shared_ptr<Sink> sink = std::make_shared<Sink>();
   Engine engine;
 
-  explicit World(EngineOptions options = {}) : engine(tinyModel(), filled(options), sink) {}
+  explicit World(EngineOptions options = {}, std::shared_ptr<const Model> model = tinyModel())
+      : engine(std::move(model), filled(options), sink) {}
   ~World() { sink->letGo(); }
 
   static EngineOptions filled(EngineOptions options) {

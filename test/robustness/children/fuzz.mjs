@@ -108,6 +108,7 @@ const generate = record({
   stops: fc.array(fc.uint8Array({ minLength: 1, maxLength: 6 }), { maxLength: 3 }),
   maxTokens: nearInt(1, 40),
   logprobs: fc.option(nearInt(0, 20), { nil: undefined }),
+  drafting: fc.constantFrom("auto", "off", undefined),
 });
 const job = fc
   .record({
@@ -154,6 +155,7 @@ const options = record({
   activations: fc.constantFrom("int8", "float32"),
   batchInvariant: fc.boolean(),
   maxBatchRows: nearInt(1, 64),
+  drafting: fc.constantFrom("auto", "off"),
 });
 const offsets = fc.array(fc.nat({ max: 20 }), { maxLength: 20 });
 const paths = fc.oneof(
@@ -166,6 +168,7 @@ const models = mostly(fc.constant(model));
 /** Arguments of each function; openModel and closeModel open and close models of their own. */
 const functions = {
   doctor: [],
+  takeWarnings: [],
   availableThreads: [],
   availableMemory: [],
   readModelFile: [mostly(paths)],

@@ -14,6 +14,7 @@ export const tinyOptions = {
   activations: "int8",
   batchInvariant: true,
   maxBatchRows: 64,
+  drafting: "auto",
 };
 
 export const openTiny = (options = {}) => EngineClient.open(tinyPath, "tiny", { ...tinyOptions, ...options });

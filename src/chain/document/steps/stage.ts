@@ -50,6 +50,11 @@ export const stageProperties: JsonSchema = {
   },
   logprobs: integer("Reports log-probabilities of every token and of so many likeliest ones in its place."),
   seed: integer("Of this stage's random numbers."),
+  drafting: {
+    enum: ["auto", "off"],
+    description:
+      "Whether next tokens may be guessed and checked several at a time; else as the model is loaded.",
+  },
 };
 
 type StageOptions = Omit<StageNode, "stage">;

@@ -115,7 +115,7 @@ export function readOptions(args: string[], known: Known): BenchOptions {
     quick: values.quick,
     model: values.model,
     threads: positive("threads", values.threads ?? String(os.availableParallelism()), 1),
-    data: values.data ?? process.env.BATON_DATA,
+    data: (values.data ?? process.env.BATON_DATA) || undefined, // empty counts as none
     only: only(values.suite, values.only, known.cases),
     patienceMs: positive("patience", patience, 0) * 1000,
     seeds: seedList(values.seeds),

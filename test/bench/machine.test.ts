@@ -79,6 +79,8 @@ describe("readOptions", () => {
       process.env.BATON_DATA = "there";
       expect(readOptions([], known).data).toBe("there");
       expect(readOptions(["--data", "here"], known).data).toBe("here");
+      process.env.BATON_DATA = "";
+      expect(readOptions([], known).data).toBeUndefined();
       delete process.env.BATON_DATA;
       expect(readOptions([], known).data).toBeUndefined();
     } finally {

@@ -12,7 +12,7 @@ import { openTuning } from "../../src/tune/tuning.js";
 import { failure } from "../chain/failure.js";
 import { inferenceLosses } from "./inference-loss.js";
 
-const folder = process.env.BATON_DATA;
+const folder = process.env.BATON_DATA || undefined; // empty counts as none
 const file = (name: string) => join(folder ?? "", name);
 const answerText = "Answer the question with a short phrase, using the evidence. ";
 const compressText = "Extract from the passages the evidence that is needed to answer the question. ";

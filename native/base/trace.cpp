@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,12 @@ struct Event {
   int64_t begin, end;  // ns
   Cost cost;
 };
+
+std::vector<Event> buffer() {
+  std::vector<Event> events;
+  events.reserve(kEvents);
+  return events;
+}
 
 int64_t now() {
   return std::chrono::steady_clock::now().time_since_epoch().count();
@@ -132,7 +139,10 @@ class Session {
     if (open_ == 0 && !file_.open(path)) groups_ = lines_ = 0;  // a new one
     group = std::make_shared<Group>(++groups_, Limits{});
     ++open_;
-    attempt([&] { describe(*group, "process_name", name); });
+    attempt([&] {
+      describe(*group, "process_name", name);
+      file_.flush();  // nothing at all would not parse
+    });
     detail::on.store(file_.isOpen());
     return group;
   }
@@ -195,16 +205,26 @@ class Session {
   }
 
  private:
-  // What fails ends the trace and nothing else.
+  // What fails ends the trace and nothing else: events are noted where nothing may be thrown.
   template <class Fn>
   void attempt(const Fn& fn) {
     if (!file_.isOpen()) return;
     try {
       fn();
     } catch (const Error& error) {
-      detail::on.store(false);
-      file_.close();
+      abandon(error);
+    } catch (const std::bad_alloc&) {
+      abandon(Error(code::kTraceEnded, "The trace (BATON_TRACE) ends here: no memory left for it.",
+                    {}));
+    }
+  }
+
+  void abandon(const Error& error) {
+    detail::on.store(false);
+    file_.close();
+    try {
       warn(error);
+    } catch (const std::bad_alloc&) {  // nor for the warning
     }
   }
 
@@ -215,15 +235,14 @@ class Session {
   }
 
   void write(Line& line) {
-    std::vector<Event> events;
+    spare_.clear();
     {
       const std::lock_guard lock(line.mutex);
-      events.swap(line.events);
-      line.events.reserve(kEvents);
+      spare_.swap(line.events);
     }
     if (!line.group->open.load()) return;
     attempt([&] {
-      for (const Event& event : events) file_.append(text(event, line));
+      for (const Event& event : spare_) file_.append(text(event, line));
     });
   }
 
@@ -245,6 +264,7 @@ class Session {
   int open_ = 0;                // models
   int groups_ = 0, lines_ = 0;  // so far in the file
   std::vector<Line*> all_;
+  std::vector<Event> spare_ = buffer();  // changes places with that of a line that is written
   const int64_t epoch_ = now();
 };
 
@@ -252,14 +272,18 @@ class Session {
 struct Holder {
   std::unique_ptr<Line> line;
 
-  void set(std::shared_ptr<Group> group, const std::string& name) {
+  void set(std::shared_ptr<Group> group, const std::string& name) noexcept {
     reset();
     if (group == nullptr) return;
-    line = std::make_unique<Line>();
-    line->group = std::move(group);
-    line->events.reserve(kEvents);
-    Session::here().add(*line, name);
-    lineHere = line.get();
+    try {
+      auto made = std::make_unique<Line>();
+      made->group = std::move(group);
+      made->events = buffer();
+      Session::here().add(*made, name);
+      line = std::move(made);
+      lineHere = line.get();
+    } catch (const std::bad_alloc&) {
+    }
   }
   void reset() {
     lineHere = nullptr;
@@ -312,9 +336,8 @@ ThreadLine::~ThreadLine() {
 }
 
 void Scope::begin(const char* name, const char* argument, int64_t value) {
-  Line* const line = lineHere;
-  if (line == nullptr || !line->group->open.load(std::memory_order_relaxed)) return;
-  line_ = line;
+  if (!wanted()) return;
+  line_ = lineHere;
   outer_ = std::exchange(scopeHere, this);
   name_ = name;
   argument_ = argument;
@@ -322,8 +345,8 @@ void Scope::begin(const char* name, const char* argument, int64_t value) {
   begin_ = now();
 }
 
-void Scope::restart() {
-  begin_ = now();
+bool Scope::wanted() {
+  return lineHere != nullptr && lineHere->group->open.load(std::memory_order_relaxed);
 }
 
 void Scope::end() {
@@ -339,6 +362,7 @@ const Scope* current() {
 Share::Share(const Scope* of, int worker) : of_(of) {
   if (of_ == nullptr) return;
   if (lineHere == nullptr) holderHere.set(of_->line_->group, "worker " + std::to_string(worker));
+  if (lineHere == nullptr) of_ = nullptr;
   begin_ = now();
 }
 

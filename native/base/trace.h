@@ -46,7 +46,7 @@ std::shared_ptr<Group> join(const std::string& path, const std::string& name);
 void setLimits(Group& group, const Limits& limits);
 
 // The calling thread's events belong to `group` (null: nobody's, and are dropped) under a line of
-// that name, for as long as this lives.
+// that name, for as long as this lives. Without memory for it they are dropped as well.
 class ThreadLine {
  public:
   ThreadLine(std::shared_ptr<Group> group, const std::string& name);
@@ -70,15 +70,14 @@ class Scope {
     if (on()) begin(name, argument, value);
   }
 
-  // An operation; `cost` is called only when it is traced and returns a Cost.
+  // An operation; `cost` is called only when it is traced, before its time begins, and returns a
+  // Cost.
   template <class CostFn>
     requires requires(const CostFn& fn) { Cost(fn()); }
   Scope(const char* name, const CostFn& cost) {
-    if (!on()) return;
-    begin(name, nullptr, 0);
-    if (line_ == nullptr) return;
+    if (!on() || !wanted()) return;
     cost_ = cost();
-    restart();
+    begin(name, nullptr, 0);
   }
 
   ~Scope() {
@@ -95,7 +94,7 @@ class Scope {
   friend struct Line;
   void begin(const char* name, const char* argument, int64_t value);
   void end();
-  void restart();  // counting its cost is none of its time
+  static bool wanted();  // this thread has a line
 
   struct Line* line_ = nullptr;
   const Scope* outer_ = nullptr;

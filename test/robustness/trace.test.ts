@@ -2,14 +2,14 @@
 // Trace files of processes that end in every way, that cannot write, and that have several models.
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { IoError, OptionInvalidError } from "../../src/errors.js";
 import { crossings, parseTrace, readTrace } from "../helpers/trace.js";
-import { failure, fresh, greedy, ids, openTiny, runChild, tinyOptions } from "./support.js";
+import { eventually, failure, fresh, greedy, ids, openTiny, runChild, tinyOptions } from "./support.js";
 
 let folder = "";
 let file = "";
@@ -23,9 +23,9 @@ const child = (way: string) => runChild("trace.mjs", [way], { env: { BATON_TRACE
 
 describe("the file is whole", () => {
   test.each([
-    ["closed", 0, 1, 50],
-    ["again", 0, 3, 150],
-    ["never-closed", 0, 1, 50],
+    ["closed", 0, 1, 5],
+    ["again", 0, 3, 15],
+    ["never-closed", 0, 1, 5],
     ["exit-while-streaming", 7, 1, 1],
   ])("%s", async (way, code, models, turns) => {
     expect(await child(way)).toMatchObject({ code, stderr: "" });
@@ -55,7 +55,9 @@ describe("the file is whole", () => {
         stdio: ["ignore", "pipe", "inherit"],
       });
       await new Promise((resolve) => killed.stdout.once("data", resolve));
-      await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 200));
+      expect(() => parseTrace(readFileSync(file, "utf8"), true)).not.toThrow();
+      expect(await eventually(() => statSync(file).size > 50_000)).toBe(true);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 200));
       const ended = new Promise((resolve) => killed.on("close", resolve));
       killed.kill("SIGKILL");
       await ended;

@@ -17,6 +17,8 @@ export type Task =
   | { kind: "memory"; rows: number; tokens: number }
   /** A chain through the public API: what JavaScript adds to the engine's own time. */
   | { kind: "overhead"; tokens: number; repetitions: number }
+  /** The first turn of the case's chains, decoded with guesses of its next tokens and without. */
+  | { kind: "drafting" }
   /** The case's chains one after another. */
   | { kind: "chain" }
   /** The same, of chains whose roles come back. */

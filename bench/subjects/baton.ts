@@ -7,6 +7,7 @@ import { packageUrl } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
+import { measureDrafting } from "./drafting.js";
 import { measureTraining } from "./train.js";
 
 type Package = typeof import("../../src/index.js");
@@ -18,8 +19,8 @@ const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1
 async function open(settings: TrialSettings): Promise<{ library: Package; model: Model }> {
   const library = (await import(packageUrl)) as Package;
   const device = settings.device as "cpu";
-  // nothing may be found again from an earlier repetition
-  const options = { device, threads: settings.threads, indexBytes: 0 };
+  // Nothing may be found again from an earlier repetition, and every token takes a forward of its own, as with rivals.
+  const options = { device, threads: settings.threads, indexBytes: 0, drafting: "off" as const };
   return { library, model: await library.loadModel(settings.model, options) };
 }
 
@@ -181,6 +182,7 @@ export const baton: Subject = {
     "handover",
     "memory",
     "overhead",
+    "drafting",
     "chain",
     "rounds",
     "fan-out",
@@ -199,6 +201,12 @@ export const baton: Subject = {
         return memory(task, settings);
       case "overhead":
         return overhead(task, settings);
+      case "drafting": {
+        const { model } = await open(settings);
+        const samples = await measureDrafting(model, settings);
+        await model.close();
+        return samples;
+      }
       case "chain":
       case "rounds":
       case "fan-out":

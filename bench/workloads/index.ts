@@ -3,6 +3,7 @@
 import type { Workload } from "../contract.js";
 import { compressAnswerChain } from "./compress-answer.js";
 import { decode } from "./decode.js";
+import { drafting } from "./drafting.js";
 import { fanOut } from "./fan-out.js";
 import { handover } from "./handover.js";
 import { memory } from "./memory.js";
@@ -18,6 +19,7 @@ export const workloads: readonly Workload[] = [
   handover,
   memory,
   overhead,
+  drafting,
   recallReasonChain,
   stages,
   fanOut,

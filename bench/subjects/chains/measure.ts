@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Measures a player: times around whole chains, rows and bytes from the engine's own counters. Nothing is found again
-// from one chain in the next (`indexBytes: 0`), except the KV of prompts, which the first, unmeasured chain computes.
+// from one chain in the next (`indexBytes: 0`), except the KV of prompts, which the first, unmeasured chain computes; and
+// every token takes a forward of its own, so that what is compared is sharing alone.
 import { readFileSync } from "node:fs";
 import { type ForcedChain, rolesOf } from "../../chains/forced-chain.js";
 import type { Samples, Task, TrialSettings } from "../../contract.js";
@@ -100,7 +101,7 @@ export async function measureChains(
   const chains = readChains(settings);
   const library = (await import(packageUrl)) as Package;
   const { device, threads } = settings;
-  const options = { device: device as "cpu", threads, indexBytes: 0 };
+  const options = { device: device as "cpu", threads, indexBytes: 0, drafting: "off" as const };
   const model = await library.loadModel(settings.model, options);
   const stage = { library, model, forcing: new Forcing(model) };
   const player = makePlayer(stage);

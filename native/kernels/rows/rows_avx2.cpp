@@ -219,12 +219,11 @@ void glu(const GluArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
     const size_t at = static_cast<size_t>(r) * static_cast<size_t>(a.F);
     for (int i = 0; i < a.F; i += 8) {
-      const __m256i mask = tailMask(a.F - i);
       const size_t from = at + static_cast<size_t>(i);
-      const __m256 gate = _mm256_maskload_ps(a.gate + from, mask);
-      const __m256 up = _mm256_maskload_ps(a.up + from, mask);
+      const __m256 gate = loadFirst(a.gate + from, a.F - i);
+      const __m256 up = loadFirst(a.up + from, a.F - i);
       const __m256 value = gelu ? gegluEight(gate, up) : swigluEight(gate, up);
-      _mm256_maskstore_ps(a.out + from, mask, value);
+      storeFirst(a.out + from, value, a.F - i);
     }
   }
 }
@@ -248,7 +247,7 @@ void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {
       }
     }
     for (; i < a.M; i += 8) {
-      const __m256 v = _mm256_maskload_ps(x + i, tailMask(a.M - i));
+      const __m256 v = loadFirst(x + i, a.M - i);
       sum[0] = _mm256_fmadd_ps(v, v, sum[0]);
     }
     const float squares =
@@ -256,11 +255,10 @@ void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {
     const float mean = squares / static_cast<float>(a.M) + a.epsilon;
     const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean))));
     for (i = 0; i < a.M; i += 8) {
-      const __m256i mask = tailMask(a.M - i);
-      __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), scale);
-      v = _mm256_mul_ps(v, _mm256_maskload_ps(a.weight + i, mask));
-      if (a.accumulate) v = _mm256_add_ps(_mm256_maskload_ps(y + i, mask), v);
-      _mm256_maskstore_ps(y + i, mask, v);
+      __m256 v = _mm256_mul_ps(loadFirst(x + i, a.M - i), scale);
+      v = _mm256_mul_ps(v, loadFirst(a.weight + i, a.M - i));
+      if (a.accumulate) v = _mm256_add_ps(loadFirst(y + i, a.M - i), v);
+      storeFirst(y + i, v, a.M - i);
     }
   }
 }
@@ -269,9 +267,8 @@ void addBiasAvx2(const AddBiasArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
     float* y = a.y + static_cast<size_t>(r) * static_cast<size_t>(a.N);
     for (int i = 0; i < a.N; i += 8) {
-      const __m256i mask = tailMask(a.N - i);
-      const __m256 bias = _mm256_maskload_ps(a.bias + i, mask);
-      _mm256_maskstore_ps(y + i, mask, _mm256_add_ps(_mm256_maskload_ps(y + i, mask), bias));
+      const __m256 bias = loadFirst(a.bias + i, a.N - i);
+      storeFirst(y + i, _mm256_add_ps(loadFirst(y + i, a.N - i), bias), a.N - i);
     }
   }
 }

@@ -23,6 +23,7 @@ export interface GeneratedItem {
   gold: Readonly<Record<string, string>>;
 }
 
+/** Called for each record when its outputs are there: several are generated at once, so in no order of its own. */
 export type ScoreFunction = (
   item: GeneratedItem,
 ) => number | Readonly<Record<string, number>> | Promise<number | Readonly<Record<string, number>>>;

@@ -136,8 +136,9 @@ describe("evaluation", () => {
     const { evaluations, prompts } = await run.result;
     expect(evaluations).toHaveLength(3);
     expect(seen).toHaveLength(6);
-    expect(seen[0]?.gold).toMatchObject({ question: "Who?", answer: "Ada" });
-    expect(Object.keys(seen[0]?.outputs ?? {})).toEqual(["compress", "answer"]);
+    const [first] = seen.filter(({ gold }) => gold.question === "Who?"); // records are generated several at once
+    expect(first?.gold).toMatchObject({ question: "Who?", answer: "Ada" });
+    expect(Object.keys(first?.outputs ?? {})).toEqual(["compress", "answer"]);
     expect(new Set(seen.map(({ origin }) => origin)).size).toBe(2);
     const last = evaluations.at(-1) as Evaluation;
     const texts = await Promise.all(

@@ -162,19 +162,20 @@ double Suite::bandwidthFor(double bytes) const {
   double found = 0;
   for (const Limit& one : limits_) {
     if (one.bytes == 0) continue;
-    found = spreadOf(one.values).median;
+    found = spreadOf(one.values).max;
     if (static_cast<double>(one.bytes) >= bytes) break;
   }
   return found;
 }
 
-// The time that it would take at the limit, as a share of the time that it took.
+// The time that it would take at the limit, as a share of the time that it took. The limit is the
+// best that was seen: what others on the machine took meanwhile is none of it.
 double Suite::share(const Result& result, const char** bound) const {
   double arithmetic = 0;
   for (const Limit& one : limits_) {
     const Cost& cost = result.cost;
-    if (one.unit == "FLOP/s") arithmetic += (cost.flops - cost.int8) / spreadOf(one.values).median;
-    if (one.unit == "OP/s") arithmetic += cost.int8 / spreadOf(one.values).median;
+    if (one.unit == "FLOP/s") arithmetic += (cost.flops - cost.int8) / spreadOf(one.values).max;
+    if (one.unit == "OP/s") arithmetic += cost.int8 / spreadOf(one.values).max;
   }
   const double memory = result.cost.bytes / bandwidthFor(result.cost.bytes);
   *bound = memory >= arithmetic ? "memory" : "arithmetic";

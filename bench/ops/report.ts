@@ -33,7 +33,7 @@ export interface OpsKernel {
   int8: number;
   milliseconds: Figures;
   bound: "memory" | "arithmetic";
-  /** Of the nearer limit; more than 1 where rows come out of a nearer cache than their number of bytes says. */
+  /** Of the nearer limit, the best that the section saw of it; more than 1 where rows come out of a nearer cache than their number of bytes says. */
   share: number;
 }
 

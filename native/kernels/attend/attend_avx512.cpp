@@ -72,6 +72,7 @@ inline int firstOf(const AttendArgs& a, int query) {
 // Few queries are bound by memory, and blocks lie apart: ask for the next K and for this V while K
 // is in work.
 constexpr int kFewQueries = 4;
+constexpr int kCacheLine = 64;  // bytes
 
 // s = scale * q . K for `queries` queries from `query` on and `blocks` blocks from `block` of
 // `count` on.
@@ -94,8 +95,9 @@ void scoreTile(const AttendArgs& a, int query, int block, int count) {
   }
   const float* const* q = a.q + query;
   for (int t = 0; t < a.D; ++t) {
-    if constexpr (queries <= kFewQueries) {
-      const int at = t * kBlockRows * kvTypeBytes(kv);
+    constexpr int kBytes = kBlockRows * kvTypeBytes(kv);  // of a lane
+    if (queries <= kFewQueries && t % (kCacheLine / kBytes) == 0) {
+      const int at = t * kBytes;
       BATON_UNROLL
       for (int b = 0; b < blocks; ++b) {
         _mm_prefetch(reinterpret_cast<const char*>(nextK[b] + at), _MM_HINT_T0);

@@ -193,7 +193,8 @@ Ran runProgram(const Program& program, const std::shared_ptr<const Model>& model
 }
 
 bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  const size_t bytes = a.size() * sizeof(float);
+  return a.size() == b.size() && (bytes == 0 || std::memcmp(a.data(), b.data(), bytes) == 0);
 }
 
 bool sameFigures(const Logprobs& a, const Logprobs& b) {

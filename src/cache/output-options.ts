@@ -4,6 +4,7 @@
 
 import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
+import { draftingModes } from "../model/options.js";
 import type { Tokenizer } from "../model/tokenizer.js";
 import type { Drafting, GenerateSpec, SamplerOptions } from "../native/types.js";
 
@@ -182,8 +183,9 @@ export function textList(owner: OptionOwner, option: string, value: unknown): st
 
 function draftingOf(owner: OptionOwner, value: unknown): Drafting | null {
   if (value === undefined) return null;
-  if (value !== "auto" && value !== "off") throw invalidOf(owner, "drafting", value, '"auto" or "off"');
-  return value;
+  const mode = draftingModes.find((one) => one === value);
+  if (mode === undefined) throw invalidOf(owner, "drafting", value, '"auto" or "off"');
+  return mode;
 }
 
 const mostBias = 1e30; // finite in float32, whatever penalties do to it

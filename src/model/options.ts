@@ -57,7 +57,7 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
 const mebibyte = 1024 * 1024;
 const devices = ["auto", "cpu"] as const;
 export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
-const draftingModes = ["auto", "off"] as const;
+export const draftingModes = ["auto", "off"] as const satisfies readonly Drafting[];
 const activationTypes = ["int8", "float32"] as const;
 
 function invalid(option: string, value: unknown, expected: string): OptionInvalidError {

@@ -2,7 +2,7 @@
 // The JSON Schema of a chain document, put together from the schemas of the steps. What the package publishes as
 // chain.schema.json is this.
 
-import { kvTypes } from "../../model/options.js";
+import { draftingModes, kvTypes } from "../../model/options.js";
 import type { JsonSchema } from "./contract.js";
 import { documentSteps } from "./steps/index.js";
 
@@ -43,7 +43,7 @@ export const frameSchema = {
         activations: { enum: ["int8", "float32"] },
         batchInvariant: { type: "boolean" },
         maxBatchRows: { type: "integer", minimum: 1 },
-        drafting: { enum: ["auto", "off"] },
+        drafting: { enum: draftingModes },
         maxConcurrentRuns: { type: "integer", minimum: 1 },
         maxQueuedRuns: { type: "integer", minimum: 0 },
       },

@@ -2,6 +2,7 @@
 // { "stage": NAME, ... }: as `.stage`; a prompt is a folder beside the document, or a text.
 
 import { resolve } from "node:path";
+import { draftingModes } from "../../../model/options.js";
 import type { DocumentStep, JsonSchema } from "../contract.js";
 
 interface StageNode {
@@ -51,7 +52,7 @@ export const stageProperties: JsonSchema = {
   logprobs: integer("Reports log-probabilities of every token and of so many likeliest ones in its place."),
   seed: integer("Of this stage's random numbers."),
   drafting: {
-    enum: ["auto", "off"],
+    enum: draftingModes,
     description:
       "Whether next tokens may be guessed and checked several at a time; else as the model is loaded.",
   },

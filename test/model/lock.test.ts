@@ -105,3 +105,12 @@ it("taken over by many at once still lets in one at a time", async () => {
   expect(entered).toBe(6);
   expect(most).toBe(1);
 });
+
+it("whose removal was begun by a process that died is taken over when that is a minute old", async () => {
+  await leave(JSON.stringify({ id: "x", pid: deadPid(), host: hostname() }));
+  await writeFile(`${path}.removal`, "");
+  const then = new Date(Date.now() - 61_000);
+  await utimes(`${path}.removal`, then, then);
+  expect(await run(async () => 4)).toBe(4);
+  expect(await readdir(join(folder, "deep"))).toEqual([]);
+});

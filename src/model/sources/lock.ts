@@ -4,7 +4,7 @@
 // processes ever hold one lock all the same, nothing breaks: each writes a temporary file of its own.
 
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const touchEveryMs = 5_000;
 const staleAfterMs = 60_000;
 const pollEveryMs = 200;
+const removalPollMs = 10;
 
 interface Holder {
   id: string;
@@ -57,18 +58,21 @@ async function isStale(path: string, text: string): Promise<boolean> {
   }
 }
 
-/** Moves a stale lock aside; if it was not that one any more (somebody was faster), puts it back. */
-async function removeStale(path: string, text: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    absent(error as NodeJS.ErrnoException);
+/** Removes the stale lock that holds `text`. One at a time: a second could remove the lock that comes in its place. */
+async function removeStale(path: string, text: string, holder: Holder): Promise<void> {
+  const removal = `${path}.removal`;
+  if (!(await create(removal, holder))) {
+    const begun = await stat(removal).catch(absent);
+    if (begun !== null && Date.now() - begun.mtimeMs > staleAfterMs) await rm(removal, { force: true });
+    await sleep(removalPollMs);
     return;
   }
-  const moved = await readFile(aside, "utf8").catch(absent);
-  if (moved !== null && moved !== text) await writeFile(path, moved, { flag: "wx" }).catch(() => undefined);
-  await rm(aside, { force: true });
+  try {
+    const now = await readFile(path, "utf8").catch(absent);
+    if (now === text) await rm(path, { force: true });
+  } finally {
+    await rm(removal, { force: true });
+  }
 }
 
 async function release(path: string, holder: Holder): Promise<void> {
@@ -89,7 +93,7 @@ export async function withLock<T>(
     const text = await readFile(path, "utf8").catch(absent);
     if (text === null) continue;
     if (await isStale(path, text)) {
-      await removeStale(path, text);
+      await removeStale(path, text, holder);
       continue;
     }
     if (!waited) onWait();

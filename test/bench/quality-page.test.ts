@@ -81,6 +81,18 @@ describe("the page", () => {
     expect(one).toContain("| dev items | 60 |");
   });
 
+  it("gives a setting once where all variants have it, and else by variant", () => {
+    const losses = [1];
+    const runs = [
+      run({ variant: "shared", losses, settings: { epochs: 3, batchSize: 4 } }),
+      run({ variant: "shared", seed: 2, losses, settings: { epochs: 3, batchSize: 4 } }),
+      run({ variant: "recompute", losses, settings: { epochs: 3, batchSize: 8 } }),
+    ];
+    const { markdown } = page(runs);
+    expect(markdown).toContain("| epochs | 3 |");
+    expect(markdown).toContain("| batchSize | 4 (shared), 8 (recompute) |");
+  });
+
   it("gives differences on the same items with what they show, also where sharing loses", () => {
     const runs = [
       run({ case: "hotpot", variant: "shared", gold: scores(10), chain: scores(5) }),

@@ -66,12 +66,23 @@ function curvesOf({ losses = [], evaluations }: QualityRun): Curves {
   };
 }
 
+/** "4", or where the variants differ "8 (compress), 4 (shared, recompute)". */
+function settingText(runs: readonly QualityRun[], name: string): string {
+  const variants = new Map<string, Set<string>>();
+  for (const { settings, variant } of runs) {
+    const value = String(settings[name]);
+    variants.set(value, (variants.get(value) ?? new Set()).add(variant));
+  }
+  if (variants.size === 1) return String(runs[0]?.settings[name]);
+  return [...variants].map(([value, names]) => `${value} (${[...names].join(", ")})`).join(", ");
+}
+
 function settingsTable(runs: readonly QualityRun[]): string {
   const [first] = runs;
   if (first === undefined) return "";
   return table(
     ["setting", "value"],
-    Object.entries(first.settings).map(([name, value]) => [name, String(value)]),
+    Object.keys(first.settings).map((name) => [name, settingText(runs, name)]),
   );
 }
 

@@ -23,6 +23,7 @@ struct Activations {
 LinearArgs argsOf(const Matrix& w, const Activations& a, float* y, int R, bool int8,
                   bool invariant) {
   return {w.bytes.data(),
+          w.panels.data(),
           w.type->dtype,
           w.N,
           w.K,

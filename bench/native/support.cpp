@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support.h"
 
+#include <sys/mman.h>
+
 #include <cstdio>
 
 #include "base/half.h"
 #include "device/limits.h"
+#include "kernels/linear/panels.h"
 
 namespace baton::bench {
 namespace {
@@ -37,7 +40,7 @@ std::string mebibytes(size_t bytes) {
 
 Matrix randomMatrix(const QuantType& type, int N, int K) {
   const int depth = (K + type.blockElements - 1) / type.blockElements * type.blockElements;
-  Matrix m{std::vector<std::byte>(quantRowBytes(type, int64_t{N} * depth)), &type, N, depth};
+  Matrix m{std::vector<std::byte>(quantRowBytes(type, int64_t{N} * depth)), &type, N, depth, {}};
   std::mt19937 random(1);
   std::vector<float> values(256 * 16);
   for (float& value : values) value = static_cast<float>(random() % 2001) * 1e-5f - 0.01f;
@@ -46,6 +49,11 @@ Matrix randomMatrix(const QuantType& type, int N, int K) {
   for (size_t at = 0; at < m.bytes.size(); at += pattern.size()) {
     std::memcpy(&m.bytes[at], pattern.data(), std::min(pattern.size(), m.bytes.size() - at));
   }
+  if (type.unpack == nullptr) return m;
+  const int panels = panelCount(N);
+  m.panels = Buffer(panelBytes(type.dtype, depth) * static_cast<size_t>(panels), size_t{2} << 20);
+  ::madvise(m.panels.data(), m.panels.size(), MADV_HUGEPAGE);
+  packPanels(type.dtype, m.bytes.data(), N, depth, 0, panels, m.panels.data());
   return m;
 }
 

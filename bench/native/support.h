@@ -24,7 +24,7 @@
 namespace baton::bench {
 
 inline constexpr int kM = 576, kF = 1536, kH = 9, kG = 3, kD = 64, kV = 49152, kL = 30;
-inline constexpr int kRowCounts[] = {1, 8, 128, 512};
+inline constexpr int kRowCounts[] = {1, 2, 4, 8, 16, 128, 512};
 inline constexpr int kTileRows = 16;  // of attention, as the engine cuts them for this shape
 
 struct Options {
@@ -40,6 +40,7 @@ struct Matrix {
   std::vector<std::byte> bytes;
   const QuantType* type;
   int N, K;
+  Buffer panels;  // kernels/linear/panels.h; empty for float formats
 };
 
 // K or, where the type has longer blocks, the next larger number that is whole ones. The same few

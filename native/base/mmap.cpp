@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <system_error>
 #include <utility>
 
@@ -71,6 +72,22 @@ MappedFile MappedFile::open(const std::string& path) {
            "Check the address space limit of the process and the file system.");
   }
   return MappedFile({static_cast<const std::byte*>(data), size});
+}
+
+void MappedFile::release(const void* data, size_t bytes) const {
+  const auto* begin = static_cast<const std::byte*>(data);
+  const std::byte* const end = bytes_.data() + bytes_.size();
+  // Compared as addresses: the two need not be of one object.
+  if (std::less<>()(begin, bytes_.data()) || std::less<>()(end, begin) ||
+      bytes > static_cast<size_t>(end - begin)) {
+    return;
+  }
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  // The mapping starts at a page.
+  const size_t from = (static_cast<size_t>(begin - bytes_.data()) + page - 1) / page * page;
+  const size_t to = (static_cast<size_t>(begin - bytes_.data()) + bytes) / page * page;
+  if (from >= to) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()) + from, to - from, MADV_DONTNEED);
 }
 
 }  // namespace baton

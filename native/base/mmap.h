@@ -25,6 +25,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // Gives the memory of whole pages within [data, data + bytes) back to the system; the next touch
+  // reads them from the file again. Does nothing for what is not of this mapping.
+  void release(const void* data, size_t bytes) const;
+
  private:
   explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
 

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "device/device.h"
+#include "kernels/linear/panels.h"
 #include "quant/types.h"
 
 namespace baton {
@@ -64,24 +65,29 @@ struct Weights {
   explicit Weights(DType dtype)
       : type(dtype),
         depth(depthFor(dtype)),
-        packed(quantRowBytes(quantType(dtype), kCols * depth)),
+        rows(quantRowBytes(quantType(dtype), kCols * depth)),
         x(numbers(static_cast<size_t>(kRows * depth), 2)),
         xq(quantised(kScalarOps, x, kRows)) {
     const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
-    quantType(type).quantize(w.data(), packed.data(), w.size());
+    quantType(type).quantize(w.data(), rows.data(), w.size());
+    if (quantType(type).unpack == nullptr) return;
+    panels.ensure(panelBytes(type, depth) * static_cast<size_t>(panelCount(kCols)));
+    packPanels(type, rows.data(), kCols, depth, 0, panelCount(kCols), panels.data());
   }
 
   DType type;
   int depth;
-  std::vector<std::byte> packed;  // [kCols, depth]
-  std::vector<float> x;           // [kRows, depth]
+  std::vector<std::byte> rows;  // [kCols, depth]
+  Buffer panels;                // the same; empty for float formats
+  std::vector<float> x;         // [kRows, depth]
   Quantised xq;
 };
 
 std::vector<float> linear(const Ops& ops, const Weights& w, bool int8, int rows, bool invariant) {
   std::vector<float> y(static_cast<size_t>(rows) * kCols);
   Buffer scratch(linearScratchBytes(w.depth));
-  const LinearArgs args{w.packed.data(),
+  const LinearArgs args{w.rows.data(),
+                        w.panels.data(),
                         w.type,
                         kCols,
                         w.depth,
@@ -181,7 +187,7 @@ std::vector<float> addBias(const Ops& ops) {
 std::vector<float> embed(const Ops& ops, const Weights& w) {
   const int32_t tokens[] = {7, 0, -1, 39, 7};
   std::vector<float> out(w.x.size(), 0.5f);
-  ops.embed({w.packed.data(), w.type, w.depth, tokens, out.data(), 2.5f}, 0, kRows);
+  ops.embed({w.rows.data(), w.type, w.depth, tokens, out.data(), 2.5f}, 0, kRows);
   return out;
 }
 
@@ -207,7 +213,7 @@ std::vector<float> dLinear(const Ops& ops, const Weights& w, bool accumulate) {
   const std::vector<float> dy = numbers(size_t{kRows} * kCols, 19);
   std::vector<float> dx = numbers(w.x.size(), 20);
   Buffer scratch(dLinearScratchBytes());
-  ops.dLinear({w.packed.data(), w.type, kCols, w.depth, dy.data(), kCols, dx.data(), w.depth, kRows,
+  ops.dLinear({w.rows.data(), w.type, kCols, w.depth, dy.data(), kCols, dx.data(), w.depth, kRows,
                accumulate},
               0, w.depth, scratch.data());
   return dx;

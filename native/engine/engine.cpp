@@ -40,7 +40,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       threads_(options.threads),
       trace_(joinTrace(options.trace, *model_, threads_)),
       forward_(model_, cpuOps(), threads_, *pool_,
-               {options.maxBatchRows, options.int8Activations, options.batchInvariant}),
+               {options.maxBatchRows, options.int8Activations, options.batchInvariant,
+                options.int8Activations ? packWeights(*model_, cpuOps(), threads_) : nullptr}),
       thread_([this] { loop(); }) {}
 
 Engine::~Engine() {

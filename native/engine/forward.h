@@ -16,6 +16,7 @@
 #include "engine/batch.h"
 #include "engine/rope_table.h"
 #include "engine/tape.h"
+#include "engine/weight_panels.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 
@@ -25,7 +26,9 @@ struct ForwardOptions {
   int maxRows;           // most rows of a batch
   bool int8Activations;  // for quantised weights; false: weights are dequantised exactly
   bool batchInvariant;   // same bits for a row whatever the batch
-  int logitRows = 8;     // most rows of one call of logits()
+  // Of the model, for int8Activations (packWeights()).
+  std::shared_ptr<const WeightPanels> panels = {};
+  int logitRows = 8;  // most rows of one call of logits()
 };
 
 class Forward {
@@ -77,8 +80,13 @@ class Forward {
   void gate(const GluArgs& args);
   void rmsnorm(const RmsNormArgs& args, int rows);
   // `name` is what the trace calls it.
-  void linear(const char* name, const float* x, int rows, const Projection* projections, int count,
-              bool mayQuantise);
+  void linear(const char* name, const float* x, int rows, const Projection* projections, int count);
+  bool takesInt8(const Weight& weight) const;
+  // Rows x [rows, K] to rows of xq_ from row `at` on.
+  QuantizeArgs quantize(const float* x, int rows, int K, int at);
+  // Of rows of x, and where weights take int8 of the first rows of xq_ in their place.
+  void multiply(const char* name, const float* x, int rows, const Projection* projections,
+                int count);
 
   std::shared_ptr<const Model> model_;
   const Ops& ops_;
@@ -100,7 +108,7 @@ class Forward {
   Buffer xd_;        // [R, K / 32]
   Buffer xs_;        // [R, K / 32]
   Buffer final_;     // [logit rows, M]
-  Buffer logits_;    // [logitRows, V]
+  Buffer logits_;    // [2 logitRows, V]
   Buffer scratch_;   // per worker
   size_t scratchBytes_;
   std::vector<int32_t> tokens_;  // [R], -1 for soft rows

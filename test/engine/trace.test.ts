@@ -112,7 +112,7 @@ describe("a prefill", () => {
       options,
     );
     const { layers, hidden, heads, kvHeads, headDim } = info;
-    expect(sumOf(trace, "quantize").count).toBe(2 * 4 * layers);
+    expect(sumOf(trace, "quantize").count).toBe(2 * (4 * layers + 2)); // the head takes two for each row
     const attends = trace.events.filter((one) => one.name === "attend").slice(layers);
     const pairs = 2 * (5 * 32 + 15);
     const bytes = (32 + 5 + 5) * 2 * kvHeads * headDim * 2 + 2 * 10 * heads * headDim * 4;

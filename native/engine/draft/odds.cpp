@@ -34,17 +34,16 @@ void DraftOdds::note(int support, bool held) {
 }
 
 // CPU time of forwards of 2 to 16 rows against one, behind 1,000 rows, SmolLM2 in Q4_1 on AVX2, one
-// thread: 0.6 of a forward each (0.44 to 0.72) where one row has kernels of its own, which read the
-// weights once per row; 0.09 (0.04 to 0.13) with `invariant`, where a single row goes through the
-// panels of many. AVX-512 is taken to be alike until it is measured. Scalar kernels do one row
-// after the other. To be measured again when kernels for few rows change (bench: `drafting`).
-double rowCost(Isa isa, bool invariant) {
+// thread: 0.47 of a forward each (0.40 to 0.54), a third of it attention. AVX-512 is taken to be
+// alike until it is measured. Scalar kernels do one row after the other. To be measured again when
+// kernels for few rows change (bench: `drafting`).
+double rowCost(Isa isa) {
   switch (isa) {
     case Isa::kScalar:
       return 1;
     case Isa::kAvx2:
     case Isa::kAvx512:
-      return invariant ? 0.1 : 0.6;
+      return 0.47;
   }
   return 1;
 }

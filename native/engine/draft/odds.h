@@ -29,9 +29,8 @@ class DraftOdds {
   std::array<Tried, kMostSupport> tried_;
 };
 
-// Cost of one more row in a forward of few rows, as a part of a forward of one row, by the kernels
-// that linear layers take (linear.h).
-double rowCost(Isa isa, bool invariant);
+// Cost of one more row in a forward of few rows, as a part of a forward of one row.
+double rowCost(Isa isa);
 
 // A forward as it is being put together: tokens that it is expected to bring on, and its cost in
 // forwards of one row. A row pays when it raises the quotient.

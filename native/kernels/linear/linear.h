@@ -10,9 +10,9 @@
 // The dot products of a section are exact. Where both sections have one scale (all types but Q6_K)
 // kernels take them as one. How q is read is the kernel's choice where several are exact: Q8_0 is
 // signed with c = 0, or s + 128 with c = -128 d.
-// Reduction order: groups of 32 in ascending k. With `invariant` the bits of a row of y depend on
-// nothing but that row of x and W, so R = 1 and R = 512 agree; without it a kernel may take another
-// order for few rows (GEMV).
+// Reduction order: groups of 32 in ascending k. The bits of a row of y depend on nothing but that
+// row of x and W, so R = 1 and R = 512 agree; in float32 only with `invariant`: without it a kernel
+// may take another order for few rows (GEMV).
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,8 @@
 namespace baton {
 
 struct LinearArgs {
-  const void* weight;  // [N, K] rows of DType `type`, as in the file
+  const void* weight;       // [N, K] rows of DType `type`, as in the file
+  const std::byte* panels;  // the same in panels (panels.h): what int8 arithmetic of vectors reads
   DType type;
   int N, K;          // K is a multiple of the type's block
   const float* x;    // [R, K] float32 arithmetic, or null

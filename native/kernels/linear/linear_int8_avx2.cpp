@@ -11,27 +11,15 @@
 //   32512: a sum for each section, which then meets the section's scale.
 //   Q8_0: likewise with |w| <= 128, 32512 in one step: widened to 32 bits at each.
 // The last two are signed dot products, for which the offset c is 0.
-#include "kernels/linear/panels_avx2.h"
+#include <type_traits>
+
 #include "kernels/linear/parts_avx2.h"
+#include "kernels/linear/unpack_avx2.h"
+#include "kernels/linear/weights_avx2.h"
 #include "kernels/unroll.h"
 
 namespace baton {
 namespace {
-
-// Panel of 16 columns: quants [K / 4][16][4], scales and offsets [K / 32][16], and for Q6_K the
-// scales of sections [K / 16][16] as pairs of int16. Signed types hold two such quants side by
-// side: the signed bytes of 16 columns, then their magnitudes.
-struct Panel {
-  int8_t* q;
-  float* d;
-  float* c;
-  int32_t* sections;
-};
-
-template <DType type>
-constexpr int stepBytes() {  // panel bytes of four k
-  return isSigned(type) ? 128 : 64;
-}
 
 // Steps of four k whose products fit one 16-bit sum.
 template <DType type>
@@ -48,75 +36,76 @@ constexpr int stepsOfSum() {
   }
 }
 
-// Q4_K and Q5_K: scales and offsets of one block of 16 columns, for its eight groups.
-inline void packBlockScales(const std::byte* const* at, float* d, float* c) {
-  for (int half = 0; half < kPanelColumns; half += 8) {
-    __m256 scales[8], offsets[8];  // by column, then by group
-    for (int i = 0; i < 8; ++i) loadBlockScales(at[half + i], &scales[i], &offsets[i]);
-    transpose8x8(scales);
-    transpose8x8(offsets);
-    for (int g = 0; g < 8; ++g) {
-      _mm256_store_ps(d + g * kPanelColumns + half, scales[g]);
-      _mm256_store_ps(c + g * kPanelColumns + half, offsets[g]);
-    }
-  }
-}
-
-// Q6_K: the scale of one block of 16 columns, once for each group, and the scales of its sections.
-inline void packSectionScales(const std::byte* const* at, float* d, int32_t* sections) {
-  for (int i = 0; i < kPanelColumns; ++i) {
-    const auto* block = reinterpret_cast<const BlockQ6_K*>(at[i]);
-    const float scale = scaleOf(at[i] + offsetof(BlockQ6_K, d));
-    for (int g = 0; g < 8; ++g) d[g * kPanelColumns + i] = scale;
-    for (int s = 0; s < 16; ++s) {
-      sections[s * kPanelColumns + i] = (block->scales[s] & 0xffff) | block->scales[s] * 0x10000;
-    }
-  }
-}
-
+// The 16 vectors of a group, as its panel has them or as bytes.
 template <DType type>
-void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
-  constexpr int kGroups = blockGroups(type);
-  const size_t stride = rowBytes(type, a.K);
-  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * stride;
-  const std::byte* at[kPanelColumns];
-  for (int c = 0; c < kPanelColumns; ++c) {
-    // Columns past the end repeat the last one; their result is not stored.
-    at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * stride;
+struct PackedGroup {
+  const std::byte* at;
+  __m256i vector(int v) const { return loadVector<type>(at, v); }
+};
+struct ByteGroup {
+  const std::byte* at;
+  __m256i vector(int v) const {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(at) + v);
   }
-  int8_t* q = panel.q;
-  for (int g0 = 0; g0 < a.K / kGroup; g0 += kGroups) {
-    float* const d = panel.d + g0 * kPanelColumns;
-    float* const offset = panel.c + g0 * kPanelColumns;
-    if constexpr (type == DType::kQ6_K) {
-      packSectionScales(at, d, panel.sections + 2 * g0 * kPanelColumns);
-    } else if constexpr (kGroups > 1) {
-      packBlockScales(at, d, offset);
-    } else {
-      packScales<type>(at, d, offset);
-    }
+};
+constexpr int kGroupBytes = kPanelVectors * kPanelVectorBytes;  // of a ByteGroup
+
+// Of a panel, by group: scales and offsets [K / 32][16], and of Q6_K the scales of sections
+// [K / 16][16] as pairs of int16.
+struct Scales {
+  Scales(void* memory, int K)
+      : d(static_cast<float*>(memory)),
+        c(d + K / kGroup * kPanelColumns),
+        sections(reinterpret_cast<int32_t*>(c + K / kGroup * kPanelColumns)) {}
+
+  // Of the block that begins with group g.
+  template <DType type>
+  void unpack(const std::byte* block, int g) const {
+    const int at = g * kPanelColumns;
+    unpackScales<type>(block, d + at, c + at, sections + 2 * at);
+  }
+
+  float* d;
+  float* c;
+  int32_t* sections;
+};
+
+template <int rows>
+struct Rows {  // of x, with their scales and sums by group
+  Rows(const LinearArgs& a, int r) {
     BATON_UNROLL
-    for (int g = 0; g < kGroups; ++g, q += 8 * stepBytes<type>()) {
-      BATON_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        __m256 rows[8];
-        BATON_UNROLL
-        for (int c = 0; c < 8; ++c) {
-          rows[c] = _mm256_castsi256_ps(loadQuants<type>(at[half * 8 + c], g));
-        }
-        transpose8x8(rows);
-        BATON_UNROLL
-        for (int step = 0; step < 8; ++step) {
-          const __m256i quants = _mm256_castps_si256(rows[step]);
-          auto* out = reinterpret_cast<__m256i*>(q + step * stepBytes<type>()) + half;
-          _mm256_store_si256(out, quants);
-          if constexpr (isSigned(type)) _mm256_store_si256(out + 2, _mm256_abs_epi8(quants));
-        }
-      }
+    for (int i = 0; i < rows; ++i) {
+      const auto row = static_cast<size_t>(r + i);
+      q[i] = a.xq + row * static_cast<size_t>(a.K);
+      d[i] = a.xd + row * static_cast<size_t>(a.K / kGroup);
+      s[i] = a.xs + row * static_cast<size_t>(a.K / kGroup);
     }
-    for (int c = 0; c < kPanelColumns; ++c) at[c] += blockBytes(type);
   }
-}
+  const int8_t* q[rows];
+  const float* d[rows];
+  const float* s[rows];
+};
+
+// The sums of rows of x with 16 columns live in memory, the registers are for the dot products.
+// Apart from Rows, whose pointers would have to live there, too.
+template <int rows>
+struct Sums {
+  Sums() {
+    BATON_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      _mm256_store_ps(of[i], _mm256_setzero_ps());
+      _mm256_store_ps(of[i] + 8, _mm256_setzero_ps());
+    }
+  }
+  void store(const LinearArgs& a, int r, int n, int columns) const {
+    BATON_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
+      storeColumns(y, _mm256_load_ps(of[i]), _mm256_load_ps(of[i] + 8), columns, a.accumulate);
+    }
+  }
+  alignas(32) float of[rows][kPanelColumns];
+};
 
 inline __m256i broadcastQuad(const int8_t* x) {
   int32_t quad;
@@ -130,21 +119,20 @@ inline void inOrder(__m256i& sum) {
   asm("" : "+x"(sum));
 }
 
-// Products of four k of one row with eight columns, in 16-bit pairs. w: as a panel holds them.
+// Products of four k of one row with eight columns, in 16-bit pairs. `size`: magnitudes of signed
+// quants.
 template <DType type>
-inline __m256i products(const __m256i* w, __m256i quants, __m256i xk) {
-  return isSigned(type)
-             ? _mm256_maddubs_epi16(_mm256_load_si256(w + 2), _mm256_sign_epi8(xk, quants))
-             : _mm256_maddubs_epi16(quants, xk);
+inline __m256i products(__m256i quants, __m256i size, __m256i xk) {
+  return isSigned(type) ? _mm256_maddubs_epi16(size, _mm256_sign_epi8(xk, quants))
+                        : _mm256_maddubs_epi16(quants, xk);
 }
 
-// dot[i][h]: exact dot products of group g, rows r + i of x with columns 8 h .. 8 h + 7 of the
-// panel.
-template <DType type, int rows>
-inline void groupDots(const Panel& panel, int g, const int8_t* const* x, __m256i (*dot)[2]) {
+// dot[i][h]: exact dot products of rows x[i] + k with columns 8 h .. 8 h + 7 of a group.
+// `sections`: of Q6_K.
+template <DType type, int rows, class Group>
+inline void groupDots(const Group& group, const int32_t* sections, const int8_t* const* x, int k,
+                      __m256i (*dot)[2]) {
   constexpr int kSteps = stepsOfSum<type>();
-  const int8_t* q = panel.q + g * 8 * stepBytes<type>();
-  const int k = g * kGroup;
   __m256i factors[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
   BATON_UNROLL
   for (int i = 0; i < rows; ++i) dot[i][0] = dot[i][1] = _mm256_setzero_si256();
@@ -153,12 +141,12 @@ inline void groupDots(const Panel& panel, int g, const int8_t* const* x, __m256i
     __m256i sum[rows][2];  // of 16-bit pairs
     BATON_UNROLL
     for (int step = first; step < first + kSteps; ++step) {
-      const auto* w = reinterpret_cast<const __m256i*>(q + step * stepBytes<type>());
-      const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+      const __m256i w0 = group.vector(2 * step), w1 = group.vector(2 * step + 1);
+      const __m256i size0 = _mm256_abs_epi8(w0), size1 = _mm256_abs_epi8(w1);
       BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m256i xk = broadcastQuad(x[i] + k + 4 * step);
-        const __m256i p0 = products<type>(w, w0, xk), p1 = products<type>(w + 1, w1, xk);
+        const __m256i p0 = products<type>(w0, size0, xk), p1 = products<type>(w1, size1, xk);
         if constexpr (kSteps == 1) {
           dot[i][0] = _mm256_add_epi32(dot[i][0], _mm256_madd_epi16(p0, factors[0]));
           dot[i][1] = _mm256_add_epi32(dot[i][1], _mm256_madd_epi16(p1, factors[1]));
@@ -174,9 +162,9 @@ inline void groupDots(const Panel& panel, int g, const int8_t* const* x, __m256i
     }
     if constexpr (kSteps > 1) {
       if constexpr (type == DType::kQ6_K) {
-        const int32_t* scales = panel.sections + (2 * g + first / 4) * kPanelColumns;
-        factors[0] = _mm256_load_si256(reinterpret_cast<const __m256i*>(scales));
-        factors[1] = _mm256_load_si256(reinterpret_cast<const __m256i*>(scales) + 1);
+        const auto* scales = reinterpret_cast<const __m256i*>(sections + first / 4 * kPanelColumns);
+        factors[0] = _mm256_load_si256(scales);
+        factors[1] = _mm256_load_si256(scales + 1);
       }
       BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
@@ -187,74 +175,124 @@ inline void groupDots(const Panel& panel, int g, const int8_t* const* x, __m256i
   }
 }
 
-template <DType type, int rows>
-void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& panel) {
-  const int groups = a.K / kGroup;
-  const int8_t* x[rows];
-  const float* xd[rows];
-  const float* xs[rows];
-  // The float sums live in memory, the registers are for the dot products.
-  alignas(32) float sum[rows][kPanelColumns];
+// The products of group g into the sums.
+template <DType type, int rows, class Group>
+inline void addGroup(const Group& group, const Scales& scales, int g, const Rows<rows>& x,
+                     Sums<rows>& sums) {
+  asm volatile("" : : "r"(&sums.of[0][0]) : "memory");
+  __m256i dot[rows][2];
+  groupDots<type, rows>(group, scales.sections + 2 * g * kPanelColumns, x.q, g * kGroup, dot);
   BATON_UNROLL
-  for (int i = 0; i < rows; ++i) {
-    const auto row = static_cast<size_t>(r + i);
-    x[i] = a.xq + row * static_cast<size_t>(a.K);
-    xd[i] = a.xd + row * static_cast<size_t>(groups);
-    xs[i] = a.xs + row * static_cast<size_t>(groups);
-    _mm256_store_ps(sum[i], _mm256_setzero_ps());
-    _mm256_store_ps(sum[i] + 8, _mm256_setzero_ps());
-  }
-  for (int g = 0; g < groups; ++g) {
-    asm volatile("" : : "r"(&sum[0][0]) : "memory");
-    __m256i dot[rows][2];
-    groupDots<type, rows>(panel, g, x, dot);
+  for (int h = 0; h < 2; ++h) {
+    const int column = g * kPanelColumns + 8 * h;
+    const __m256 d = _mm256_load_ps(scales.d + column);
     BATON_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      const __m256 d = _mm256_load_ps(panel.d + g * kPanelColumns + 8 * h);
+    for (int i = 0; i < rows; ++i) {
+      const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(x.d[i] + g));
+      __m256 total = _mm256_load_ps(sums.of[i] + 8 * h);
+      total = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), total);
+      if constexpr (!isSigned(type)) {
+        const __m256 c = _mm256_load_ps(scales.c + column);
+        total = _mm256_fmadd_ps(c, _mm256_broadcast_ss(x.s[i] + g), total);
+      }
+      _mm256_store_ps(sums.of[i] + 8 * h, total);
+    }
+  }
+}
+
+constexpr size_t kAhead = 2048;  // bytes between the group in work and the one asked from memory
+
+// Panels lie end to end, so that a group ahead may be one of the next.
+template <DType type>
+inline void prefetchGroup(const std::byte* group) {
+  for (size_t line = 0; line < panelGroupBytes(type) + 32; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(group) + line, _MM_HINT_T0);
+  }
+}
+
+// Reads the panel itself. Its scales are there already, or are unpacked in passing.
+template <DType type, int rows>
+void packedTile(const LinearArgs& a, int r, int n, int columns, const std::byte* panel,
+                const Scales& scales) {
+  constexpr int kGroups = blockGroups(type);
+  const Rows<rows> x(a, r);
+  Sums<rows> sums;
+  for (int g0 = 0; g0 < a.K / kGroup; g0 += kGroups) {
+    if (r == 0) scales.unpack<type>(panel, g0);
+    panel += panelScaleBytes(type);
+    for (int g = g0; g < g0 + kGroups; ++g, panel += panelGroupBytes(type)) {
+      if (r == 0) prefetchGroup<type>(panel + kAhead);
+      addGroup<type>(PackedGroup<type>{panel}, scales, g, x, sums);
+    }
+  }
+  sums.store(a, r, n, columns);
+}
+
+template <DType type>
+void unpackPanel(const std::byte* panel, int K, std::byte* bytes, const Scales& scales) {
+  constexpr int kGroups = blockGroups(type);
+  for (int g0 = 0; g0 < K / kGroup; g0 += kGroups) {
+    scales.unpack<type>(panel, g0);
+    panel += panelScaleBytes(type);
+    for (int g = 0; g < kGroups; ++g, panel += panelGroupBytes(type), bytes += kGroupBytes) {
+      prefetchGroup<type>(panel + kAhead);
       BATON_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(xd[i] + g));
-        __m256 total = _mm256_load_ps(sum[i] + 8 * h);
-        total = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot[i][h]), total);
-        if constexpr (!isSigned(type)) {
-          const __m256 c = _mm256_load_ps(panel.c + g * kPanelColumns + 8 * h);
-          total = _mm256_fmadd_ps(c, _mm256_broadcast_ss(xs[i] + g), total);
-        }
-        _mm256_store_ps(sum[i] + 8 * h, total);
+      for (int v = 0; v < kPanelVectors; ++v) {
+        _mm256_store_si256(reinterpret_cast<__m256i*>(bytes) + v, loadVector<type>(panel, v));
       }
     }
   }
-  BATON_UNROLL
-  for (int i = 0; i < rows; ++i) {
-    float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
-    storeColumns(y, _mm256_load_ps(sum[i]), _mm256_load_ps(sum[i] + 8), columns, a.accumulate);
+}
+
+template <DType type, int rows>
+void byteTile(const LinearArgs& a, int r, int n, int columns, const std::byte* bytes,
+              const Scales& scales) {
+  const Rows<rows> x(a, r);
+  Sums<rows> sums;
+  for (int g = 0; g < a.K / kGroup; ++g, bytes += kGroupBytes) {
+    addGroup<type>(ByteGroup{bytes}, scales, g, x, sums);
+  }
+  sums.store(a, r, n, columns);
+}
+
+// Measured on Zen 3: from so many rows on it pays to unpack a panel once for all tiles.
+constexpr int kManyRows = 24;
+constexpr int kTileRows = 4;
+
+// fn(a constant, r) for tiles of so many rows from row r on.
+template <class Fn>
+inline void forTiles(int R, const Fn& fn) {
+  int r = 0;
+  for (; r + kTileRows <= R; r += kTileRows) fn(std::integral_constant<int, kTileRows>(), r);
+  switch (R - r) {
+    case 3:
+      return fn(std::integral_constant<int, 3>(), r);
+    case 2:
+      return fn(std::integral_constant<int, 2>(), r);
+    case 1:
+      return fn(std::integral_constant<int, 1>(), r);
+    default:
+      return;
   }
 }
 
 template <DType type>
-void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
-  const size_t quants = static_cast<size_t>(a.K / 4) * stepBytes<type>();
-  const int scales = a.K / kGroup * kPanelColumns;
-  auto* const d = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + quants);
-  const Panel panel{static_cast<int8_t*>(scratch), d, d + scales,
-                    reinterpret_cast<int32_t*>(d + 2 * scales)};
+void multiply(const LinearArgs& a, int n0, int n1, void* scratch) {
+  auto* const bytes = static_cast<std::byte*>(scratch);
+  const Scales scales(bytes + static_cast<size_t>(a.K) * kPanelColumns, a.K);
   for (int n = n0; n < n1; n += kPanelColumns) {
     const int columns = n1 - n < kPanelColumns ? n1 - n : kPanelColumns;
-    packPanel<type>(a, n, columns, panel);
-    int r = 0;
-    for (; r + 4 <= a.R; r += 4) panelTile<type, 4>(a, r, n, columns, panel);
-    switch (a.R - r) {
-      case 3:
-        panelTile<type, 3>(a, r, n, columns, panel);
-        break;
-      case 2:
-        panelTile<type, 2>(a, r, n, columns, panel);
-        break;
-      case 1:
-        panelTile<type, 1>(a, r, n, columns, panel);
-        break;
-      default:
-        break;
+    const auto index = static_cast<size_t>(n / kPanelColumns);
+    const std::byte* const panel = a.panels + index * panelBytes(type, a.K);
+    if (a.R < kManyRows || planesOf(type).low == 8) {  // the one plane of 8 is bytes as it is
+      forTiles(a.R, [&](auto rows, int r) {
+        packedTile<type, decltype(rows)::value>(a, r, n, columns, panel, scales);
+      });
+    } else {
+      unpackPanel<type>(panel, a.K, bytes, scales);
+      forTiles(a.R, [&](auto rows, int r) {
+        byteTile<type, decltype(rows)::value>(a, r, n, columns, bytes, scales);
+      });
     }
   }
 }
@@ -264,7 +302,7 @@ void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
 void linearInt8PanelsAvx2(const LinearArgs& a, int n0, int n1, void* scratch) {
   withType(a.type, [&](auto type) {
     constexpr DType kType = decltype(type)::value;
-    if constexpr (isInteger(kType)) panels<kType>(a, n0, n1, scratch);  // others: linear.h
+    if constexpr (isInteger(kType)) multiply<kType>(a, n0, n1, scratch);  // others: linear.h
   });
 }
 

@@ -2,61 +2,43 @@
 // int8 arithmetic on panels of 32 columns with vpdpbusd: four unsigned quants times four signed
 // activations into each 32-bit lane, exact. Q8_0 is read as s + 128 with offset -128 d. The float
 // sum runs over groups in ascending k.
-#include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx512.h"
+#include "kernels/linear/unpack_avx2.h"
 #include "kernels/unroll.h"
 
 namespace baton {
 namespace {
 
-// `halves` times 16 columns: quants [K / 4][halves * 16][4], scales and offsets [K / 32][halves *
-// 16].
+// A panel (panels.h) in bytes: quants [K / 4][16][4], scales and offsets [K / 32][16].
 struct Panel {
   uint8_t* q;
   float* d;
   float* c;
 };
 
-template <DType type, int halves>
-void packPanel(const LinearArgs& a, int n, int columns, const Panel& panel) {
-  constexpr int kColumns = halves * kPanelColumns;
-  const size_t stride = rowBytes(type, a.K);
-  const auto* w = static_cast<const std::byte*>(a.weight) + static_cast<size_t>(n) * stride;
-  const std::byte* at[kColumns];
-  for (int c = 0; c < kColumns; ++c) {
-    // Columns past the end repeat the last one; their result is not stored.
-    at[c] = w + static_cast<size_t>(c < columns ? c : columns - 1) * stride;
-  }
+template <DType type>
+void unpackPanel(const std::byte* packed, int K, const Panel& panel) {
+  constexpr int kGroups = blockGroups(type);
   uint8_t* q = panel.q;
-  for (int g = 0; g < a.K / kGroup; ++g, q += 32 * kColumns) {
-    float* const d = panel.d + g * kColumns;
-    float* const offset = panel.c + g * kColumns;
-    BATON_UNROLL
-    for (int h = 0; h < halves; ++h) {
-      const int first = h * kPanelColumns;
-      packScales<type>(at + first, d + first, offset + first);
-      if constexpr (type == DType::kQ8_0) {
-        const __m512 scale = _mm512_load_ps(d + first);
-        _mm512_store_ps(offset + first, _mm512_mul_ps(scale, _mm512_set1_ps(-128.0f)));
-      }
+  for (int g0 = 0; g0 < K / kGroup; g0 += kGroups, packed += panelBlockBytes(type)) {
+    float* const d = panel.d + g0 * kPanelColumns;
+    float* const c = panel.c + g0 * kPanelColumns;
+    unpackScales<type>(packed, d, c, nullptr);
+    if constexpr (type == DType::kQ8_0) {
+      _mm512_store_ps(c, _mm512_mul_ps(_mm512_load_ps(d), _mm512_set1_ps(-128.0f)));
     }
-    for (int eight = 0; eight < kColumns; eight += 8) {
-      __m256 rows[8];
+    const std::byte* group = packed + panelScaleBytes(type);
+    for (int g = 0; g < kGroups; ++g, group += panelGroupBytes(type)) {
       BATON_UNROLL
-      for (int c = 0; c < 8; ++c) {
-        __m256i quants = loadQuants<type>(at[eight + c], 0);
+      for (int v = 0; v < kPanelVectors; ++v) {
+        __m256i quants = loadVector<type>(group, v);
         if constexpr (type == DType::kQ8_0) {
           quants = _mm256_xor_si256(quants, _mm256_set1_epi8(static_cast<char>(0x80)));
         }
-        rows[c] = _mm256_castsi256_ps(quants);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(q) + v, quants);
       }
-      transpose8x8(rows);
-      BATON_UNROLL
-      for (int step = 0; step < 8; ++step) {
-        _mm256_store_ps(reinterpret_cast<float*>(q + step * 4 * kColumns + 4 * eight), rows[step]);
-      }
+      q += kPanelVectors * kPanelVectorBytes;
     }
-    for (int c = 0; c < kColumns; ++c) at[c] += blockBytes(type);
   }
 }
 
@@ -67,8 +49,7 @@ inline __m512i broadcastQuad(const int8_t* x) {
 }
 
 template <int rows, int halves>
-void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& panel) {
-  constexpr int kColumns = halves * kPanelColumns;
+void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel* panels) {
   const int groups = a.K / kGroup;
   const int8_t* x = a.xq + static_cast<size_t>(r) * static_cast<size_t>(a.K);
   const float* xd = a.xd + static_cast<size_t>(r) * static_cast<size_t>(groups);
@@ -86,12 +67,11 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
       BATON_UNROLL
       for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_setzero_si512();
     }
-    const uint8_t* q = panel.q + g * 32 * kColumns;
     BATON_UNROLL
     for (int step = 0; step < 8; ++step) {
       __m512i w[halves];
       BATON_UNROLL
-      for (int h = 0; h < halves; ++h) w[h] = _mm512_load_si512(q + step * 4 * kColumns + 64 * h);
+      for (int h = 0; h < halves; ++h) w[h] = _mm512_load_si512(panels[h].q + 64 * (8 * g + step));
       BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m512i xk = broadcastQuad(x + i * a.K + g * kGroup + 4 * step);
@@ -101,8 +81,8 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
     }
     BATON_UNROLL
     for (int h = 0; h < halves; ++h) {
-      const __m512 d = _mm512_load_ps(panel.d + g * kColumns + h * kPanelColumns);
-      const __m512 c = _mm512_load_ps(panel.c + g * kColumns + h * kPanelColumns);
+      const __m512 d = _mm512_load_ps(panels[h].d + g * kPanelColumns);
+      const __m512 c = _mm512_load_ps(panels[h].c + g * kPanelColumns);
       BATON_UNROLL
       for (int i = 0; i < rows; ++i) {
         const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xd[i * groups + g]));
@@ -129,28 +109,33 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel& pane
 
 template <DType type, int halves>
 void panelColumns(const LinearArgs& a, int n, int columns, void* scratch) {
-  constexpr int kColumns = halves * kPanelColumns;
-  auto* const q = static_cast<uint8_t*>(scratch);
-  auto* const d = reinterpret_cast<float*>(q + static_cast<size_t>(a.K) * kColumns);
-  const Panel panel{q, d, d + a.K / kGroup * kColumns};
-  packPanel<type, halves>(a, n, columns, panel);
+  const size_t scales = static_cast<size_t>(a.K / kGroup * kPanelColumns);
+  Panel panels[halves];
+  auto* at = static_cast<uint8_t*>(scratch);
+  for (int h = 0; h < halves; ++h) {
+    auto* const d = reinterpret_cast<float*>(at + static_cast<size_t>(a.K) * kPanelColumns);
+    panels[h] = {at, d, d + scales};
+    at = reinterpret_cast<uint8_t*>(d + 2 * scales);
+    const auto index = static_cast<size_t>(n / kPanelColumns + h);
+    unpackPanel<type>(a.panels + index * panelBytes(type, a.K), a.K, panels[h]);
+  }
   int r = 0;
-  for (; r + 6 <= a.R; r += 6) panelTile<6, halves>(a, r, n, columns, panel);
+  for (; r + 6 <= a.R; r += 6) panelTile<6, halves>(a, r, n, columns, panels);
   switch (a.R - r) {
     case 5:
-      panelTile<5, halves>(a, r, n, columns, panel);
+      panelTile<5, halves>(a, r, n, columns, panels);
       break;
     case 4:
-      panelTile<4, halves>(a, r, n, columns, panel);
+      panelTile<4, halves>(a, r, n, columns, panels);
       break;
     case 3:
-      panelTile<3, halves>(a, r, n, columns, panel);
+      panelTile<3, halves>(a, r, n, columns, panels);
       break;
     case 2:
-      panelTile<2, halves>(a, r, n, columns, panel);
+      panelTile<2, halves>(a, r, n, columns, panels);
       break;
     case 1:
-      panelTile<1, halves>(a, r, n, columns, panel);
+      panelTile<1, halves>(a, r, n, columns, panels);
       break;
     default:
       break;
@@ -158,7 +143,7 @@ void panelColumns(const LinearArgs& a, int n, int columns, void* scratch) {
 }
 
 template <DType type>
-void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
+void allColumns(const LinearArgs& a, int n0, int n1, void* scratch) {
   for (int n = n0; n < n1; n += 2 * kPanelColumns) {
     const int columns = n1 - n;
     if (columns > kPanelColumns) {
@@ -172,19 +157,11 @@ void panels(const LinearArgs& a, int n0, int n1, void* scratch) {
 }  // namespace
 
 void linearInt8PanelsAvx512(const LinearArgs& a, int n0, int n1, void* scratch) {
-  switch (a.type) {
-    case DType::kQ8_0:
-      panels<DType::kQ8_0>(a, n0, n1, scratch);
-      break;
-    case DType::kQ4_0:
-      panels<DType::kQ4_0>(a, n0, n1, scratch);
-      break;
-    case DType::kQ4_1:
-      panels<DType::kQ4_1>(a, n0, n1, scratch);
-      break;
-    default:
-      break;  // linear_avx512.cpp gives the others to AVX2
-  }
+  withType(a.type, [&](auto type) {
+    constexpr DType kType = decltype(type)::value;
+    // linear_avx512.cpp gives Q6_K, whose sections have scales of their own, to AVX2.
+    if constexpr (isInteger(kType) && kType != DType::kQ6_K) allColumns<kType>(a, n0, n1, scratch);
+  });
 }
 
 }  // namespace baton

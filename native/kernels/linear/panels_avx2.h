@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packing of 16-column panels, shared by AVX2 and AVX-512: the work is loads and 8x8 transposes,
+// float32 panels of 16 columns, shared by AVX2 and AVX-512: the work is loads and 8x8 transposes,
 // done once per panel.
 #pragma once
 
 #include "kernels/linear/linear.h"
+#include "kernels/linear/panels.h"
 #include "kernels/linear/weights_avx2.h"
 
 namespace baton {
 namespace {
-
-constexpr int kPanelColumns = 16;
 
 // W[n .. n + 16, :] dequantised into panel [K, 16].
 template <DType type>
@@ -36,26 +35,6 @@ void packFloatPanel(const LinearArgs& a, int n, int columns, float* panel) {
           _mm256_store_ps(panel + (k + part * 8 + i) * kPanelColumns + half, rows[i]);
         }
       }
-    }
-  }
-}
-
-// Scales and offsets of one block of 32 of 16 columns.
-template <DType type>
-inline void packScales(const std::byte* const* at, float* d, float* c) {
-  alignas(16) uint16_t halves[2][kPanelColumns];
-  for (int i = 0; i < kPanelColumns; ++i) {
-    std::memcpy(&halves[0][i], at[i], 2);
-    if constexpr (storesOffset(type)) std::memcpy(&halves[1][i], at[i] + 2, 2);
-  }
-  for (int i = 0; i < kPanelColumns; i += 8) {
-    const __m256 scale = _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<__m128i*>(&halves[0][i])));
-    _mm256_store_ps(d + i, scale);
-    if constexpr (storesOffset(type)) {
-      const __m128i offset = _mm_load_si128(reinterpret_cast<__m128i*>(&halves[1][i]));
-      _mm256_store_ps(c + i, _mm256_cvtph_ps(offset));
-    } else if constexpr (!isSigned(type)) {
-      _mm256_store_ps(c + i, _mm256_mul_ps(scale, _mm256_set1_ps(-centre(type))));
     }
   }
 }

@@ -8,12 +8,9 @@ namespace baton {
 
 // Panels of 16 columns, dequantised to float32; bits of a row do not depend on R.
 void linearFloatPanelsAvx2(const LinearArgs& args, int n0, int n1, void* scratch);
-// Panels of 16 columns of 8-bit quants; bits of a row do not depend on R.
+// Panels of 16 columns as they were packed (panels.h); bits of a row do not depend on R.
 void linearInt8PanelsAvx2(const LinearArgs& args, int n0, int n1, void* scratch);
 // Straight from the file layout, a few rows at a time; for few rows.
 void linearFloatRowsAvx2(const LinearArgs& args, int n0, int n1);
-void linearInt8RowsAvx2(const LinearArgs& args, int n0, int n1);
-// The same for types with super-blocks; the one above calls it.
-void linearInt8BlocksAvx2(const LinearArgs& args, int n0, int n1);
 
 }  // namespace baton

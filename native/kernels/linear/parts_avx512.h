@@ -8,9 +8,8 @@ namespace baton {
 
 // Panels of 16 columns, dequantised to float32; bits of a row do not depend on R.
 void linearFloatPanelsAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
-// Panels of 32 columns of 8-bit quants; bits of a row do not depend on R.
+// Two panels of 16 columns at a time, as they were packed (panels.h), of types without sections;
+// bits of a row do not depend on R.
 void linearInt8PanelsAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
-// Straight from the file layout, a few rows at a time; for few rows.
-void linearInt8RowsAvx512(const LinearArgs& args, int n0, int n1);
 
 }  // namespace baton

@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
-#include "kernels/linear/types_avx2.h"
+#include "kernels/linear/types.h"
 #include "quant/k_groups.h"
 
 namespace baton {
@@ -109,22 +109,6 @@ static inline GroupScales loadGroupScales(const std::byte* block, int g) {
     const float d = scaleOf(block);
     return {{d, d}, storesOffset(type) ? scaleOf(block + 2) : -centre(type) * d};
   }
-}
-
-// Q4_K and Q5_K: scales d and offsets c of the eight groups of a block.
-static inline void loadBlockScales(const std::byte* block, __m256* d, __m256* c) {
-  uint32_t s[3];
-  std::memcpy(s, block + 4, sizeof s);
-  const uint32_t scalesAbove = (s[2] & 0x0f0f0f0f) | (s[0] >> 2 & 0x30303030);
-  const uint32_t minsAbove = (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 2 & 0x30303030);
-  const uint64_t scales = (s[0] & 0x3f3f3f3f) | static_cast<uint64_t>(scalesAbove) << 32;
-  const uint64_t mins = (s[1] & 0x3f3f3f3f) | static_cast<uint64_t>(minsAbove) << 32;
-  const __m128i scaleBytes = _mm_cvtsi64_si128(static_cast<int64_t>(scales));
-  const __m128i minBytes = _mm_cvtsi64_si128(static_cast<int64_t>(mins));
-  *d = _mm256_mul_ps(_mm256_set1_ps(scaleOf(block)),
-                     _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(scaleBytes)));
-  *c = _mm256_mul_ps(_mm256_set1_ps(-scaleOf(block + 2)),
-                     _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(minBytes)));
 }
 
 }  // namespace baton

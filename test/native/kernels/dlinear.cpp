@@ -192,6 +192,7 @@ TEST("dLinear: differences of the forward reference") {
       ops->dLinear(arguments(p, data, dx.data(), kK), 0, kK, scratch.data());
       checkGradient(describe(p), x, dx.data(), [&] {
         kScalarOps.linear({.weight = data.weight.data(),
+                           .panels = nullptr,
                            .type = type,
                            .N = kN,
                            .K = kK,

@@ -4,6 +4,7 @@
 #include "kernels/linear/linear.h"
 
 #include "base/buffer.h"
+#include "kernels/linear/panels.h"
 #include "support.h"
 #include "weights.h"
 
@@ -24,6 +25,7 @@ struct Problem {
 
 struct Data {
   Misaligned<std::byte> weight;
+  Buffer panels;
   Misaligned<float> x;
   Misaligned<int8_t> xq;
   Misaligned<float> xd, xs;
@@ -40,10 +42,16 @@ Data make(const Problem& p) {
   const size_t rk = static_cast<size_t>(p.R) * p.K;
   const size_t groups = p.int8 ? rk / kGroup : 0;
   Data data{Misaligned<std::byte>(quantRowBytes(quantType(p.type), int64_t{p.N} * p.K), 4),
-            Misaligned<float>(rk, 1), Misaligned<int8_t>(rk, 3), Misaligned<float>(groups, 1),
+            Buffer(p.int8 ? panelBytes(p.type, p.K) * panelCount(p.N) : 0),
+            Misaligned<float>(rk, 1),
+            Misaligned<int8_t>(rk, 3),
+            Misaligned<float>(groups, 1),
             Misaligned<float>(groups, 3)};
   fillWeights(quantType(p.type), static_cast<size_t>(p.N) * p.K, random, data.weight.data(),
               p.extreme ? static_cast<int>(p.fill) : -1);
+  if (p.int8) {
+    packPanels(p.type, data.weight.data(), p.N, p.K, 0, panelCount(p.N), data.panels.data());
+  }
   random.fill(data.x);
   if (p.extreme) {
     for (size_t i = 0; i < rk; ++i)
@@ -58,6 +66,7 @@ Data make(const Problem& p) {
 
 LinearArgs arguments(const Problem& p, const Data& data, float* y, int ldy) {
   return {.weight = data.weight.data(),
+          .panels = data.panels.data(),
           .type = p.type,
           .N = p.N,
           .K = p.K,
@@ -155,7 +164,7 @@ TEST("linear: every type, arithmetic and shape against sums in double precision"
         if (int8 && type.unpack == nullptr) continue;
         const auto depth = [&](int K) { return wholeBlocks(type, K); };
         for (const bool invariant : {false, true}) {
-          for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17}) {
+          for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 27}) {
             conform({ops, type.dtype, int8, 16 + static_cast<int>(seed % 25), depth(96), R, seed},
                     invariant);
             ++seed;
@@ -191,7 +200,7 @@ TEST("linear: quants at the ends of their ranges do not saturate") {
       if (type.unpack == nullptr) continue;
       // Bytes that are or hold the lowest and the highest integers, of quants and of scales.
       for (const uint32_t fill : {0x00u, 0x7fu, 0x80u, 0xffu}) {
-        for (const int R : {1, 2, 3, 4, 9}) {
+        for (const int R : {1, 2, 3, 4, 9, 24}) {
           for (const bool invariant : {false, true}) {
             const int K = wholeBlocks(type, 64);
             conform({ops, type.dtype, true, 18, K, R, 5, true, fill}, invariant);
@@ -202,20 +211,20 @@ TEST("linear: quants at the ends of their ranges do not saturate") {
   }
 }
 
-TEST("linear: with `invariant` a row has the same bits alone and in any tile") {
+TEST("linear: a row has the same bits alone and in any tile, in float32 with `invariant`") {
   for (const Ops* ops : availableOps()) {
     for (const QuantType& type : quantTypes()) {
       for (const bool int8 : {false, true}) {
         if (int8 && type.unpack == nullptr) continue;
-        const Problem p{ops, type.dtype, int8, 53, wholeBlocks(type, 160), 23, 11};
+        const Problem p{ops, type.dtype, int8, 53, wholeBlocks(type, 160), 29, 11};
         const Data data = make(p);
         Buffer scratch(linearScratchBytes(p.K));
         std::vector<float> together(static_cast<size_t>(p.R) * p.N), alone = together;
         LinearArgs args = arguments(p, data, together.data(), p.N);
-        args.invariant = true;
+        args.invariant = !int8;
         p.ops->linear(args, 0, p.N, scratch.data());
         int different = 0;
-        for (int rows : {1, 2, 3, 4, 5, 7, 8, 13}) {
+        for (int rows : {1, 2, 3, 4, 5, 7, 8, 13, 26}) {
           for (int r = 0; r < p.R; r += rows) {
             LinearArgs part = args;
             part.R = std::min(rows, p.R - r);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What vectorised code must know of each weight type before it reads one, as constants; and the one
+// What the kernels must know of each weight type before they read one, as constants; and the one
 // switch from a type at run time to a type at compile time. A new weight type is a line in each.
 #pragma once
 

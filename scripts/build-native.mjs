@@ -27,6 +27,7 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  * @property {string} [config] CMake build type
  * @property {boolean} [tests] also the unit tests
  * @property {boolean} [bench] the speed of single kernels, and nothing else
+ * @property {boolean} [emulated] the unit tests with emulated AVX-512, and nothing else
  * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
  * @property {boolean} [werror]
  * @property {string} [cxx] compiler; default: CXX, else what CMake finds
@@ -98,6 +99,13 @@ function install(file, folder) {
   return target;
 }
 
+/** Undefined: everything. */
+function targetOf({ bench, emulated, tests }) {
+  if (bench) return "baton_ops_bench";
+  if (emulated) return "baton_tests_emulated";
+  return tests ? undefined : "baton";
+}
+
 /**
  * @param {NativeBuild & { out?: string }} build
  * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined, bench: string | undefined }>}
@@ -116,18 +124,24 @@ export async function buildNative(build) {
       );
     configure(cmake, work, cmakeArguments(build));
     const jobs = String(os.availableParallelism());
-    const only = build.bench ? "baton_ops_bench" : "baton";
-    const target = build.tests ? [] : ["--target", only];
-    const options = ["--config", build.config ?? "Release", "--parallel", jobs, ...target];
+    const target = targetOf(build);
+    const options = [
+      "--config",
+      build.config ?? "Release",
+      "--parallel",
+      jobs,
+      ...(target ? ["--target", target] : []),
+    ];
     const output = runCMake(cmake, ["--build", work, ...options]);
     if (fresh || /Linking|Building/.test(output)) {
       say(`native build done in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
     }
     const addon = path.join(work, "baton.node");
-    const tests = path.join(work, "baton_tests");
+    const tests = path.join(work, build.emulated ? "baton_tests_emulated" : "baton_tests");
     const bench = path.join(work, "baton_ops_bench");
     const out = build.out ?? path.join(root, "build", build.config ?? "Release");
-    const wanted = !build.bench && existsSync(addon) && !build.sanitize && (!build.werror || build.out);
+    const wanted =
+      !build.bench && !build.emulated && existsSync(addon) && !build.sanitize && (!build.werror || build.out);
     return {
       work,
       addon: wanted ? install(addon, out) : undefined,

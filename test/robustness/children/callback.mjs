@@ -10,8 +10,9 @@ process.on("uncaughtException", (error) => uncaught.push(error.message));
 const native = loadNative();
 let ended = null;
 const model = await native.openModel(tinyPath, tinyOptions, new Int32Array(1), (events) => {
-  const last = events.at(-1).type;
-  if (last === "done" || last === "failed") ended = last;
+  const last = events.at(-1);
+  if (last.type === "done") ended = "done";
+  if (last.type === "failed") ended = last;
   if (uncaught.length === 0) throw new Error("on purpose");
 });
 const segment = native.createSegment(model, { kind: "input", start: 0, reads: [] });

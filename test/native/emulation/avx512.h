@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The intrinsics of AVX-512 on any x86-64, for the tests of its kernels: included ahead of each by
+// the compiler's command line. SIMDe has nearly all (Debian: libsimde-dev 0.7.4); what the kernels
+// take beyond that is below, lane by lane.
+#pragma once
+
+#include <immintrin.h>
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace baton::emulation {
+
+template <class T>
+struct Lanes {
+  Lanes() = default;
+  explicit Lanes(const void* from) { std::memcpy(at, from, sizeof at); }
+  T at[16] = {};
+};
+using Floats = Lanes<float>;
+using Integers = Lanes<int32_t>;
+
+inline __m512 vectorOf(const Floats& lanes) {
+  __m512 out;
+  std::memcpy(&out, lanes.at, sizeof out);
+  return out;
+}
+inline __m512i vectorOf(const Integers& lanes) {
+  __m512i out;
+  std::memcpy(&out, lanes.at, sizeof out);
+  return out;
+}
+
+template <class To, class From, class Fn>
+auto each(const Lanes<From>& from, const Fn& fn) {
+  Lanes<To> to;
+  for (int i = 0; i < 16; ++i) to.at[i] = fn(from.at[i]);
+  return vectorOf(to);
+}
+
+// By halves, as the shuffles of the real one.
+template <class Fn>
+float reduce(__m512 vector, const Fn& fn) {
+  Floats lanes(&vector);
+  for (int n = 8; n > 0; n /= 2) {
+    for (int i = 0; i < n; ++i) lanes.at[i] = fn(lanes.at[i], lanes.at[i + n]);
+  }
+  return lanes.at[0];
+}
+
+inline __m512 cvtepi32_ps(__m512i a) {
+  return each<float>(Integers(&a), [](int32_t v) { return static_cast<float>(v); });
+}
+inline __m512i cvtps_epi32(__m512 a) {
+  return each<int32_t>(Floats(&a), [](float v) { return static_cast<int32_t>(std::nearbyint(v)); });
+}
+inline __m512i cvtepu16_epi32(__m256i a) {
+  return each<int32_t>(Lanes<uint16_t>(&a), [](uint16_t v) { return int32_t{v}; });
+}
+inline __m512i cvtepi8_epi32(__m128i a) {
+  return each<int32_t>(Lanes<int8_t>(&a), [](int8_t v) { return int32_t{v}; });
+}
+inline __m512 cvtph_ps(__m256i a) {
+  const __m256 halves[2] = {_mm256_cvtph_ps(_mm256_castsi256_si128(a)),
+                            _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1))};
+  __m512 out;
+  std::memcpy(&out, halves, sizeof out);
+  return out;
+}
+inline __m512 maskz_loadu_ps(__mmask16 mask, const void* from) {
+  Floats lanes;
+  for (int i = 0; i < 16; ++i) {
+    if (mask >> i & 1)
+      std::memcpy(&lanes.at[i], static_cast<const float*>(from) + i, sizeof(float));
+  }
+  return vectorOf(lanes);
+}
+inline void mask_storeu_ps(void* to, __mmask16 mask, __m512 a) {
+  const Floats lanes(&a);
+  for (int i = 0; i < 16; ++i) {
+    if (mask >> i & 1) std::memcpy(static_cast<float*>(to) + i, &lanes.at[i], sizeof(float));
+  }
+}
+inline float reduce_add_ps(__m512 a) {
+  return reduce(a, [](float x, float y) { return x + y; });
+}
+inline float reduce_max_ps(__m512 a) {
+  return reduce(a, [](float x, float y) { return x > y ? x : y; });
+}
+inline float cvtss_f32(__m512 a) {
+  return Floats(&a).at[0];
+}
+
+}  // namespace baton::emulation
+
+#define _mm512_cvtepi32_ps baton::emulation::cvtepi32_ps
+#define _mm512_cvtps_epi32 baton::emulation::cvtps_epi32
+#define _mm512_cvtepu16_epi32 baton::emulation::cvtepu16_epi32
+#define _mm512_cvtepi8_epi32 baton::emulation::cvtepi8_epi32
+#define _mm512_cvtph_ps baton::emulation::cvtph_ps
+#define _mm512_maskz_loadu_ps baton::emulation::maskz_loadu_ps
+#define _mm512_mask_storeu_ps baton::emulation::mask_storeu_ps
+#define _mm512_reduce_add_ps baton::emulation::reduce_add_ps
+#define _mm512_reduce_max_ps baton::emulation::reduce_max_ps
+#define _mm512_cvtss_f32 baton::emulation::cvtss_f32

@@ -3,7 +3,7 @@
 // in ascending k.
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation, so the
-// pairs must fit, and as many sums of them as kSums says:
+// pairs must fit, and as many sums of them as stepsOfSum says:
 //   4-bit weights: 2 * 15 * 127 = 3810, and the eight steps of a group sum to 30480: one 16-bit sum
 //   a group.
 //   5-bit weights: 2 * 31 * 127 = 7874, four steps 31496: two sums a group.

@@ -9,36 +9,59 @@
 namespace baton {
 namespace {
 
-// A panel (panels.h) in bytes: quants [K / 4][16][4], scales and offsets [K / 32][16].
+// Four k of 16 columns, from 0: step `step` of a group as its panel has it, or as bytes.
+template <DType type>
+struct PackedGroup {
+  const std::byte* at;
+  __m512i step(int step) const {
+    const __m256i low = loadVector<type>(at, 2 * step), high = loadVector<type>(at, 2 * step + 1);
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    if constexpr (type != DType::kQ8_0) return both;
+    return _mm512_xor_si512(both, _mm512_set1_epi8(static_cast<char>(0x80)));
+  }
+};
+struct ByteGroup {
+  const std::byte* at;
+  __m512i step(int step) const { return _mm512_load_si512(at + 64 * step); }
+};
+constexpr int kGroupBytes = kPanelVectors * kPanelVectorBytes;  // of a ByteGroup
+
+// A panel (panels.h) and what of it is unpacked: quants [K / 4][16][4], scales and offsets
+// [K / 32][16].
 struct Panel {
-  uint8_t* q;
+  const std::byte* packed;
+  std::byte* bytes;
   float* d;
   float* c;
+
+  // Scales of the block that begins with group g.
+  template <DType type>
+  void unpackBlockScales(int g) const {
+    const int at = g * kPanelColumns;
+    const std::byte* block =
+        packed + static_cast<size_t>(g / blockGroups(type)) * panelBlockBytes(type);
+    unpackScales<type>(block, d + at, c + at, nullptr);
+    if constexpr (type == DType::kQ8_0) {
+      _mm512_store_ps(c + at, _mm512_mul_ps(_mm512_load_ps(d + at), _mm512_set1_ps(-128.0f)));
+    }
+  }
+
+  template <DType type>
+  PackedGroup<type> packedGroup(int g) const {
+    constexpr int kGroups = blockGroups(type);
+    return {packed + static_cast<size_t>(g / kGroups) * panelBlockBytes(type) +
+            panelScaleBytes(type) + static_cast<size_t>(g % kGroups) * panelGroupBytes(type)};
+  }
 };
 
 template <DType type>
-void unpackPanel(const std::byte* packed, int K, const Panel& panel) {
-  constexpr int kGroups = blockGroups(type);
-  uint8_t* q = panel.q;
-  for (int g0 = 0; g0 < K / kGroup; g0 += kGroups, packed += panelBlockBytes(type)) {
-    float* const d = panel.d + g0 * kPanelColumns;
-    float* const c = panel.c + g0 * kPanelColumns;
-    unpackScales<type>(packed, d, c, nullptr);
-    if constexpr (type == DType::kQ8_0) {
-      _mm512_store_ps(c, _mm512_mul_ps(_mm512_load_ps(d), _mm512_set1_ps(-128.0f)));
-    }
-    const std::byte* group = packed + panelScaleBytes(type);
-    for (int g = 0; g < kGroups; ++g, group += panelGroupBytes(type)) {
-      BATON_UNROLL
-      for (int v = 0; v < kPanelVectors; ++v) {
-        __m256i quants = loadVector<type>(group, v);
-        if constexpr (type == DType::kQ8_0) {
-          quants = _mm256_xor_si256(quants, _mm256_set1_epi8(static_cast<char>(0x80)));
-        }
-        _mm256_store_si256(reinterpret_cast<__m256i*>(q) + v, quants);
-      }
-      q += kPanelVectors * kPanelVectorBytes;
-    }
+void unpackPanel(int K, const Panel& panel) {
+  std::byte* bytes = panel.bytes;
+  for (int g = 0; g < K / kGroup; ++g) {
+    if (g % blockGroups(type) == 0) panel.unpackBlockScales<type>(g);
+    const PackedGroup<type> group = panel.packedGroup<type>(g);
+    BATON_UNROLL
+    for (int step = 0; step < 8; ++step, bytes += 64) _mm512_store_si512(bytes, group.step(step));
   }
 }
 
@@ -48,47 +71,75 @@ inline __m512i broadcastQuad(const int8_t* x) {
   return _mm512_set1_epi32(quad);
 }
 
-template <int rows, int halves>
-void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel* panels) {
+// Group g of `halves` panels, group(h) being that of one, into the sums.
+template <int rows, int halves, class Group>
+inline void addGroup(const LinearArgs& a, int r, int g, const Panel* panels, const Group& group,
+                     __m512 (*sum)[halves]) {
   const int groups = a.K / kGroup;
-  const int8_t* x = a.xq + static_cast<size_t>(r) * static_cast<size_t>(a.K);
-  const float* xd = a.xd + static_cast<size_t>(r) * static_cast<size_t>(groups);
-  const float* xs = a.xs + static_cast<size_t>(r) * static_cast<size_t>(groups);
+  const int8_t* x = a.xq + static_cast<size_t>(r) * static_cast<size_t>(a.K) + g * kGroup;
+  const float* xd = a.xd + static_cast<size_t>(r) * static_cast<size_t>(groups) + g;
+  const float* xs = a.xs + static_cast<size_t>(r) * static_cast<size_t>(groups) + g;
+  __m512i dot[rows][halves];
+  BATON_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    BATON_UNROLL
+    for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_setzero_si512();
+  }
+  BATON_UNROLL
+  for (int step = 0; step < 8; ++step) {
+    __m512i w[halves];
+    BATON_UNROLL
+    for (int h = 0; h < halves; ++h) w[h] = group(h).step(step);
+    BATON_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const __m512i xk = broadcastQuad(x + i * a.K + 4 * step);
+      BATON_UNROLL
+      for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_dpbusd_epi32(dot[i][h], w[h], xk);
+    }
+  }
+  BATON_UNROLL
+  for (int h = 0; h < halves; ++h) {
+    const __m512 d = _mm512_load_ps(panels[h].d + g * kPanelColumns);
+    const __m512 c = _mm512_load_ps(panels[h].c + g * kPanelColumns);
+    BATON_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xd[i * groups]));
+      sum[i][h] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot[i][h]), sum[i][h]);
+      sum[i][h] = _mm512_fmadd_ps(c, _mm512_set1_ps(xs[i * groups]), sum[i][h]);
+    }
+  }
+}
+
+constexpr size_t kAhead = 2048;  // bytes between the group in work and the one asked from memory
+
+template <DType type>
+inline void prefetchGroup(const PackedGroup<type>& group) {
+  for (size_t line = 0; line < panelGroupBytes(type) + 32; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(group.at) + kAhead + line, _MM_HINT_T0);
+  }
+}
+
+// `packed`: reads the panels as they are, and the first tile unpacks the scales.
+template <DType type, int rows, int halves, bool packed>
+void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel* panels) {
   __m512 sum[rows][halves];
   BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     BATON_UNROLL
     for (int h = 0; h < halves; ++h) sum[i][h] = _mm512_setzero_ps();
   }
-  for (int g = 0; g < groups; ++g) {
-    __m512i dot[rows][halves];
-    BATON_UNROLL
-    for (int i = 0; i < rows; ++i) {
+  for (int g = 0; g < a.K / kGroup; ++g) {
+    if constexpr (packed) {
       BATON_UNROLL
-      for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_setzero_si512();
-    }
-    BATON_UNROLL
-    for (int step = 0; step < 8; ++step) {
-      __m512i w[halves];
-      BATON_UNROLL
-      for (int h = 0; h < halves; ++h) w[h] = _mm512_load_si512(panels[h].q + 64 * (8 * g + step));
-      BATON_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        const __m512i xk = broadcastQuad(x + i * a.K + g * kGroup + 4 * step);
-        BATON_UNROLL
-        for (int h = 0; h < halves; ++h) dot[i][h] = _mm512_dpbusd_epi32(dot[i][h], w[h], xk);
+      for (int h = 0; h < halves && r == 0; ++h) {
+        if (g % blockGroups(type) == 0) panels[h].unpackBlockScales<type>(g);
+        prefetchGroup<type>(panels[h].packedGroup<type>(g));
       }
-    }
-    BATON_UNROLL
-    for (int h = 0; h < halves; ++h) {
-      const __m512 d = _mm512_load_ps(panels[h].d + g * kPanelColumns);
-      const __m512 c = _mm512_load_ps(panels[h].c + g * kPanelColumns);
-      BATON_UNROLL
-      for (int i = 0; i < rows; ++i) {
-        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(xd[i * groups + g]));
-        sum[i][h] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot[i][h]), sum[i][h]);
-        sum[i][h] = _mm512_fmadd_ps(c, _mm512_set1_ps(xs[i * groups + g]), sum[i][h]);
-      }
+      const auto group = [&](int h) { return panels[h].packedGroup<type>(g); };
+      addGroup<rows, halves>(a, r, g, panels, group, sum);
+    } else {
+      const auto group = [&](int h) { return ByteGroup{panels[h].bytes + g * kGroupBytes}; };
+      addGroup<rows, halves>(a, r, g, panels, group, sum);
     }
   }
   BATON_UNROLL
@@ -107,39 +158,43 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const Panel* pane
   }
 }
 
+template <DType type, int halves, bool packed>
+void panelTiles(const LinearArgs& a, int n, int columns, const Panel* panels) {
+  int r = 0;
+  for (; r + 6 <= a.R; r += 6) panelTile<type, 6, halves, packed>(a, r, n, columns, panels);
+  switch (a.R - r) {
+    case 5:
+      return panelTile<type, 5, halves, packed>(a, r, n, columns, panels);
+    case 4:
+      return panelTile<type, 4, halves, packed>(a, r, n, columns, panels);
+    case 3:
+      return panelTile<type, 3, halves, packed>(a, r, n, columns, panels);
+    case 2:
+      return panelTile<type, 2, halves, packed>(a, r, n, columns, panels);
+    case 1:
+      return panelTile<type, 1, halves, packed>(a, r, n, columns, panels);
+    default:
+      return;
+  }
+}
+
+// From so many rows on a panel is unpacked once for all tiles; taken from AVX2, not measured here.
+constexpr int kManyRows = 24;
+
 template <DType type, int halves>
 void panelColumns(const LinearArgs& a, int n, int columns, void* scratch) {
   const size_t scales = static_cast<size_t>(a.K / kGroup * kPanelColumns);
   Panel panels[halves];
-  auto* at = static_cast<uint8_t*>(scratch);
+  auto* at = static_cast<std::byte*>(scratch);
   for (int h = 0; h < halves; ++h) {
     auto* const d = reinterpret_cast<float*>(at + static_cast<size_t>(a.K) * kPanelColumns);
-    panels[h] = {at, d, d + scales};
-    at = reinterpret_cast<uint8_t*>(d + 2 * scales);
     const auto index = static_cast<size_t>(n / kPanelColumns + h);
-    unpackPanel<type>(a.panels + index * panelBytes(type, a.K), a.K, panels[h]);
+    panels[h] = {a.panels + index * panelBytes(type, a.K), at, d, d + scales};
+    at = reinterpret_cast<std::byte*>(d + 2 * scales);
   }
-  int r = 0;
-  for (; r + 6 <= a.R; r += 6) panelTile<6, halves>(a, r, n, columns, panels);
-  switch (a.R - r) {
-    case 5:
-      panelTile<5, halves>(a, r, n, columns, panels);
-      break;
-    case 4:
-      panelTile<4, halves>(a, r, n, columns, panels);
-      break;
-    case 3:
-      panelTile<3, halves>(a, r, n, columns, panels);
-      break;
-    case 2:
-      panelTile<2, halves>(a, r, n, columns, panels);
-      break;
-    case 1:
-      panelTile<1, halves>(a, r, n, columns, panels);
-      break;
-    default:
-      break;
-  }
+  if (a.R < kManyRows) return panelTiles<type, halves, true>(a, n, columns, panels);
+  for (int h = 0; h < halves; ++h) unpackPanel<type>(a.K, panels[h]);
+  panelTiles<type, halves, false>(a, n, columns, panels);
 }
 
 template <DType type>

@@ -66,7 +66,7 @@ class OpenModel : public Task {
  protected:
   void execute() override {
     std::shared_ptr<const Model> model = Model::load(path_, *cancel_);
-    engine_ = std::make_shared<Engine>(std::move(model), options_, channel_);
+    engine_ = std::make_shared<Engine>(std::move(model), options_, channel_, cancel_);
   }
 
   napi_value result(napi_env env) override {

@@ -28,7 +28,7 @@ std::shared_ptr<trace::Group> joinTrace(const std::string& path, const Model& mo
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
-               std::shared_ptr<EventSink> sink)
+               std::shared_ptr<EventSink> sink, const std::atomic<int32_t>* cancel)
     : model_(std::move(model)),
       options_(options),
       sink_(std::move(sink)),
@@ -38,10 +38,11 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
              (options.int8Activations ? "/int8" : "/float32")),
       threads_(options.threads),
+      forward_(
+          model_, cpuOps(), threads_, *pool_,
+          {options.maxBatchRows, options.int8Activations, options.batchInvariant,
+           options.int8Activations ? packWeights(*model_, cpuOps(), threads_, cancel) : nullptr}),
       trace_(joinTrace(options.trace, *model_, threads_)),
-      forward_(model_, cpuOps(), threads_, *pool_,
-               {options.maxBatchRows, options.int8Activations, options.batchInvariant,
-                options.int8Activations ? packWeights(*model_, cpuOps(), threads_) : nullptr}),
       thread_([this] { loop(); }) {}
 
 Engine::~Engine() {

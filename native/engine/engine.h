@@ -55,9 +55,10 @@ struct EngineStats {
 
 class Engine {
  public:
-  // Errors: IO and OPTION_INVALID of the trace, what Pool, ThreadPool and Forward throw.
+  // `cancel` is polled while weights are packed: nonzero gives Error(ABORTED). Other errors: IO and
+  // OPTION_INVALID of the trace, what Pool, ThreadPool, WeightPanels and Forward throw.
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
-         std::shared_ptr<EventSink> sink);
+         std::shared_ptr<EventSink> sink, const std::atomic<int32_t>* cancel = nullptr);
   ~Engine();  // close()
 
   const Model& model() const { return *model_; }
@@ -168,8 +169,8 @@ class Engine {
   std::shared_ptr<Pool> pool_;
   std::string scope_;  // model content and KV format, for identities
   ThreadPool threads_;
-  std::shared_ptr<trace::Group> trace_;  // null: not traced
   Forward forward_;
+  std::shared_ptr<trace::Group> trace_;  // null: not traced; joined when nothing else can fail
 
   std::mutex mutex_;  // guards the six below
   std::condition_variable wake_;

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/linear/panels.h"
 #include "quant/types.h"
 
@@ -35,7 +36,8 @@ std::vector<const Weight*> quantisedWeights(const Model& model) {
 
 }  // namespace
 
-WeightPanels::WeightPanels(const Model& model, ThreadPool& threads) {
+WeightPanels::WeightPanels(const Model& model, ThreadPool& threads,
+                           const std::atomic<int32_t>* cancel) {
   const std::vector<const Weight*> weights = quantisedWeights(model);
   size_t bytes = 0;
   for (const Weight* weight : weights) {
@@ -46,6 +48,9 @@ WeightPanels::WeightPanels(const Model& model, ThreadPool& threads) {
   memory_ = Buffer(bytes, kHugePage);
   ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);  // a hint: failing changes nothing
   for (const Weight* weight : weights) {
+    if (cancel != nullptr && cancel->load(std::memory_order_relaxed) != 0) {
+      throw Error(code::kAborted, "Loading model file " + model.file().path() + " was cancelled.");
+    }
     std::byte* const panels = memory_.data() + offsets_[weight->data];
     threads.forEach(panelCount(weight->rows), 4, [&](int first, int last, int) {
       packPanels(weight->type, weight->data, weight->rows, weight->cols, first, last, panels);
@@ -61,10 +66,11 @@ const std::byte* WeightPanels::of(const Weight& weight) const {
 }
 
 std::shared_ptr<const WeightPanels> packWeights(const Model& model, const Ops& ops,
-                                                ThreadPool& threads) {
+                                                ThreadPool& threads,
+                                                const std::atomic<int32_t>* cancel) {
   // Only the reference takes integers from the rows of the file.
   if (ops.linear == kScalarOps.linear) return nullptr;
-  return std::make_shared<const WeightPanels>(model, threads);
+  return std::make_shared<const WeightPanels>(model, threads, cancel);
 }
 
 }  // namespace baton

@@ -4,6 +4,7 @@
 // reads the rows of the file still (training, the scalar kernels) has them come back.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <unordered_map>
@@ -17,8 +18,8 @@ namespace baton {
 
 class WeightPanels {
  public:
-  // Error(OUT_OF_MEMORY).
-  WeightPanels(const Model& model, ThreadPool& threads);
+  // `cancel` is polled between weights: nonzero gives Error(ABORTED). Error(OUT_OF_MEMORY).
+  WeightPanels(const Model& model, ThreadPool& threads, const std::atomic<int32_t>* cancel);
 
   // Null for a weight that was not packed.
   const std::byte* of(const Weight& weight) const;
@@ -30,6 +31,7 @@ class WeightPanels {
 
 // Null where `ops` read the rows of the file.
 std::shared_ptr<const WeightPanels> packWeights(const Model& model, const Ops& ops,
-                                                ThreadPool& threads);
+                                                ThreadPool& threads,
+                                                const std::atomic<int32_t>* cancel);
 
 }  // namespace baton

@@ -58,16 +58,27 @@ void gather(const int8_t (*quants)[kMostElements], int g, int lowest, Vectors& v
   }
 }
 
-// `bits` of each quant from bit `from` on.
-void packPlane(const Vectors& vectors, int from, int bits, std::byte* out) {
-  const int each = 8 / bits, mask = (1 << bits) - 1;
-  for (int first = 0; first < kPanelVectors; first += each, out += kPanelVectorBytes) {
-    for (int j = 0; j < kPanelVectorBytes; ++j) {
-      int byte = 0;
-      for (int i = 0; i < each; ++i) byte |= (vectors[first + i][j] >> from & mask) << (bits * i);
-      out[j] = static_cast<std::byte>(byte);
+// `bits` of each quant from bit `from` on. Constants, so that the compiler makes vectors of it.
+template <int from, int bits>
+void packPlane(const Vectors& vectors, std::byte* out) {
+  constexpr int kEach = 8 / bits, kMask = (1 << bits) - 1;
+  for (int first = 0; first < kPanelVectors; first += kEach, out += kPanelVectorBytes) {
+    uint8_t bytes[kPanelVectorBytes] = {};
+    for (int i = 0; i < kEach; ++i) {
+      for (int j = 0; j < kPanelVectorBytes; ++j) {
+        const int part = vectors[first + i][j] >> from & kMask;
+        bytes[j] = static_cast<uint8_t>(bytes[j] | part << (bits * i));
+      }
     }
+    std::memcpy(out, bytes, sizeof bytes);
   }
+}
+
+void packPlanes(const Planes& planes, const Vectors& vectors, std::byte* out) {
+  if (planes.low == 8) return packPlane<0, 8>(vectors, out);
+  packPlane<0, 4>(vectors, out);
+  if (planes.high == 1) packPlane<4, 1>(vectors, out + planeBytes(4));
+  if (planes.high == 2) packPlane<4, 2>(vectors, out + planeBytes(4));
 }
 
 void packBlock(const QuantType& type, const Columns& at, std::byte* out) {
@@ -82,8 +93,7 @@ void packBlock(const QuantType& type, const Columns& at, std::byte* out) {
   Vectors vectors;
   for (int g = 0; g < blockGroups(type.dtype); ++g, out += panelGroupBytes(type.dtype)) {
     gather(quants, g, type.dtype == DType::kQ6_K ? -32 : 0, vectors);
-    packPlane(vectors, 0, planes.low, out);
-    if (planes.high > 0) packPlane(vectors, planes.low, planes.high, out + planeBytes(planes.low));
+    packPlanes(planes, vectors, out);
   }
 }
 

@@ -62,6 +62,8 @@ export type { Curves } from "./tune/curves.js";
 export { drawCurves, formatSteps } from "./tune/curves.js";
 export type { DataSource } from "./tune/data.js";
 export type { ExplainedTuningSegment, TuningExplanation, TuningFlop } from "./tune/explain.js";
+export type { TunedPrompt } from "./tune/export.js";
+export type { TuneExportOptions, TuneExportResult } from "./tune/export-checkpoint.js";
 export type { MethodName, PromptInit } from "./tune/methods/index.js";
 export { exactMatch, f1Score, normalizeAnswer } from "./tune/metrics.js";
 export type { FieldNames } from "./tune/record.js";
@@ -70,6 +72,6 @@ export type { GeneratedItem, Score, ScoreFrom, ScoreFunction } from "./tune/scor
 export type { TrainOptions } from "./tune/settings.js";
 export type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./tune/steps.js";
 export type { Parameter, RowCounts } from "./tune/task.js";
-export type { TunedPrompt, TuneOptions, TuneResult, TuneRun } from "./tune/tune.js";
+export type { TuneOptions, TuneResult, TuneRun } from "./tune/tune.js";
 export { tune } from "./tune/tune.js";
 export type { StageSite, StageTuning, TuningOptions } from "./tune/tuning.js";

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a training run stands, as one safetensors file: values, moments and best values as float32 tensors, the rest as
 // JSON in its metadata, under a SHA-256 of both. Numbers in JSON come back bit for bit, so a run that goes on from it
-// computes what it would have computed. Read strictly: another version, a damaged file or another run is refused.
+// computes what it would have computed. Read strictly: another version, a damaged file or another run is refused. What
+// an export says of the prompts is in it, so that they can be taken out without the model, the chain or the data.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -9,13 +10,14 @@ import type { PromptInvalidError } from "../errors.js";
 import { CheckpointInvalidError, IoError } from "../errors.js";
 import { formatSafetensors, parseSafetensors } from "../model/safetensors.js";
 import type { OrderState } from "./batches.js";
+import type { PromptFacts, TrainedPrompt } from "./export.js";
 import { removeLeftovers, writeWhole } from "./files.js";
 import type { AdamWState } from "./optimizer.js";
 import type { Evaluation, TuneStep } from "./steps.js";
 import type { Parameter } from "./task.js";
 
 const format = "baton tuning checkpoint";
-const version = "1";
+const version = "2";
 
 /** What must be the same for a run to go on, by name: model, chain, data, what the order of items depends on. */
 export type Identity = Readonly<Record<string, string>>;
@@ -45,14 +47,24 @@ export interface Checkpoint {
   finished: boolean;
 }
 
+/** What an export says of the values and of the best ones, by parameter. */
+export interface CheckpointFacts {
+  values: readonly PromptFacts[];
+  /** Null without best values. */
+  best: readonly PromptFacts[] | null;
+}
+
 type State = Omit<Checkpoint, "values" | "adam" | "best"> & {
   updates: number;
   best: Omit<BestValues, "values"> | null;
+  parameters: readonly Parameter[];
+  facts: CheckpointFacts;
 };
 
 type Tensors = Map<string, { shape: readonly number[]; data: Float32Array }>;
 
 const groups = ["values", "first", "second", "best"] as const;
+type Group = (typeof groups)[number];
 
 const copies = (all: readonly Float32Array[]): Float32Array[] => all.map((one) => one.slice());
 
@@ -85,6 +97,7 @@ export async function writeCheckpoint(
   path: string,
   checkpoint: Checkpoint,
   parameters: readonly Parameter[],
+  facts: CheckpointFacts,
 ): Promise<void> {
   const { values, adam, best, ...rest } = checkpoint;
   const tensors: Tensors = new Map();
@@ -99,6 +112,8 @@ export async function writeCheckpoint(
     ...rest,
     updates: adam.updates,
     best: best && { step: best.step, devLoss: best.devLoss },
+    parameters,
+    facts,
   };
   const text = JSON.stringify(state);
   const metadata = { format, version, sha256: digest(text, tensors), state: text };
@@ -158,8 +173,18 @@ export interface CheckpointFile {
   readonly path: string;
   readonly step: number;
   readonly finished: boolean;
+  readonly history: readonly TuneStep[];
+  readonly evaluations: readonly Evaluation[];
+  /** Of the lowest dev loss, null without an evaluation; or of the last step. */
+  prompts(keep: "best" | "last"): CheckpointPrompts | null;
   /** Throws CHECKPOINT_INVALID naming what is different. */
   restore(identity: Identity, parameters: readonly Parameter[]): Checkpoint;
+}
+
+export interface CheckpointPrompts {
+  /** Steps after which they were what they are. */
+  step: number;
+  prompts: (TrainedPrompt & { stage: string })[];
 }
 
 /** Null if there is no file. Throws CHECKPOINT_INVALID for what is damaged or of another version; IoError. */
@@ -177,24 +202,38 @@ export async function openCheckpoint(path: string): Promise<CheckpointFile | nul
     });
   }
   const { state, tensors } = parse(path, bytes);
-  const { updates, best, ...rest } = state;
+  const { updates, best, parameters: there, facts, ...rest } = state;
+  const set = (group: Group, parameters: readonly Parameter[]) =>
+    parameters.map(({ stage, rows, hidden }) => {
+      const tensor = tensors.get(`${group}.${stage}`);
+      if (tensor?.data.length === rows * hidden) return tensor.data;
+      throw invalid(path, `has no ${group} [${rows}, ${hidden}] of stage "${stage}"`, { stage });
+    });
   return {
     path,
     step: state.step,
     finished: state.finished,
+    history: state.history,
+    evaluations: state.evaluations,
+    prompts(keep) {
+      const [of, step, group] =
+        keep === "best"
+          ? [facts.best, best?.step, "best" as const]
+          : [facts.values, state.step, "values" as const];
+      if (of === null || step === undefined) return null;
+      const rows = set(group, there);
+      const prompts = there.map(({ stage, rows: count }, at) => {
+        return { stage, rows: rows[at] as Float32Array, count, ...(of[at] as PromptFacts) };
+      });
+      return { step, prompts };
+    },
     restore(identity, parameters) {
       checkIdentity(path, state.identity, identity);
-      const set = (group: (typeof groups)[number]) =>
-        parameters.map(({ stage, rows, hidden }) => {
-          const tensor = tensors.get(`${group}.${stage}`);
-          if (tensor?.data.length === rows * hidden) return tensor.data;
-          throw invalid(path, `has no ${group} [${rows}, ${hidden}] of stage "${stage}"`, { stage });
-        });
       return {
         ...rest,
-        values: set("values"),
-        adam: { updates, first: set("first"), second: set("second") },
-        best: best && { ...best, values: set("best") },
+        values: set("values", parameters),
+        adam: { updates, first: set("first", parameters), second: set("second", parameters) },
+        best: best && { ...best, values: set("best", parameters) },
       };
     },
   };

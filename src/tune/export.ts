@@ -3,6 +3,7 @@
 // in a file of its own beside it, which PEFT does not look at. PEFT puts the rows in front of the embeddings and counts
 // positions from the first of them; ours stand at -n .. -1 before the text: the same distances, the same logits.
 
+import { join } from "node:path";
 import { PromptInvalidError } from "../errors.js";
 import type { PromptContract } from "../model/contract.js";
 import { contractFile, formatContract } from "../model/contract.js";
@@ -13,17 +14,32 @@ import { writeTogether } from "./files.js";
 /** What PEFT keeps of how the rows began; of a text it wants the tokenizer's name, too. */
 export type PeftInit = { kind: "TEXT"; text: string } | { kind: "SAMPLE_VOCAB" } | { kind: "RANDOM" };
 
-export interface TrainedPrompt {
-  /** [count, hidden] */
-  rows: Float32Array;
-  /** Virtual tokens. */
-  count: number;
+/** What the files say of a prompt beside its rows. */
+export interface PromptFacts {
   /** Of the model it was trained on. */
   model: Pick<ModelInfo, "hidden" | "heads" | "layers">;
   /** Name of the base model, as PEFT would load it: a name on the Hub or a path. */
   baseModel: string;
   init: PeftInit;
   contract: PromptContract;
+}
+
+export interface TrainedPrompt extends PromptFacts {
+  /** [count, hidden] */
+  rows: Float32Array;
+  /** Virtual tokens. */
+  count: number;
+}
+
+/** Good for a stage's `prompt` as it is. */
+export interface TunedPrompt {
+  /** [count, hidden] */
+  rows: Float32Array;
+  /** Virtual tokens. */
+  count: number;
+  contract: PromptContract;
+  /** Where it was written; null without `output`. */
+  folder: string | null;
 }
 
 /** The version of PEFT whose files these are. */
@@ -93,4 +109,23 @@ export async function exportPrompt(folder: string, prompt: TrainedPrompt): Promi
       ["adapter_model.safetensors", formatSafetensors(new Map([["prompt_embeddings", tensor]]))],
     ]),
   );
+}
+
+/** Folders of the prompts of stages that were trained together: of one stage `output` itself, of several one in it each. */
+export function promptFolders(output: string | undefined, stages: readonly string[]): (string | null)[] {
+  if (output === undefined) return stages.map(() => null);
+  return stages.map((stage) => (stages.length === 1 ? output : join(output, stage)));
+}
+
+/** Exports those that have a folder; by stage. Throws what exportPrompt throws. */
+export async function exportPrompts(
+  prompts: readonly (TrainedPrompt & { stage: string; folder: string | null })[],
+): Promise<Record<string, TunedPrompt>> {
+  const written: Record<string, TunedPrompt> = {};
+  for (const { stage, folder, ...prompt } of prompts) {
+    if (folder !== null) await exportPrompt(folder, prompt);
+    const { rows, count, contract } = prompt;
+    written[stage] = { rows, count, contract, folder };
+  }
+  return written;
 }

@@ -2,6 +2,7 @@
 // How a run is optimised: options as users give them, checked once and completed with their defaults.
 
 import { OptionInvalidError } from "../errors.js";
+import type { Identity } from "./checkpoint.js";
 import type { ScheduleName } from "./schedule.js";
 import { scheduleNames } from "./schedule.js";
 
@@ -134,4 +135,22 @@ export function checkTrainOptions(given: TrainOptions, hasDev: boolean): TrainSe
     throw invalid("resume", true, "given with the checkpoint to go on from: give `checkpoint`");
   }
   return complete;
+}
+
+/** What the order of items depends on besides the data: a run that goes on must have the same. */
+export function orderIdentity(settings: TrainSettings, items: number): Identity {
+  const { batchSize, accumulation, seed, shuffle } = settings;
+  return {
+    items: String(items),
+    itemsPerStep: String(batchSize * accumulation),
+    seed: String(seed),
+    shuffle: String(shuffle),
+  };
+}
+
+/** Settings that a run which goes on may change; its losses then change, too. */
+export function changeable(settings: TrainSettings): Identity {
+  const { learningRate, schedule, warmup, betas, epsilon, weightDecay, maxGradientNorm, epochs } = settings;
+  const all = { learningRate, schedule, warmup, betas, epsilon, weightDecay, maxGradientNorm, epochs };
+  return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, JSON.stringify(value)]));
 }

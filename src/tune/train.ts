@@ -11,9 +11,11 @@ import { BatchOrder, firstOrder, inParts } from "./batches.js";
 import type { Checkpoint, Identity } from "./checkpoint.js";
 import { differences, openCheckpoint, snapshot, writeCheckpoint } from "./checkpoint.js";
 import { devLoss, withPrepared } from "./evaluate.js";
+import type { PromptFacts } from "./export.js";
 import { adamWStep, clipGradients, createAdamWState, globalNorm } from "./optimizer.js";
 import { scheduleAt, warmupStepsOf } from "./schedule.js";
 import type { TrainSettings } from "./settings.js";
+import { changeable, orderIdentity } from "./settings.js";
 import type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./steps.js";
 import type { TrainingTask } from "./task.js";
 import { TimeLeft } from "./time-left.js";
@@ -29,6 +31,8 @@ export interface TrainRun<Item> {
   settings: TrainSettings;
   /** What a checkpoint must have been written under: model, chain, data. */
   identity: Identity;
+  /** What an export says of prompts with these values, by parameter: kept in checkpoints. */
+  factsOf: (values: readonly Float32Array[]) => Promise<readonly PromptFacts[]>;
   /** Scores of what the chain generates with these values; called after every dev loss. */
   score?: (
     values: readonly Float32Array[],
@@ -92,7 +96,7 @@ class Trainer<Item> {
     this.#warmupSteps = warmupStepsOf(warmup, this.#steps);
     const values = run.initial.map((one) => one.slice());
     this.#state = {
-      identity: { ...run.identity, ...orderIdentity(run) },
+      identity: { ...run.identity, ...orderIdentity(run.settings, run.items.length) },
       settings: changeable(run.settings),
       step: 0,
       order: firstOrder(seed),
@@ -268,7 +272,9 @@ class Trainer<Item> {
     const begun = performance.now();
     const loss = await devLoss(task, dev, state.values, settings.batchSize, signal, (done) =>
       onEvaluating?.(done, dev.length, "loss"),
-    );
+    ).catch((error: unknown) => {
+      throw TuningDivergedError.isInstance(error) ? this.#divergedOnDev(error) : error;
+    });
     const scored = (done: number) => onEvaluating?.(done, dev.length, "scores");
     const scores = score === undefined ? {} : await score(state.values, signal, scored);
     signal.throwIfAborted();
@@ -287,8 +293,21 @@ class Trainer<Item> {
     return found;
   }
 
-  #diverged(what: string, value: number, learningRate: number): TuningDivergedError {
-    const step = this.#state.step + 1;
+  /** Before the first step nothing has diverged: the rows that it begins with are bad. */
+  #divergedOnDev(error: TuningDivergedError): TuningDivergedError {
+    const { step, history } = this.#state;
+    const { origin, value } = error.facts;
+    const learningRate = history.at(-1)?.learningRate ?? 0;
+    if (step === 0) return error;
+    return this.#diverged(`the dev loss of ${origin}`, Number(value), learningRate, step);
+  }
+
+  #diverged(
+    what: string,
+    value: number,
+    learningRate: number,
+    step = this.#state.step + 1,
+  ): TuningDivergedError {
     const { checkpoint } = this.#run.settings;
     const kept = this.#written === null ? "" : ` ${checkpoint} still holds step ${this.#written}.`;
     return new TuningDivergedError(
@@ -313,10 +332,12 @@ class Trainer<Item> {
   }
 
   async #write(state: Checkpoint): Promise<void> {
-    const { settings, task } = this.#run;
+    const { settings, task, factsOf } = this.#run;
     if (settings.checkpoint === null) return;
+    const { best } = state;
+    const facts = { values: await factsOf(state.values), best: best && (await factsOf(best.values)) };
     try {
-      await writeCheckpoint(settings.checkpoint, state, task.parameters);
+      await writeCheckpoint(settings.checkpoint, state, task.parameters, facts);
       this.#written = state.step;
     } catch (error) {
       this.#writeError = error;
@@ -344,24 +365,6 @@ class Trainer<Item> {
       resumedFrom: this.#resumedFrom,
     };
   }
-}
-
-/** What the order of items depends on besides the data. */
-function orderIdentity<Item>({ items, settings }: TrainRun<Item>): Identity {
-  const { batchSize, accumulation, seed, shuffle } = settings;
-  return {
-    items: String(items.length),
-    itemsPerStep: String(batchSize * accumulation),
-    seed: String(seed),
-    shuffle: String(shuffle),
-  };
-}
-
-/** Settings that a resumed run may change; its losses then change, too. */
-function changeable(settings: TrainSettings): Identity {
-  const { learningRate, schedule, warmup, betas, epsilon, weightDecay, maxGradientNorm, epochs } = settings;
-  const all = { learningRate, schedule, warmup, betas, epsilon, weightDecay, maxGradientNorm, epochs };
-  return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, JSON.stringify(value)]));
 }
 
 /** Adds to `sum`, which takes over the arrays of the first part. */

@@ -4,15 +4,15 @@
 
 import { setMaxListeners } from "node:events";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { Channel } from "../chain/channel.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
 import { IoError, OptionInvalidError } from "../errors.js";
-import type { PromptContract, PromptSource } from "../model/prompt.js";
+import type { PromptSource } from "../model/prompt.js";
 import type { TuningExplanation } from "./explain.js";
-import type { PeftInit } from "./export.js";
-import { exportPrompt } from "./export.js";
+import type { PeftInit, PromptFacts, TunedPrompt } from "./export.js";
+import { exportPrompts, promptFolders } from "./export.js";
+import { exportCheckpoint } from "./export-checkpoint.js";
 import type { Score, ScoreFrom } from "./score.js";
 import { createScorer } from "./score.js";
 import type { TrainOptions } from "./settings.js";
@@ -40,17 +40,6 @@ export interface TuneOptions<Site extends string = string> extends TuningOptions
   onWarning?: (message: string) => void;
   /** During an evaluation, which comes before the first step, too: dev records that are done. */
   onEvaluating?: OnEvaluating;
-}
-
-/** Good for a stage's `prompt` as it is. */
-export interface TunedPrompt {
-  /** [count, hidden] */
-  rows: Float32Array;
-  /** Virtual tokens. */
-  count: number;
-  contract: PromptContract;
-  /** Where it was written; null without `output`. */
-  folder: string | null;
 }
 
 export interface TuneResult<Site extends string = string> {
@@ -116,14 +105,15 @@ async function openOutput(
   output: string | undefined,
   parameters: readonly Parameter[],
 ): Promise<(string | null)[]> {
-  if (output === undefined) return parameters.map(() => null);
-  if (typeof output !== "string" || output === "") {
+  if (output !== undefined && (typeof output !== "string" || output === "")) {
     throw new OptionInvalidError("`output` must be the path of a folder.", {
       facts: { option: "output", value: String(output) },
     });
   }
-  const folders = parameters.map(({ stage }) => (parameters.length === 1 ? output : join(output, stage)));
+  const stages = parameters.map(({ stage }) => stage);
+  const folders = promptFolders(output, stages);
   for (const path of folders) {
+    if (path === null) continue;
     await mkdir(path, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
       throw new IoError(`The folder ${path} cannot be made: ${cause.message}. Name another \`output\`.`, {
         facts: { path, code: cause.code ?? "" },
@@ -147,30 +137,45 @@ function stageOptions({ stages }: TuningOptions, site: string): StageTuning {
   return Array.isArray(stages) ? {} : ((stages as Readonly<Record<string, StageTuning>>)[site] ?? {});
 }
 
-async function finish(
-  definition: ChainDefinition,
+/** What an export says of the trained prompts, by parameter, with the values that it is given. */
+function factsOf(
+  { model, steps }: ChainDefinition,
   options: TuneOptions,
   { task }: Tuning,
+): (values: readonly Float32Array[]) => Promise<PromptFacts[]> {
+  const { hidden, heads, layers } = model.info;
+  const baseModel = options.baseModel ?? model.name;
+  const inits = task.parameters.map(({ stage }) => {
+    const given = [...sitesOf(steps)].find(({ site }) => site === stage)?.step.settings?.prompt ?? null;
+    return peftInit(stageOptions(options, stage), given);
+  });
+  return async (values) => {
+    const contracts = await task.contracts(values);
+    return contracts.map((contract, at) => {
+      return { model: { hidden, heads, layers }, baseModel, init: inits[at] as PeftInit, contract };
+    });
+  };
+}
+
+async function finish(
+  { task }: Tuning,
+  facts: readonly PromptFacts[],
   folders: readonly (string | null)[],
   trained: TrainResult,
 ): Promise<TuneResult> {
-  const { model, steps } = definition;
-  const contracts = await task.contracts(trained.values);
-  const prompts: Record<string, TunedPrompt> = {};
-  for (const [at, { stage, rows: count }] of task.parameters.entries()) {
+  const prompts = task.parameters.map(({ stage, rows: count }, at) => {
     const rows = trained.values[at] as Float32Array;
-    const contract = contracts[at] as PromptContract;
-    const folder = folders[at] ?? null;
-    if (folder !== null) {
-      const given = [...sitesOf(steps)].find(({ site }) => site === stage)?.step.settings?.prompt ?? null;
-      const init = peftInit(stageOptions(options, stage), given);
-      const baseModel = options.baseModel ?? model.name;
-      await exportPrompt(folder, { rows, count, model: model.info, baseModel, init, contract });
-    }
-    prompts[stage] = { rows, count, contract, folder };
-  }
+    return { stage, rows, count, folder: folders[at] ?? null, ...(facts[at] as PromptFacts) };
+  });
   const { valuesStep: step, evaluations, stopped, resumedFrom } = trained;
-  return { prompts, step, steps: trained.steps, evaluations, stopped, resumedFrom };
+  return {
+    prompts: await exportPrompts(prompts),
+    step,
+    steps: trained.steps,
+    evaluations,
+    stopped,
+    resumedFrom,
+  };
 }
 
 async function runTuning(
@@ -196,6 +201,7 @@ async function runTuning(
     const score: TrainRun<unknown>["score"] = async (values, stop, onScored) =>
       (await scorer?.(task.prompts(values), stop, onScored)) ?? {};
     const { onEvaluating } = options;
+    const facts = factsOf(definition, options, tuning);
     const trained = await train({
       task,
       items,
@@ -203,13 +209,14 @@ async function runTuning(
       initial,
       settings,
       identity,
+      factsOf: facts,
       score,
       signal,
       onStep,
       onWarning,
       ...(onEvaluating === undefined ? {} : { onEvaluating }),
     });
-    return await finish(definition, options, tuning, folders, trained);
+    return await finish(tuning, await facts(trained.values), folders, trained);
   } finally {
     task.close();
   }
@@ -275,4 +282,4 @@ async function explainTuning<C extends Defined>(
  * failures arrive through `result` and the iteration: OPTION_INVALID, DATA_INVALID, DATA_CHANGED, CONTEXT_LIMIT,
  * PROMPT_INVALID, CHECKPOINT_INVALID, TUNING_DIVERGED, IO; an abort as the signal's reason.
  */
-export const tune = Object.assign(startTuning, { explain: explainTuning });
+export const tune = Object.assign(startTuning, { explain: explainTuning, export: exportCheckpoint });

@@ -278,7 +278,61 @@ describe("a run", () => {
     );
     const again = await baton([...call, "-o", "cut", ...small]);
     expect(again.stderr).toMatch(/has not ended.*\[CHECKPOINT_INVALID\]/);
+    // its prompt is to be had without going on
+    const taken = await baton(["export", "cut/checkpoint.safetensors", "-o", "taken"]);
+    expect(taken.stderr).toMatch(
+      /^kept: after step \d+\nto run with it: baton run CHAIN --prompt answer=taken /,
+    );
+    const paths = ["", "curves.svg", "steps.jsonl"].map((name) => join(directory, "taken", name));
+    expect(
+      taken.stdout
+        .trimEnd()
+        .split("\n")
+        .map((path) => join(path)),
+    ).toEqual([join(directory, "taken"), ...paths.slice(1)]);
+    expect(readdirSync(join(directory, "taken")).sort()).toEqual([
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "baton_contract.json",
+      "curves.svg",
+      "steps.jsonl",
+    ]);
+    const inputs = ["-i", "question=How long?", "-i", "passages=The harbour freezes."];
+    const used = await baton(["run", "chain.mjs", ...inputs, "--json", "--prompt", "answer=taken"]);
+    expect([used.code, used.stderr]).toEqual([0, ""]);
+
     expect((await baton([...call, "-o", "cut", ...small, "--resume"])).code).toBe(0);
+    const ended = await baton([
+      "export",
+      "cut/checkpoint.safetensors",
+      "-o",
+      "again",
+      "--keep",
+      "last",
+      "--json",
+    ]);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      prompts: { answer: join(directory, "again") },
+      finished: true,
+    });
+    const rowsIn = (folder: string) => readFileSync(join(directory, folder, "adapter_model.safetensors"));
+    expect(rowsIn("again").equals(rowsIn("cut"))).toBe(true);
+  });
+
+  test("export says what is wrong with a call and with a checkpoint", async () => {
+    const cases: [string[], number, RegExp][] = [
+      [["export", "-o", "y"], 2, /missing required argument 'checkpoint'/],
+      [["export", "x"], 2, /required option '-o, --output <folder>'/],
+      [["export", "x", "-o", "y", "--keep", "worst"], 2, /Allowed choices are best, last/],
+      [["export", "nowhere", "-o", "y"], 1, /There is no checkpoint .*nowhere.*\[IO\]/],
+      [["export", "train.jsonl", "-o", "y"], 1, /train\.jsonl is damaged.*\[CHECKPOINT_INVALID\]/],
+    ];
+    for (const [args, code, says] of cases) {
+      const outcome = await baton(args);
+      expect(outcome.stderr).toMatch(says);
+      expect(outcome.code).toBe(code);
+    }
+    expect(readdirSync(directory)).not.toContain("y");
   });
 });
 

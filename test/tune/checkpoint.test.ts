@@ -265,10 +265,10 @@ describe("a checkpoint that is refused", () => {
   it("has another format version", async () => {
     await stopAfter(2, options);
     const { tensors, metadata } = parseSafetensors(await readFile(checkpoint), checkpoint);
-    await writeFile(checkpoint, formatSafetensors(tensors, { ...metadata, version: "2" }));
+    await writeFile(checkpoint, formatSafetensors(tensors, { ...metadata, version: "3" }));
     const error = await refusal(options);
-    expect(error.message).toContain("format version 2; this package reads 1");
-    expect(error.facts).toMatchObject({ found: "2", version: "1" });
+    expect(error.message).toContain("format version 3; this package reads 2");
+    expect(error.facts).toMatchObject({ found: "3", version: "2" });
   });
 
   it("is no checkpoint at all", async () => {

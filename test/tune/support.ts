@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training run of the exact task with everything that the loop wants to know.
+import type { PromptFacts } from "../../src/tune/export.js";
 import type { TrainOptions } from "../../src/tune/settings.js";
 import { checkTrainOptions } from "../../src/tune/settings.js";
 import type { TuneStep } from "../../src/tune/steps.js";
@@ -22,6 +23,25 @@ export type Changes = Partial<Omit<TrainRun<Item>, "settings" | "onStep" | "onWa
   warnings?: string[];
 };
 
+/** What an export would say of the task's values. */
+export const factsOf = async (values: readonly Float32Array[]): Promise<PromptFacts[]> =>
+  values.map(() => ({
+    model: { hidden: 3, heads: 1, layers: 1 },
+    baseModel: "regression",
+    init: { kind: "RANDOM" },
+    contract: {
+      version: 1,
+      base: { contentHash: "aa", weightType: "F32" },
+      layout: "frames",
+      format: [],
+      opener: [1],
+      lead: " ",
+      closers: [2],
+      reads: [],
+      own: [],
+    },
+  }));
+
 export const identity = { model: "m", chain: "c", data: "d" };
 
 /** Trains the regression on 13 items. */
@@ -34,6 +54,7 @@ export async function trainRegression(options: TrainOptions, changes: Changes = 
     items: regressionItems(13),
     initial: task.initial(),
     identity,
+    factsOf,
     signal: new AbortController().signal,
     ...changes,
     task,

@@ -5,6 +5,7 @@ import { buildCommand } from "./build.js";
 import type { CliCommand } from "./command.js";
 import { doctorCommand } from "./doctor.js";
 import { explainCommand } from "./explain.js";
+import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { pullCommand } from "./pull.js";
 import { runCommand } from "./run.js";
@@ -14,6 +15,7 @@ export const commands: readonly CliCommand[] = [
   runCommand,
   explainCommand,
   tuneCommand,
+  exportCommand,
   pullCommand,
   inspectCommand,
   doctorCommand,

@@ -7,14 +7,14 @@ import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
 import type { Chain, TuneOptions, TuneResult } from "../../index.js";
-import { drawCurves, formatSteps, tune } from "../../index.js";
-import { writeWhole } from "../../tune/files.js";
+import { tune } from "../../index.js";
 import type { PromptInit } from "../../tune/methods/index.js";
 import { scheduleNames } from "../../tune/schedule.js";
 import { addPromptOption, withChain } from "../chain-command.js";
 import { UsageError } from "../exit-codes.js";
 import { writeJson } from "../terminal.js";
-import { createTuneProgress, describeEvaluation } from "../tune-progress.js";
+import { createTuneProgress } from "../tune-progress.js";
+import { curveFiles, nextCall, outcomeOf, writeCurves } from "../tune-result.js";
 import type { CliCommand, Context } from "./command.js";
 
 interface Options {
@@ -218,40 +218,17 @@ function tuneOptions(options: Options, { directory, signal }: Context): TuneOpti
 
 type AnyChain = Chain<string, string, string, string>;
 
-/** What the run has brought, in one line: the rows that are kept against those of the beginning. */
-function outcomeOf({ step, stopped, evaluations }: TuneResult): string {
-  const kept = evaluations.find((one) => one.step === step);
-  const before = evaluations.find((one) => one.step === 0);
-  const values = kept === undefined ? `after step ${step}` : describeEvaluation(kept);
-  const first = kept === before || before === undefined ? "" : `; ${describeEvaluation(before)}`;
-  return `${stopped === "patience" ? "stopped early; " : ""}kept: ${values}${first}`;
-}
-
-const shellWord = (text: string) =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
-
-/** The call that runs the chain under its new prompts, and under those that it was tuned beside. */
-function nextCall(
-  file: string,
-  given: readonly string[],
-  folders: readonly (readonly [string, string])[],
-): string {
-  const pairs = [...given, ...folders.map(([stage, path]) => `${stage}=${path}`)];
-  const options = pairs.map((pair) => `--prompt ${shellWord(pair)}`);
-  return `baton run ${shellWord(file)} ${options.join(" ")} --input ...`;
-}
-
 function report(result: TuneResult, file: string, options: Options, { terminal, directory }: Context): void {
   const { prompts, step, stopped, evaluations, resumedFrom } = result;
   const folders = Object.entries(prompts).map(([stage, one]) => [stage, one.folder ?? ""] as const);
-  const folder = resolve(directory, options.output ?? "");
-  const curves = [join(folder, "curves.svg"), join(folder, "steps.jsonl")];
+  const curves = curveFiles(resolve(directory, options.output ?? ""));
   if (options.json === true) {
     const written = Object.fromEntries(folders);
     writeJson(terminal, { prompts: written, step, stopped, resumedFrom, evaluations, curves });
     return;
   }
-  terminal.stderr.write(`${outcomeOf(result)}\n`);
+  const early = stopped === "patience" ? "stopped early; " : "";
+  terminal.stderr.write(`${early}${outcomeOf(step, evaluations)}\n`);
   for (const path of [...folders.map(([, path]) => path), ...curves]) terminal.stdout.write(`${path}\n`);
   const own = folders.map(([stage, path]) => [stage, relative(directory, path)] as const);
   terminal.stderr.write(`to run with it: ${nextCall(file, options.prompt ?? [], own)}\n`);
@@ -275,14 +252,14 @@ async function runTune(chain: AnyChain, file: string, options: Options, context:
   } finally {
     progress.stop();
     if (signal.aborted && given.checkpoint && existsSync(given.checkpoint)) {
-      terminal.stderr.write(`What is done is kept in ${given.checkpoint}; --resume goes on from it.\n`);
+      const file = given.checkpoint;
+      terminal.stderr.write(
+        `What is done is kept in ${file}; --resume goes on from it, \`baton export\` takes its prompts out.\n`,
+      );
     }
   }
   const result = await run.result;
-  const folder = given.output as string;
-  const encode = (text: string) => new TextEncoder().encode(text);
-  await writeWhole(join(folder, "curves.svg"), encode(drawCurves(result)));
-  await writeWhole(join(folder, "steps.jsonl"), encode(formatSteps(result)));
+  await writeCurves(given.output as string, result);
   report(result, file, options, context);
 }
 

@@ -18,6 +18,7 @@ try {
     dev: [],
     initial: task.initial(),
     identity: { model: "m", chain: "c", data: "d" },
+    factsOf: async (values) => values.map(() => ({})), // nothing is exported
     settings: checkTrainOptions(options, false),
     signal: new AbortController().signal,
     onStep: ({ step, loss }) => print({ step, loss }),

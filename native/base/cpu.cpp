@@ -55,11 +55,13 @@ CpuFeatures detect() {
     if (has) found.names.emplace_back(name);
     return has;
   };
+  const bool sse41 = (leaf1.ecx >> 19 & 1) != 0;
   note("sse4_2", leaf1.ecx, 20, true);
   note("avx", leaf1.ecx, 28, ymm);
   const bool f16c = note("f16c", leaf1.ecx, 29, ymm);
   const bool fma = note("fma", leaf1.ecx, 12, ymm);
   const bool bmi2 = note("bmi2", leaf7.ebx, 8, true);
+  found.sha = note("sha_ni", leaf7.ebx, 29, sse41);
   const bool avx2 = note("avx2", leaf7.ebx, 5, ymm);
   note("avx_vnni", leaf71.eax, 4, ymm);
   const bool f = note("avx512f", leaf7.ebx, 16, zmm);

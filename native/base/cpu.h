@@ -16,6 +16,7 @@ struct CpuFeatures {
   bool avx2 = false;  // everything that *_avx2.cpp is compiled with: AVX2, FMA, F16C, BMI2
   bool avx512 =
       false;  // everything that *_avx512.cpp is compiled with: that and F, BW, DQ, VL, VNNI, BF16
+  bool sha = false;  // SHA-NI and SSE4.1
 };
 
 const CpuFeatures& cpuFeatures();

@@ -61,8 +61,9 @@ TEST("cpu: features agree with what Linux lists") {
   }
   if (flags.empty()) SKIP("/proc/cpuinfo lists no flags here");
   flags += " ";
-  for (const char* name : {"avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq",
-                           "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8"}) {
+  for (const char* name :
+       {"avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl",
+        "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "sha_ni"}) {
     CHECK_EQ(has(name), flags.find(std::string(" ") + name + " ") != std::string::npos);
   }
 }

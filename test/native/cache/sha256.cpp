@@ -46,3 +46,19 @@ TEST("sha256: pieces of every size give the hash of the whole, at every length a
     }
   }
 }
+
+TEST("sha256: the instructions of the CPU give what the reference gives") {
+  const sha256::Compress compress = sha256::compressSha();
+  if (compress == nullptr) SKIP("no SHA-NI");
+  for (size_t blocks = 0; blocks < 20; ++blocks) {
+    std::vector<uint8_t> bytes(64 * blocks);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * i * 31 + blocks);
+    sha256::State state, wanted;
+    for (size_t i = 0; i < 8; ++i) {
+      state[i] = wanted[i] = static_cast<uint32_t>(0x9e3779b9 * (i + blocks));
+    }
+    compress(state, bytes.data(), blocks);
+    sha256::compress(wanted, bytes.data(), blocks);
+    CHECK(state == wanted);
+  }
+}

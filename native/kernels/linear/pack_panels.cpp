@@ -4,15 +4,11 @@
 
 #include "kernels/linear/panels.h"
 #include "quant/k_groups.h"
-#include "quant/types.h"
 
 namespace baton {
 namespace {
 
-constexpr int kMostElements = 256;  // of a block
-
 using Columns = const std::byte* [kPanelColumns];  // the same block of each
-using Vectors = uint8_t[kPanelVectors][kPanelVectorBytes];
 
 std::byte* packHalves(const Columns& at, size_t offset, std::byte* out) {
   for (const std::byte* block : at) {
@@ -45,76 +41,95 @@ void packScales(DType type, const Columns& at, std::byte* out) {
   }
 }
 
-// quants: [16][kMostElements], of which group g.
-void gather(const int8_t (*quants)[kMostElements], int g, int lowest, Vectors& vectors) {
-  for (int c = 0; c < kPanelColumns; ++c) {
-    for (int step = 0; step < 8; ++step) {
-      std::memcpy(&vectors[2 * step + c / 8][c % 8 * 4], quants[c] + 32 * g + 4 * step, 4);
-    }
-  }
-  if (lowest == 0) return;
-  for (auto& vector : vectors) {
-    for (uint8_t& value : vector) value = static_cast<uint8_t>(value - lowest);
+uint32_t load(const std::byte* at) {
+  uint32_t bytes;
+  std::memcpy(&bytes, at, sizeof bytes);
+  return bytes;
+}
+
+// The low bits of elements 4 p .. 4 p + 3 of group g, a byte each, with other bits above them.
+template <DType type>
+uint32_t lowBits(const std::byte* block, int g, int p) {
+  if constexpr (type == DType::kQ8_0) {
+    return load(block + offsetof(BlockQ8_0, q) + 4 * p);
+  } else if constexpr (type == DType::kQ6_K) {
+    const std::byte* low = block + offsetof(BlockQ6_K, low) + 64 * (g / 4) + 32 * (g % 2);
+    return load(low + 4 * p) >> (g % 4 / 2 * 4);
+  } else if constexpr (blockGroups(type) > 1) {
+    const std::byte* low = block + blockBytes(type) - 128 + 32 * (g / 2);
+    return load(low + 4 * p) >> (g % 2 * 4);
+  } else {
+    const std::byte* low = block + blockBytes(type) - 16;
+    return load(low + p % 4 * 4) >> (p / 4 * 4);
   }
 }
 
-// `bits` of each quant from bit `from` on. Constants, so that the compiler makes vectors of it.
-template <int from, int bits>
-void packPlane(const Vectors& vectors, std::byte* out) {
-  constexpr int kEach = 8 / bits, kMask = (1 << bits) - 1;
+// The same of the bits above the lowest four.
+template <DType type>
+uint32_t highBits(const std::byte* block, int g, int p) {
+  if constexpr (type == DType::kQ6_K) {
+    return load(block + offsetof(BlockQ6_K, high) + 32 * (g / 4) + 4 * p) >> (g % 4 * 2);
+  } else if constexpr (type == DType::kQ5_K) {
+    return load(block + offsetof(BlockQ5_K, high) + 4 * p) >> g;
+  } else {
+    const uint32_t four = load(block + blockBytes(type) - 20) >> (4 * p) & 15;
+    return four * 0x00204081;  // bit i goes to bit 8 i, among others
+  }
+}
+
+template <DType type, int bits, uint32_t (*bitsOf)(const std::byte*, int, int)>
+void packPlane(const Columns& at, int g, std::byte* out) {
+  constexpr int kEach = 8 / bits;
+  constexpr uint32_t kMask = 0x01010101u * ((1 << bits) - 1);
   for (int first = 0; first < kPanelVectors; first += kEach, out += kPanelVectorBytes) {
-    uint8_t bytes[kPanelVectorBytes] = {};
+    uint32_t bytes[kPanelVectorBytes / 4] = {};
     for (int i = 0; i < kEach; ++i) {
-      for (int j = 0; j < kPanelVectorBytes; ++j) {
-        const int part = vectors[first + i][j] >> from & kMask;
-        bytes[j] = static_cast<uint8_t>(bytes[j] | part << (bits * i));
+      const int v = first + i;
+      for (int c = 0; c < 8; ++c) {
+        bytes[c] |= (bitsOf(at[v % 2 * 8 + c], g, v / 2) & kMask) << (bits * i);
       }
     }
     std::memcpy(out, bytes, sizeof bytes);
   }
 }
 
-void packPlanes(const Planes& planes, const Vectors& vectors, std::byte* out) {
-  if (planes.low == 8) return packPlane<0, 8>(vectors, out);
-  packPlane<0, 4>(vectors, out);
-  if (planes.high == 1) packPlane<4, 1>(vectors, out + planeBytes(4));
-  if (planes.high == 2) packPlane<4, 2>(vectors, out + planeBytes(4));
+template <DType type>
+void packBlock(const Columns& at, std::byte* out) {
+  constexpr Planes kPlanes = planesOf(type);
+  packScales(type, at, out);
+  out += panelScaleBytes(type);
+  for (int g = 0; g < blockGroups(type); ++g, out += panelGroupBytes(type)) {
+    packPlane<type, kPlanes.low, lowBits<type>>(at, g, out);
+    if constexpr (kPlanes.high > 0) {
+      packPlane<type, kPlanes.high, highBits<type>>(at, g, out + planeBytes(kPlanes.low));
+    }
+  }
 }
 
-void packBlock(const QuantType& type, const Columns& at, std::byte* out) {
-  int8_t quants[kPanelColumns][kMostElements];
-  float unused[kMostElements / kSection];
-  for (int c = 0; c < kPanelColumns; ++c) {
-    type.unpack(at[c], quants[c], unused, unused, static_cast<size_t>(type.blockElements));
-  }
-  packScales(type.dtype, at, out);
-  out += panelScaleBytes(type.dtype);
-  const Planes planes = planesOf(type.dtype);
-  Vectors vectors;
-  for (int g = 0; g < blockGroups(type.dtype); ++g, out += panelGroupBytes(type.dtype)) {
-    gather(quants, g, type.dtype == DType::kQ6_K ? -32 : 0, vectors);
-    packPlanes(planes, vectors, out);
+template <DType type>
+void packPanel(Columns& at, int K, std::byte* out) {
+  for (int k = 0; k < K; k += 32 * blockGroups(type), out += panelBlockBytes(type)) {
+    packBlock<type>(at, out);
+    for (const std::byte*& block : at) block += blockBytes(type);
   }
 }
 
 }  // namespace
 
-void packPanels(DType dtype, const void* weight, int N, int K, int first, int last,
+void packPanels(DType type, const void* weight, int N, int K, int first, int last,
                 std::byte* panels) {
-  const QuantType& type = quantType(dtype);
   const auto* rows = static_cast<const std::byte*>(weight);
-  const size_t stride = quantRowBytes(type, K);
   for (int panel = first; panel < last; ++panel) {
-    std::byte* out = panels + static_cast<size_t>(panel) * panelBytes(dtype, K);
+    std::byte* out = panels + static_cast<size_t>(panel) * panelBytes(type, K);
     Columns at;
     for (int c = 0; c < kPanelColumns; ++c) {
       const int n = kPanelColumns * panel + c;
-      at[c] = rows + static_cast<size_t>(n < N ? n : N - 1) * stride;
+      at[c] = rows + static_cast<size_t>(n < N ? n : N - 1) * rowBytes(type, K);
     }
-    for (int k = 0; k < K; k += type.blockElements, out += panelBlockBytes(dtype)) {
-      packBlock(type, at, out);
-      for (const std::byte*& block : at) block += type.blockBytes;
-    }
+    withType(type, [&](auto known) {
+      constexpr DType kType = decltype(known)::value;
+      if constexpr (isInteger(kType)) packPanel<kType>(at, K, out);
+    });
   }
 }
 

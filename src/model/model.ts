@@ -5,7 +5,13 @@
 import { ModelFormatError } from "../errors.js";
 import { EngineClient } from "../native/engine-client.js";
 import { loadNative } from "../native/load.js";
-import type { CacheStats, EngineStats, ModelFileInfo, ModelInfo } from "../native/types.js";
+import type {
+  CacheStats,
+  EngineStats,
+  ModelFileInfo,
+  ModelInfo,
+  NativeModelOptions,
+} from "../native/types.js";
 import type { LoadOptions } from "./options.js";
 import { nativeOptions, runLimits } from "./options.js";
 import { RunQueue } from "./run-queue.js";
@@ -107,6 +113,31 @@ function requireSameVocabulary({ size }: Tokenizer, { vocab }: ModelInfo, path: 
   );
 }
 
+type OpenedParts = Pick<ModelParts, "engine" | "file" | "tokenizer" | "tokenBytes">;
+
+/** Reads the tokenizer here while the addon prepares the weights on threads of its own: each takes a tenth of a second. */
+async function openParts(
+  { path, name }: ResolvedModel,
+  nativeModelOptions: NativeModelOptions,
+  { signal, onProgress }: LoadOptions,
+): Promise<OpenedParts> {
+  const failed = new AbortController();
+  const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  const opening = EngineClient.open(path, name, nativeModelOptions, stop);
+  try {
+    const file = loadNative().readModelFile(path);
+    onProgress?.({ source: "engine", phase: "load", bytes: 0, total: file.fileBytes });
+    const tokenizer = createTokenizer(file.metadata);
+    const tokenBytes = tokenizer.tokenBytes();
+    return { file, tokenizer, tokenBytes, engine: await opening };
+  } catch (error) {
+    failed.abort();
+    const opened = await opening.catch(() => null);
+    await opened?.close();
+    throw error;
+  }
+}
+
 /**
  * Finds (downloads if need be), checks and opens a model: a path (a GGUF file, a safetensors file beside its
  * config.json, or a Hugging Face folder), a catalogue name ("smollm2-135m-instruct"), "hf:org/repo" or
@@ -115,18 +146,13 @@ function requireSameVocabulary({ size }: Tokenizer, { vocab }: ModelInfo, path: 
 export async function loadModel(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
-  const native = loadNative();
-  const checked = nativeOptions(options, native);
+  const checked = nativeOptions(options, loadNative());
   const limits = runLimits(options);
   const source = await resolveModel(nameOrPath, options);
   signal?.throwIfAborted();
-  const file = native.readModelFile(source.path);
-  const tokenizer = createTokenizer(file.metadata);
-  onProgress?.({ source: "engine", phase: "load", bytes: 0, total: file.fileBytes });
-  const engine = await EngineClient.open(source.path, source.name, checked, signal);
+  const { engine, file, tokenizer, tokenBytes } = await openParts(source, checked, options);
   try {
     requireSameVocabulary(tokenizer, engine.info(), source.path);
-    const tokenBytes = tokenizer.tokenBytes();
     engine.setVocabulary(tokenBytes.bytes, tokenBytes.offsets);
     onProgress?.({ source: "engine", phase: "ready", bytes: file.fileBytes, total: file.fileBytes });
     return new Model({ source, file, engine, tokenizer, tokenBytes, runs: new RunQueue(limits) });

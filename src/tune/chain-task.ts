@@ -23,7 +23,7 @@ import type { FrozenKv, FrozenStore } from "./frozen.js";
 import { computeFrozen, frozenBytesOf, PoolStore } from "./frozen.js";
 import { FrozenDisk } from "./frozen-disk.js";
 import type { FrozenPlace } from "./frozen-place.js";
-import { kindsOf } from "./plan.js";
+import { kindsOf, sitesBehind } from "./plan.js";
 import type { Origin, RecordValues } from "./record.js";
 import type { LossOfItems, Parameter, PreparedItem, RowCounts, TrainingTask } from "./task.js";
 
@@ -107,12 +107,16 @@ export class ChainTask implements TrainingTask<DataItem> {
     this.#activationBytes = init.activationBytes;
   }
 
-  /** Loads the prompts that are not trained. Throws what loading them throws. */
+  /** Loads the prompts that labels depend on and that are not trained. Throws what loading them throws. */
   static async create(init: ChainTaskInit): Promise<ChainTask> {
-    const { model, steps } = init.definition;
+    const { model, steps, layout } = init.definition;
+    const { trained, labelled } = init;
     const prompts = new Map<string, ResolvedPrompt>();
+    const needed = sitesBehind(planChain(steps, { slots: new Set(trained.keys()) }), labelled);
     for (const { step, site } of sitesOf(steps)) {
-      const prompt = init.trained.has(site) ? null : await step.loadPrompt?.(model);
+      // on one line of positions everything stands behind all prompts
+      const isNeeded = layout === "concatenated" || needed.has(site);
+      const prompt = trained.has(site) || !isNeeded ? null : await step.loadPrompt?.(model);
       if (prompt) prompts.set(site, prompt);
     }
     return new ChainTask(init, prompts);

@@ -31,3 +31,19 @@ export function kindsOf(
   };
   return new Map(plan.segments.map(({ id }) => [id, kind(id)]));
 }
+
+/**
+ * Sites that outputs of `sites` may depend on, these included, however often groups run: the plan lists few of many
+ * rounds, so that what one round reads of another is followed by name.
+ */
+export function sitesBehind(plan: Plan, sites: Iterable<string>): Set<string> {
+  const found = new Set(sites);
+  for (let before = -1; before < found.size; ) {
+    before = found.size;
+    for (const { site, reads } of plan.segments) {
+      if (!found.has(site)) continue;
+      for (const id of reads) found.add(plan.byId.get(id)?.site ?? site);
+    }
+  }
+  return found;
+}

@@ -4,9 +4,10 @@
 // Of a stage that ran several times the last output counts.
 
 import type { ChainDefinition } from "../chain/definition.js";
+import { sitesOf } from "../chain/names.js";
 import { startRun } from "../chain/run.js";
 import { withPrompts } from "../chain/with-prompts.js";
-import { OptionInvalidError, StepFailedError } from "../errors.js";
+import { OptionInvalidError, PromptInvalidError, StepFailedError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { ChainTask } from "./chain-task.js";
 import type { DataItem } from "./data.js";
@@ -81,7 +82,7 @@ function optionInvalid(option: string, value: unknown, message: string): OptionI
   return new OptionInvalidError(message, { facts: { option, value: String(value) } });
 }
 
-/** Throws OPTION_INVALID, and DATA_INVALID for a record that lacks an input of the chain. */
+/** Throws OPTION_INVALID, PROMPT_INVALID, and DATA_INVALID for a record that lacks an input of the chain. */
 export async function createScorer({ task, score, scoreFrom, labelled, dev }: Scoring): Promise<Scorer> {
   if (score !== "squad" && typeof score !== "function") {
     const message = '`score` must be "squad" or a function of a record and what the chain wrote for it.';
@@ -113,11 +114,24 @@ export async function createScorer({ task, score, scoreFrom, labelled, dev }: Sc
     };
   }
   const { definition } = task;
+  await checkPrompts(task);
   const inputs = await checkInputs(definition, dev);
   return (prompts, signal, onScored) => {
     const prompted = { ...definition, steps: withPrompts(definition.steps, prompts) };
     return measureAll((item, stop) => runChain(prompted, inputs, item, stop), signal, onScored);
   };
+}
+
+/** A run of the whole chain needs prompts that training does without. Throws what loading them throws. */
+async function checkPrompts({ definition: { model, steps }, parameters }: ChainTask): Promise<void> {
+  const others = [...sitesOf(steps)].filter(({ site }) => parameters.every(({ stage }) => stage !== site));
+  for (const { step } of others) {
+    await step.loadPrompt?.(model).catch((error: unknown) => {
+      if (!PromptInvalidError.isInstance(error)) throw error;
+      const message = `${error.message} Scores of what the whole chain writes need it, those behind gold texts may not (\`scoreFrom\`).`;
+      throw new PromptInvalidError(message, { facts: { ...error.facts, option: "score" }, cause: error });
+    });
+  }
 }
 
 /** Names of the chain's inputs. Throws DATA_INVALID for a record that lacks one. */

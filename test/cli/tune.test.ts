@@ -7,8 +7,6 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runProgram } from "../../src/cli/program.js";
-import { createTuneProgress, formatSeconds } from "../../src/cli/tune-progress.js";
-import type { TuneStep } from "../../src/index.js";
 import { tinyPath } from "../chain/tiny-model.js";
 
 let directory = "";
@@ -248,6 +246,61 @@ describe("a run", () => {
     expect(rows(warned)).toBeGreaterThan(0);
   });
 
+  test("makes the prompts that a document names, one stage after the other, where there are none yet", async () => {
+    const document = {
+      model: tinyPath,
+      options: { threads: 1, cacheBytes: 16 << 20, batchInvariant: true },
+      steps: [
+        { input: "question" },
+        { input: "passages" },
+        {
+          stage: "compress",
+          prompt: "made/compress",
+          own: ["passages"],
+          maxTokens: 4,
+          closers: ["<|endoftext|>"],
+        },
+        { stage: "answer", prompt: "made/answer", maxTokens: 4, closers: ["<|endoftext|>"] },
+      ],
+    };
+    writeFileSync(join(directory, "made.json"), JSON.stringify(document));
+    const made = (stage: string, ...rest: string[]) =>
+      baton([
+        "tune",
+        "made.json",
+        "-s",
+        stage,
+        "-d",
+        "train.jsonl",
+        "-o",
+        `made/${stage}`,
+        ...small,
+        ...rest,
+      ]);
+    const without = await made("compress");
+    expect(without.code).toBe(1);
+    expect(without.stderr).toMatch(
+      /made\/compress does not exist.*say in `init` \(--init\).*\[PROMPT_INVALID\]/,
+    );
+    const begin = ["--init", "text:Quote it."];
+    // the whole chain cannot write anything before all of its prompts are there
+    const scores = ["--dev", "train.jsonl", "--score", "squad"];
+    const scored = await made("compress", ...begin, ...scores);
+    expect(scored.stderr).toMatch(/made\/answer does not exist.*behind gold texts.*\[PROMPT_INVALID\]/);
+    expect((await made("compress", ...begin, ...scores, "--score-from", "gold")).code).toBe(0);
+    expect((await made("answer", ...begin, ...scores)).code).toBe(0);
+    const run = await baton([
+      "run",
+      "made.json",
+      "-i",
+      "question=Who?",
+      "-i",
+      "passages=Ada built it.",
+      "--json",
+    ]);
+    expect([run.code, run.stderr]).toEqual([0, ""]); // no warning: each was trained beside the other
+  });
+
   test("keeps frozen rows in the folder that is named, and in none with --no-frozen-disk", async () => {
     const files = () => readdirSync(join(directory, "frozen")).length;
     const args = [...call, "-o", "kept", ...small, "--epochs", "1", "--no-checkpoint"];
@@ -333,68 +386,5 @@ describe("a run", () => {
       expect(outcome.code).toBe(code);
     }
     expect(readdirSync(directory)).not.toContain("y");
-  });
-});
-
-describe("progress", () => {
-  const step = (one: number): TuneStep => ({
-    step: one,
-    steps: 100,
-    epoch: one / 50,
-    loss: 2.5,
-    learningRate: 0.004,
-    gradientNorm: 12.345,
-    rows: { live: 80, frozen: 7600, reused: 7600, computed: 130 },
-    rowsPerSecond: 431.4,
-    secondsLeft: 3725,
-    ...(one === 1 ? { before: { step: 0, epoch: 0, devLoss: 4.16194, scores: {} } } : {}),
-    ...(one === 50
-      ? { evaluation: { step: 50, epoch: 1, devLoss: 2.74812, scores: { exactMatch: 3.33, f1: 9.87 } } }
-      : {}),
-  });
-  const shown = (isTTY: boolean, columns = 132): string => {
-    const parts: string[] = [];
-    const stderr = { write: (text: string) => parts.push(text), isTTY, columns };
-    const progress = createTuneProgress({ stdout: { write() {} }, stderr });
-    progress.evaluating(8, 16, "loss");
-    progress.evaluating(16, 16, "loss");
-    for (let one = 1; one <= 100; one++) progress.report(step(one));
-    progress.stop();
-    return parts.join("");
-  };
-
-  test("without a terminal is some plain lines and every evaluation", () => {
-    const lines = shown(false).trimEnd().split("\n");
-    expect(lines).toHaveLength(24);
-    expect(lines.slice(0, 2)).toEqual(["dev data 16/16", "dev loss 4.162 before the first step"]);
-    expect(lines[2]).toBe(
-      "step 1/100  epoch 0.02  loss 2.500  rate 4.0e-3  gradient 12.3  rows 80 live 7600 frozen (7600 reused)  431 rows/s  1:02:05 left",
-    );
-    expect(lines).toContain("dev loss 2.748, exactMatch 3.3, f1 9.9 after step 50 (epoch 1)");
-    expect(lines.join("")).not.toContain("\u001b");
-  });
-
-  test("on a terminal is one line, and evaluations that stay", () => {
-    const text = shown(true);
-    expect(text.split("\n")).toHaveLength(3);
-    expect(text.split("\r\u001b[K")).toHaveLength(106);
-    expect(text.endsWith("\r\u001b[K")).toBe(true);
-  });
-
-  test("the line that is written again is never wider than the terminal, and what matters stays", () => {
-    const linesOf = (columns: number) =>
-      shown(true, columns)
-        .replaceAll("\r\u001b[K", "\n")
-        .split("\n")
-        .filter((line) => line.startsWith("step "));
-    for (const columns of [132, 100, 80, 50, 20]) {
-      for (const line of linesOf(columns)) expect(line.length).toBeLessThan(columns);
-    }
-    expect(linesOf(80)[0]).toBe("step 1/100  epoch 0.02  loss 2.500  rate 4.0e-3  431 rows/s  1:02:05 left");
-    expect(linesOf(50)[1]).toBe("step 2/100  epoch 0.04  loss 2.500  1:02:05 left");
-  });
-
-  test("times are for people", () => {
-    expect([0, 59.6, 61, 3600].map(formatSeconds)).toEqual(["0:00", "1:00", "1:01", "1:00:00"]);
   });
 });

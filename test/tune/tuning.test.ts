@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Model } from "../../src/index.js";
+import type { Model, PromptSource } from "../../src/index.js";
 import { ContextLimitError, DataInvalidError, defineChain, OptionInvalidError } from "../../src/index.js";
 import { exportPrompt } from "../../src/tune/export.js";
 import type { TuningOptions } from "../../src/tune/tuning.js";
@@ -35,8 +35,8 @@ const chain = () =>
 const record = { question, compress: "Eleven weeks.", answer: "eleven", aside: "No." };
 const open = (options: Partial<TuningOptions>, definition = chain().definition) =>
   openTuning(definition, { stages: ["answer"], data: [record], ...options });
-const open3 = (site: string, options: Partial<TuningOptions> = {}) =>
-  open({ stages: { [site]: { virtualTokens: 3 } }, ...options });
+const open3 = (site: string, options: Partial<TuningOptions> = {}, definition = chain().definition) =>
+  open({ stages: { [site]: { virtualTokens: 3 } }, ...options }, definition);
 
 test("what a run needs: first values, items, what a checkpoint depends on", async () => {
   const tuning = await open({
@@ -61,20 +61,57 @@ test("what a run needs: first values, items, what a checkpoint depends on", asyn
     const other = await open({ stages: ["answer", "compress"], dev: [record, record], ...changed });
     expect(other.identity).not.toEqual(tuning.identity);
   }
-  const narrower = chain().withPrompts({ aside: { text: "x" } }).definition;
-  const other = await open({ stages: ["answer", "compress"], dev: [record, record] }, narrower);
-  expect(other.identity.chain).not.toBe(tuning.identity.chain);
+  // of prompts that are not trained those count that a label depends on
+  const under = async (prompts: Record<string, PromptSource>) =>
+    (await open({}, chain().withPrompts(prompts).definition)).identity.chain;
+  expect(await under({ compress: { text: "x" } })).not.toBe(await under({ compress: { text: "y" } }));
+  expect(await under({ aside: { text: "x" } })).toBe(await under({ aside: { text: "y" } }));
 });
 
-test("a stage's random rows depend on the seed and its own name alone", async () => {
-  const alone = await open3("answer", { seed: 3 });
-  const beside = await open({
-    stages: { compress: { virtualTokens: 3 }, answer: { virtualTokens: 3 } },
-    seed: 3,
+describe("prompts that are not there yet", () => {
+  const nowhere = join(tmpdir(), "baton-no-such-prompt");
+
+  test("are not asked for where no label depends on them: an earlier stage is tuned first", async () => {
+    const unmade = chain().withPrompts({
+      answer: nowhere,
+      aside: nowhere,
+      "retry.again": nowhere,
+    }).definition;
+    const tuning = await open({ stages: { compress: { virtualTokens: 3 } } }, unmade);
+    const [item] = tuning.items;
+    if (item === undefined) throw new Error("no item");
+    const ready = await tuning.task.prepare(item);
+    const { losses } = await tuning.task.loss([ready], tuning.initial, { gradient: true, scale: 1 });
+    expect(losses[0]).toBeGreaterThan(0);
+    tuning.task.release(ready);
+    tuning.task.close();
   });
-  expect(beside.initial[1]).toEqual(alone.initial[0]);
-  expect(beside.initial[0]).not.toEqual(alone.initial[0]);
-  expect((await open3("answer", { seed: 4 })).initial[0]).not.toEqual(alone.initial[0]);
+
+  test("that labels depend on are refused by name, and so is one that its own stage would begin as", async () => {
+    const unmade = chain().withPrompts({ compress: nowhere, answer: nowhere }).definition;
+    const begins = { answer: { init: { text: "x" } } };
+    const read = await failure(open({ stages: begins }, unmade));
+    expect(read).toMatchObject({ code: "PROMPT_INVALID", facts: { label: nowhere } });
+    const own = await failure(open3("answer", {}, chain().withPrompts({ answer: nowhere }).definition));
+    expect(own).toMatchObject({ code: "PROMPT_INVALID", facts: { label: nowhere, step: "answer" } });
+    expect(own.message).toContain("say in `init` (--init) what it begins as");
+    await open({ stages: begins }, chain().withPrompts({ answer: nowhere }).definition);
+  });
+
+  test("are needed where a later round reads what an earlier one wrote", async () => {
+    const rounds = (options: { reads?: "question"[] }) =>
+      defineChain(model)
+        .input("question")
+        .rounds("turns", (round) => round.stage("a", options).stage("b", { prompt: nowhere }), { max: 5 })
+        .definition;
+    const tuneA = (options: { reads?: "question"[] }) =>
+      open(
+        { stages: { "turns.a": { virtualTokens: 2 } }, data: [{ question, turns: [{ a: "x" }] }] },
+        rounds(options),
+      );
+    expect(await failure(tuneA({}))).toMatchObject({ code: "PROMPT_INVALID", facts: { label: nowhere } });
+    expect((await tuneA({ reads: ["question"] })).items.length).toBe(1);
+  });
 });
 
 describe("options", () => {

@@ -3,7 +3,7 @@
 // the embeddings of a text, repeated and cut to the number of virtual tokens as PEFT does it, of tokens drawn from the
 // vocabulary, as normal numbers as wide as the embeddings, or as rows that were trained before.
 
-import { OptionInvalidError } from "../../errors.js";
+import { OptionInvalidError, PromptInvalidError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import type { PromptSource, ResolvedPrompt } from "../../model/prompt.js";
 import { resolvePrompt } from "../../model/prompt.js";
@@ -46,7 +46,10 @@ export const promptMethod: TuningMethod<PromptTuning> = {
     }
     if (init === "random") return normalRows(model, stage.random, virtualTokens ?? defaultTokens);
     const { source, count } = sourceOf(stage, init, virtualTokens);
-    const resolved = await resolvePrompt(source, { hidden: model.info.hidden, tokenizer: model.tokenizer });
+    const target = { hidden: model.info.hidden, tokenizer: model.tokenizer };
+    const resolved = await resolvePrompt(source, target).catch((error: unknown) => {
+      throw init === undefined && PromptInvalidError.isInstance(error) ? notToBeginAs(stage, error) : error;
+    });
     if (count !== undefined && resolved.count !== count) {
       throw invalid(
         stage,
@@ -69,6 +72,15 @@ function invalid(
   return new OptionInvalidError(
     `Stage "${stage}" is to be tuned with \`${option}\` ${String(value)}, which must be ${expected}.`,
     { facts: { step: stage, option, value: String(value) } },
+  );
+}
+
+/** A chain may name the folder that its stage's prompt will be written to: before that there is nothing in it. */
+function notToBeginAs({ stage }: StageToTune, error: PromptInvalidError): PromptInvalidError {
+  return new PromptInvalidError(
+    `${error.message} Stage "${stage}" is to begin as this prompt of its own; where there is none yet, say in \`init\` ` +
+      "(--init) what it begins as.",
+    { facts: { ...error.facts, step: stage, option: "init" }, cause: error },
   );
 }
 

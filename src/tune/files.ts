@@ -2,7 +2,7 @@
 // Files that are whole or not there: written beside their name, brought to the disk, then renamed. Whatever happens to
 // the process or the machine, the name stands for the old content or for the new one.
 
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { IoError } from "../errors.js";
 import { processIsAlive } from "../model/sources/lock.js";
@@ -74,6 +74,7 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
  */
 export async function writeTogether(folder: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   const paths = [...files.keys()].map((name) => join(folder, name));
+  for (const path of paths) await removeLeftovers(path);
   try {
     for (const [name, bytes] of files) await stage(join(folder, name), bytes);
     const last = paths.at(-1);
@@ -94,5 +95,21 @@ export async function removeLeftovers(path: string): Promise<void> {
     if (!name.startsWith(prefix) || !name.endsWith(suffix)) continue;
     const pid = Number(name.slice(prefix.length, -suffix.length));
     if (Number.isInteger(pid) && !processIsAlive(pid)) await rm(join(dirname(path), name), { force: true });
+  }
+}
+
+const abandonedAfterMs = 3_600_000;
+
+/**
+ * Takes away what killed processes have left in a folder that several machines may write to: theirs are not told by
+ * their ids, but no write takes an hour.
+ */
+export async function removeAbandoned(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((one) => one.endsWith(suffix))) {
+    const path = join(folder, name);
+    const about = await stat(path).catch(() => null);
+    if (about !== null && Date.now() - about.mtimeMs > abandonedAfterMs)
+      await rm(path, { force: true }).catch(() => {});
   }
 }

@@ -16,7 +16,7 @@ import type { Model } from "../model/model.js";
 import type { ResolvedPrompt } from "../model/prompt.js";
 import type { KvSpec } from "../native/types.js";
 import type { AssembledItem, AssembledSegment } from "./assemble.js";
-import { writeWhole } from "./files.js";
+import { removeAbandoned, writeWhole } from "./files.js";
 import type { FrozenKv } from "./frozen.js";
 
 const suffix = ".frozen-kv";
@@ -176,6 +176,7 @@ export class FrozenDisk {
   /** Files of the folder, those of other runs too. */
   async #list(): Promise<Map<string, number>> {
     if (this.#files !== null) return this.#files;
+    await removeAbandoned(this.#init.folder);
     const names = await readdir(this.#init.folder).catch(() => []);
     const found: { key: string; bytes: number; usedAt: number }[] = [];
     for (const name of names.filter((one) => one.endsWith(suffix))) {

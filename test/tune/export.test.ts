@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exported prompts are the bytes that PEFT's save_pretrained wrote for the same rows, and come back as they were. With
 // BATON_PEFT_PYTHON (a Python that has PEFT; see test/fixtures/python) PEFT loads one, and its logits are compared.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -106,6 +106,16 @@ describe("an exported prompt", () => {
     expect((await resolvePrompt(folder, { hidden: 576, tokenizer })).count).toBe(6);
     expect(await readFile(join(folder, "notes.txt"), "utf8")).toBe("mine");
     expect((await readdir(folder)).length).toBe(4);
+  });
+
+  it("takes away what killed processes left of theirs, and not what a living one writes", async () => {
+    const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+    for (const pid of [dead, process.ppid]) {
+      await writeFile(join(folder, `adapter_model.safetensors.${pid}.baton-incomplete`), "half");
+    }
+    await exportPrompt(folder, await sample());
+    const left = (await readdir(folder)).filter((name) => name.endsWith(".baton-incomplete"));
+    expect(left).toEqual([`adapter_model.safetensors.${process.ppid}.baton-incomplete`]);
   });
 
   it("is not written with another shape, or with what is no number", async () => {

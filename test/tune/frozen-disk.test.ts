@@ -2,7 +2,16 @@
 // Frozen rows on disk: found again by content in another run and another process's pool, never trusted when damaged, and
 // bounded; whatever happens to the folder, training goes on.
 
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -130,6 +139,21 @@ describe("frozen rows on disk", () => {
     expect(bytesOfFiles()).toBeLessThanOrEqual(budget);
     expect((await later({ data: [fresh] })).reused).toBeGreaterThan(0);
     expect((await later({ frozenDiskBytes: 1, data: [{ ...fresh, question: "other" }] })).reused).toBe(0);
+  });
+
+  test("what killed processes left of their writes goes, what somebody may still write stays", async () => {
+    const write = (name: string, hours: number) => {
+      const path = join(folder, name);
+      writeFileSync(path, "half a file");
+      const then = new Date(Date.now() - hours * 3_600_000);
+      utimesSync(path, then, then);
+    };
+    write(`old.frozen-kv.1.baton-incomplete`, 2);
+    write(`new.frozen-kv.1.baton-incomplete`, 0.5);
+    write(`notes.txt`, 2);
+    await stepOver(await open(model));
+    const others = readdirSync(folder).filter((name) => !name.endsWith(".frozen-kv"));
+    expect(others.sort()).toEqual(["new.frozen-kv.1.baton-incomplete", "notes.txt"]);
   });
 
   test("a folder that cannot be written: one warning, and training goes on", async () => {

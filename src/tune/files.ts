@@ -70,7 +70,7 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
 
 /**
  * Writes files that belong together into a folder: nothing is touched before all of them are on the disk, and the last
- * one is absent while the others change, so that a reader never finds files of two writes. Throws IoError.
+ * one is absent while the others change, so that whoever is killed leaves no files of two writes. Throws IoError.
  */
 export async function writeTogether(folder: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   const paths = [...files.keys()].map((name) => join(folder, name));

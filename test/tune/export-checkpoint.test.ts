@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prompts out of checkpoints: those of a stopped run are what tune() would have written had it ended there, for one
 // stage and for several, and they serve without a warning.
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import type { TunedPrompt, TuneOptions } from "../../src/index.js";
 import { tune } from "../../src/index.js";
 import type { Site } from "./small-chain.js";
 import { base, dev, records, small } from "./small-chain.js";
-import { failure } from "./support.js";
+import { failure, filesOf } from "./support.js";
 import { tuningWorld } from "./world.js";
 
 const { inFolder, chain, start, collect } = tuningWorld();
@@ -20,13 +20,6 @@ async function stopAfter(step: number, options: TuneOptions<Site>): Promise<void
     for await (const one of run) if (one.step === step) controller.abort(new Error("enough"));
   };
   expect(((await failure(read())) as Error).message).toBe("enough");
-}
-
-async function filesOf(folder: string): Promise<Record<string, string>> {
-  const names = (await readdir(folder)).sort();
-  return Object.fromEntries(
-    await Promise.all(names.map(async (name) => [name, await readFile(`${folder}/${name}`, "base64")])),
-  );
 }
 
 const unchanging = { ...base, schedule: "constant", warmup: 0 } as const; // however many epochs there are

@@ -2,14 +2,19 @@
 // What soft rows are before the first step: a text's embeddings by PEFT's rule, tokens drawn from the vocabulary,
 // normal numbers, rows trained before. Seeds decide, and nothing else.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model, PromptSource } from "../../src/index.js";
 import { OptionInvalidError, PromptInvalidError } from "../../src/index.js";
+import { exportPrompt } from "../../src/tune/export.js";
 import type { InitialRows, PromptTuning } from "../../src/tune/methods/index.js";
 import { methods } from "../../src/tune/methods/index.js";
 import { Random, randomState } from "../../src/tune/random.js";
 import { failure } from "../chain/failure.js";
 import { loadTiny } from "../chain/tiny-model.js";
+import { fixturePath } from "../helpers/fixtures.js";
 
 let model: Model;
 beforeAll(async () => {
@@ -70,6 +75,24 @@ describe("rows trained before", () => {
   });
 
   test("come from a PEFT folder, too, whose width must be the model's", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "baton-init-"));
+    try {
+      const { hidden, heads, layers, contentHash: hash } = model.info;
+      const prompt = { rows: rows(4), count: 4, model: { hidden, heads, layers }, baseModel: "tiny" };
+      const reads = { reads: [], own: [], format: [], opener: [1], closers: [2], lead: " " };
+      const base = { contentHash: hash, weightType: "Q8_0" };
+      const contract = { version: 1, layout: "frames", base, ...reads } as const;
+      await exportPrompt(folder, { ...prompt, init: { kind: "RANDOM" }, contract });
+      const taken = { rows: 4, values: rows(4) };
+      expect(await initialise({ init: { checkpoint: folder } })).toEqual(taken);
+      expect(await initialise({ virtualTokens: 4 }, folder)).toEqual(taken); // the stage's own prompt
+      expect(await initialise({ init: { text } }, folder)).not.toEqual(taken);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    const other = await failure(initialise({ init: { checkpoint: fixturePath("peft-export/random") } }));
+    expect(other).toBeInstanceOf(PromptInvalidError);
+    expect(other.message).toContain("of 16 numbers, but the model's width is 64");
     const error = await failure(initialise({ init: { checkpoint: "/nowhere" } }));
     expect(error).toBeInstanceOf(PromptInvalidError);
     expect(error.message).toContain("does not exist");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training run of the exact task with everything that the loop wants to know.
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { PromptFacts } from "../../src/tune/export.js";
 import type { TrainOptions } from "../../src/tune/settings.js";
 import { checkTrainOptions } from "../../src/tune/settings.js";
@@ -79,4 +81,11 @@ export function failure(promise: Promise<unknown>): Promise<unknown> {
     },
     (error: unknown) => error,
   );
+}
+
+/** Contents of a folder's files, by name. */
+export async function filesOf(folder: string): Promise<Record<string, string>> {
+  const names = (await readdir(folder)).sort();
+  const contents = names.map(async (name) => [name, await readFile(join(folder, name), "base64")]);
+  return Object.fromEntries(await Promise.all(contents));
 }

@@ -3,13 +3,14 @@
 import { writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import type { TuneOptions } from "../../src/index.js";
-import { BatonError, tune } from "../../src/index.js";
+import { BatonError, loadModel, tune } from "../../src/index.js";
+import { fixturePath } from "../helpers/fixtures.js";
 import type { Site } from "./small-chain.js";
-import { base, dev, lossesOf, small } from "./small-chain.js";
+import { base, chainOf, dev, lossesOf, small } from "./small-chain.js";
 import { failure } from "./support.js";
 import { tuningWorld } from "./world.js";
 
-const { inFolder, chain, start, collect } = tuningWorld();
+const { model, inFolder, chain, start, collect } = tuningWorld();
 
 describe("what is wrong is said before the first step", () => {
   const cases: [string, Record<string, unknown>, string, Record<string, unknown>][] = [
@@ -90,4 +91,26 @@ describe("what is wrong is said before the first step", () => {
       lossesOf((await collect({ ...base, stages: small, warmup: 2 })).steps),
     );
   });
+});
+
+it("a checkpoint of another model, or of the same one in other weights, is refused by name", async () => {
+  const checkpoint = inFolder("run.safetensors");
+  await collect({ ...base, stages: small, epochs: 1, checkpoint });
+  const other = await loadModel(fixturePath("tiny-llama/tiny-f32.gguf"), { threads: 1, indexBytes: 0 });
+  try {
+    const options = { ...base, stages: small, epochs: 2, checkpoint, resume: true };
+    const error = await failure(tune(chainOf(other), options).result);
+    expect(error).toMatchObject({
+      code: "CHECKPOINT_INVALID",
+      facts: {
+        path: checkpoint,
+        field: "model",
+        there: model().info.contentHash,
+        here: other.info.contentHash,
+      },
+    });
+    expect((error as Error).message).toContain("weightType was");
+  } finally {
+    await other.close();
+  }
 });

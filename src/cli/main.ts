@@ -13,10 +13,12 @@ const interrupt = () => {
 };
 process.on("SIGINT", interrupt);
 process.on("SIGTERM", interrupt);
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  controller.abort(); // the reader of a pipe went away: nobody wants the rest
-});
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    controller.abort(); // the reader of a pipe went away: nobody wants the rest
+  });
+}
 
 process.exitCode = await runProgram(process.argv.slice(2), {
   terminal: { stdout: process.stdout, stderr: process.stderr },

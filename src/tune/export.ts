@@ -9,7 +9,7 @@ import type { PromptContract } from "../model/contract.js";
 import { contractFile, formatContract } from "../model/contract.js";
 import { formatSafetensors } from "../model/safetensors.js";
 import type { ModelInfo } from "../native/types.js";
-import { writeTogether } from "./files.js";
+import { checkWritable, writeTogether } from "./files.js";
 
 /** What PEFT keeps of how the rows began; of a text it wants the tokenizer's name, too. */
 export type PeftInit = { kind: "TEXT"; text: string } | { kind: "SAMPLE_VOCAB" } | { kind: "RANDOM" };
@@ -41,6 +41,8 @@ export interface TunedPrompt {
   /** Where it was written; null without `output`. */
   folder: string | null;
 }
+
+const weightsFile = "adapter_model.safetensors";
 
 /** The version of PEFT whose files these are. */
 const peftVersion = "0.21.2";
@@ -106,7 +108,7 @@ export async function exportPrompt(folder: string, prompt: TrainedPrompt): Promi
     new Map([
       ["adapter_config.json", encode(configOf(prompt))],
       [contractFile, encode(formatContract(contract))],
-      ["adapter_model.safetensors", formatSafetensors(new Map([["prompt_embeddings", tensor]]))],
+      [weightsFile, formatSafetensors(new Map([["prompt_embeddings", tensor]]))],
     ]),
   );
 }
@@ -116,6 +118,9 @@ export function promptFolders(output: string | undefined, stages: readonly strin
   if (output === undefined) return stages.map(() => null);
   return stages.map((stage) => (stages.length === 1 ? output : join(output, stage)));
 }
+
+/** Throws IoError if a prompt could not be written into the folder; makes it if there is none. */
+export const checkPromptFolder = (folder: string): Promise<void> => checkWritable(join(folder, weightsFile));
 
 /** Exports those that have a folder; by stage. Throws what exportPrompt throws. */
 export async function exportPrompts(

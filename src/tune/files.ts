@@ -61,6 +61,12 @@ async function publish(path: string): Promise<void> {
   }
 }
 
+/** Throws IoError if nothing can be written beside this name; makes its folder. Known before the work, not after it. */
+export async function checkWritable(path: string): Promise<void> {
+  await stage(path, new Uint8Array());
+  await discard(path);
+}
+
 /** Writes the file, whole or not at all, and its folder if there is none. Throws IoError; what was there stays then. */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   await stage(path, bytes);

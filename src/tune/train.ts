@@ -12,6 +12,7 @@ import type { Checkpoint, Identity } from "./checkpoint.js";
 import { differences, openCheckpoint, snapshot, writeCheckpoint } from "./checkpoint.js";
 import { devLoss, withPrepared } from "./evaluate.js";
 import type { PromptFacts } from "./export.js";
+import { checkWritable } from "./files.js";
 import { adamWStep, clipGradients, createAdamWState, globalNorm } from "./optimizer.js";
 import { scheduleAt, warmupStepsOf } from "./schedule.js";
 import type { TrainSettings } from "./settings.js";
@@ -132,7 +133,9 @@ class Trainer<Item> {
   async #begin(): Promise<void> {
     const { settings, task, onWarning } = this.#run;
     const { checkpoint: path, resume } = settings;
-    const file = path === null ? null : await openCheckpoint(path);
+    if (path === null) return;
+    const file = await openCheckpoint(path);
+    await checkWritable(path);
     if (file === null) return;
     if (!resume) {
       if (file.finished) return;

@@ -3,7 +3,6 @@
 // then the loop runs by itself, steps wait in the iteration until somebody reads them.
 
 import { setMaxListeners } from "node:events";
-import { mkdir } from "node:fs/promises";
 import { Channel } from "../chain/channel.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
@@ -11,7 +10,7 @@ import { IoError, OptionInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { TuningExplanation } from "./explain.js";
 import type { PeftInit, PromptFacts, TunedPrompt } from "./export.js";
-import { exportPrompts, promptFolders } from "./export.js";
+import { checkPromptFolder, exportPrompts, promptFolders } from "./export.js";
 import { exportCheckpoint } from "./export-checkpoint.js";
 import type { Score, ScoreFrom } from "./score.js";
 import { createScorer } from "./score.js";
@@ -114,9 +113,9 @@ async function openOutput(
   const folders = promptFolders(output, stages);
   for (const path of folders) {
     if (path === null) continue;
-    await mkdir(path, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
-      throw new IoError(`The folder ${path} cannot be made: ${cause.message}. Name another \`output\`.`, {
-        facts: { path, code: cause.code ?? "" },
+    await checkPromptFolder(path).catch((cause: IoError) => {
+      throw new IoError(`No prompt can be written into ${path}: ${cause.message} Name another \`output\`.`, {
+        facts: { ...cause.facts, path },
         cause,
       });
     });

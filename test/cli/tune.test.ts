@@ -96,7 +96,7 @@ describe("a wrong call", () => {
       [["--data", "bad.jsonl"], /bad\.jsonl:2.*\[DATA_INVALID\]/],
       [["--data", "nowhere.jsonl"], /nowhere\.jsonl.*\[IO\]/],
       [["--stage", "anwser"], /"anwser".*\[OPTION_INVALID\]/],
-      [["-o", "chain.mjs"], /chain\.mjs cannot be made.*\[IO\]/],
+      [["-o", "chain.mjs"], /No prompt can be written into .*chain\.mjs.*`output`.*\[IO\]/],
       [["--prompt", "compres=text:Shorten."], /no stage "compres".*\[CHAIN_INVALID\]/],
       [["--prompt", "compress=nowhere"], /nowhere does not exist.*\[PROMPT_INVALID\]/],
       [["--frozen-disk-bytes", "-1"], /`frozenDiskBytes` is -1.*\[OPTION_INVALID\]/],

@@ -2,7 +2,7 @@
 // Checkpoints: going on gives the losses of a run that was never stopped, whatever stopped it; nothing that is damaged
 // or belongs to another run is taken; a full disk leaves the last good one.
 import { spawn, spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmdirSync, writeFileSync } from "node:fs";
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -213,6 +213,7 @@ describe("a full disk", () => {
         warnings,
         onStep: ({ step }) => {
           if (step !== 3) return;
+          rmdirSync(join(folder, "later")); // made before the first step
           writeFileSync(join(folder, "later"), "a file where the folder has to be");
           controller.abort(reason);
         },

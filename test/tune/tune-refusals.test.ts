@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is wrong with a tuning is said before its first step; a learning rate that is too much, in the step that shows it.
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { TuneOptions } from "../../src/index.js";
 import { BatonError, loadModel, tune } from "../../src/index.js";
 import { fixturePath } from "../helpers/fixtures.js";
@@ -65,6 +66,22 @@ describe("what is wrong is said before the first step", () => {
       code: "IO",
       facts: { path: inFolder("file", "answer") },
     });
+  });
+
+  it("an output folder or a checkpoint where nothing can be written", async (context) => {
+    if (!existsSync("/sys/kernel")) context.skip("no folder here that even root cannot write to");
+    const steps = vi.spyOn(model().engine, "train");
+    const folder = "/sys"; // is there, and takes no files
+    const output = await failure(start({ ...base, stages: small, output: folder }).result);
+    expect(output).toMatchObject({ code: "IO", facts: { path: folder } });
+    expect((output as Error).message).toContain("Name another `output`");
+    const absent = "/sys/baton/run.safetensors"; // not there, and cannot be made
+    for (const checkpoint of [`${folder}/run.safetensors`, absent]) {
+      const error = await failure(start({ ...base, stages: small, checkpoint }).result);
+      expect(error).toMatchObject({ code: "IO", facts: { path: checkpoint } });
+    }
+    expect(steps).not.toHaveBeenCalled();
+    steps.mockRestore();
   });
 
   it("no options at all", async () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runProgram } from "../../src/cli/program.js";
+import { trainOptionNames } from "../../src/tune/settings.js";
 import { tinyPath } from "../chain/tiny-model.js";
 
 let directory = "";
@@ -109,33 +110,39 @@ describe("a wrong call", () => {
   });
 });
 
+const flagOf = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
 test("--help names every option of tune()", async () => {
   const { code, stdout } = await baton(["tune", "--help"]);
   expect(code).toBe(0);
-  const options = [
+  // by other names: stages, labels, fields; of programs alone: signal and callbacks
+  const others = [
     "stage",
+    "label",
+    "field",
     "data",
     "dev",
     "output",
     "init",
-    "virtual-tokens",
-    "epochs",
-    "batch-size",
-    "learning-rate",
-  ];
-  for (const name of [
-    ...options,
-    "schedule",
-    "warmup",
-    "resume",
-    "checkpoint-every",
-    "patience",
-    "explain",
+    "virtualTokens",
     "score",
-    "score-from",
-    "frozen-folder",
-  ]) {
-    expect(stdout).toContain(`--${name}`);
+    "scoreFrom",
+  ];
+  const bytes = ["frozenBytes", "frozenFolder", "frozenDiskBytes", "activationBytes", "baseModel", "prompt"];
+  for (const name of [...others, ...bytes, ...trainOptionNames, "explain", "json"]) {
+    expect(stdout).toMatch(new RegExp(`--(no-)?${flagOf(name)}\\b`));
+  }
+});
+
+test("options of the call reach tune(): wrong values are refused under tune()'s names", async () => {
+  const others = ["shuffle", "keep", "checkpoint", "resume", "schedule", "betas"]; // take no numbers
+  const numbers = trainOptionNames.filter((name) => !others.includes(name));
+  expect(numbers.length).toBeGreaterThan(10);
+  const bytes = ["frozenBytes", "frozenDiskBytes", "activationBytes"];
+  const given = [...numbers, ...bytes].map((name) => [name, "-1"] as const);
+  for (const [name, value] of [...given, ["betas", "0.9,2"] as const]) {
+    const { stderr } = await baton([...call, "-o", "out", `--${flagOf(name)}=${value}`]);
+    expect(stderr).toMatch(new RegExp(`\`${name}\`.*\\[OPTION_INVALID\\]`));
   }
 });
 

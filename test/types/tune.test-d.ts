@@ -63,3 +63,14 @@ const debate = defineChain(model)
 tune(debate, { stages: ["debate.recall", "debate.reason"], data });
 // @ts-expect-error without the name of its group
 tune(debate, { stages: ["reason"], data });
+
+// @ts-expect-error best or last
+void tune.export("run.safetensors", { keep: "first" });
+async function exported() {
+  const { prompts } = await tune.export("run.safetensors", { output: "prompts/answer", keep: "best" });
+  same<typeof prompts, Readonly<Record<string, TunedPrompt>>>(true);
+  const { answer } = prompts;
+  // any of them may be absent
+  if (answer !== undefined) chain.withPrompts({ answer });
+}
+void exported;

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiles bench/ to bench/build/ (the trials are processes of plain JavaScript) and starts the runner.
-import { spawnSync } from "node:child_process";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
+// Starts the runner.
+import { compile } from "./compile.mjs";
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const compiler = path.join(here, "../node_modules/typescript/bin/tsc");
-const compiled = spawnSync(process.execPath, [compiler, "-p", here], { stdio: "inherit" });
-if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+compile();
 await import("./build/bench/runner/main.js");

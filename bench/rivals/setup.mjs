@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Installs the rivals beside this file and nowhere else: node-llama-cpp from its npm package, and the real
-// llama-bench compiled from the llama.cpp sources inside that package and linked with the package's own shared
-// objects. So both rivals run the same kernels, and neither needs a download besides the npm package.
+// Installs the rivals beside this file and nowhere else: node-llama-cpp from its npm package, and llama.cpp's own
+// programs compiled from the sources inside that package and linked with the package's own shared objects. So all rivals
+// run the same kernels, and none needs a download besides the npm package.
+//
+// BATON_ISA caps the rivals too: a folder of its own under build/ then has the programs and the package beside none but
+// those variants of ggml's CPU library that the cap allows.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -11,7 +23,18 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const modules = path.join(here, "node_modules");
 const build = path.join(here, "build");
 const sources = path.join(build, "llama.cpp");
-const program = path.join(build, "llama-bench");
+/** Each with its folder under tools/ and its source there. */
+const programs = {
+  "llama-bench": ["llama-bench", "llama-bench.cpp"],
+  "llama-batched-bench": ["batched-bench", "batched-bench.cpp"],
+  "llama-perplexity": ["perplexity", "perplexity.cpp"],
+};
+/** What a cap allows of libggml-cpu-*; the library takes the best of them that runs here. */
+const variantsWithin = {
+  scalar: ["x64"],
+  avx2: ["x64", "sse42", "sandybridge", "ivybridge", "piledriver", "haswell"],
+  avx512: ["haswell", "skylakex", "cannonlake", "cascadelake", "icelake", "cooperlake", "zen4"],
+};
 
 class Stop extends Error {}
 
@@ -56,23 +79,27 @@ function objectFolder() {
   );
 }
 
-function compileBench(objects) {
-  rmSync(build, { recursive: true, force: true });
+function cloneSources() {
+  if (existsSync(sources)) return;
   mkdirSync(build, { recursive: true });
-  console.error("compiling llama-bench");
   const bundle = path.join(modules, "node-llama-cpp/llama/gitRelease.bundle");
   run("git", ["-c", "advice.detachedHead=false", "clone", "--quiet", bundle, sources]);
+}
+
+function compile(name, objects) {
+  console.error(`compiling ${name}`);
   const library = (stem) => {
-    const file = readdirSync(objects).find((name) => name.startsWith(`${stem}.`) && name.endsWith(".so"));
+    const file = readdirSync(objects).find((one) => one.startsWith(`${stem}.`) && one.endsWith(".so"));
     if (file === undefined) throw new Stop(`${objects} has no ${stem}.*.so`);
     return path.join(objects, file);
   };
   const includes = ["include", "ggml/include", "common", "vendor", "src"];
-  // NDEBUG: the program refuses to call its figures clean with its own assertions on.
+  const [folder, source] = programs[name];
+  // NDEBUG: llama-bench refuses to call its figures clean with its own assertions on.
   run("g++", [
-    ...["-O2", "-DNDEBUG", "-std=c++17", "-o", program],
-    ...includes.map((folder) => `-I${path.join(sources, folder)}`),
-    ...["llama-bench.cpp", "main.cpp"].map((file) => path.join(sources, "tools/llama-bench", file)),
+    ...["-O2", "-DNDEBUG", "-std=c++17", "-o", path.join(build, name)],
+    ...includes.map((one) => `-I${path.join(sources, one)}`),
+    ...[source, "main.cpp"].map((file) => path.join(sources, "tools", folder, file)),
     ...["libllama", "libllama-common", "libggml", "libggml-base"].map(library),
     `-Wl,-rpath,${objects}`,
     "-lpthread",
@@ -87,14 +114,41 @@ function linkVariants(objects) {
   }
 }
 
+/** Hard links throughout: the programs look for variants beside themselves, the package inside itself. */
+function makeCapped(cap) {
+  const allowed = variantsWithin[cap];
+  if (allowed === undefined)
+    throw new Stop(`BATON_ISA is ${cap}: must be ${Object.keys(variantsWithin).join(" or ")}`);
+  const folder = path.join(build, cap);
+  if (existsSync(folder)) return;
+  const part = `${folder}.part`;
+  rmSync(part, { recursive: true, force: true });
+  mkdirSync(part, { recursive: true });
+  run("cp", ["-al", modules, path.join(part, "node_modules")]);
+  for (const name of Object.keys(programs)) linkSync(path.join(build, name), path.join(part, name));
+  const objects = path.join(part, path.relative(here, objectFolder()));
+  for (const name of readdirSync(objects).filter((file) => file.startsWith("libggml-cpu-"))) {
+    const variant = name.slice("libggml-cpu-".length).replace(/\..*/, "");
+    if (!allowed.includes(variant)) rmSync(path.join(objects, name));
+    else linkSync(path.join(objects, name), path.join(part, name));
+  }
+  renameSync(part, folder);
+}
+
 try {
-  const fresh = installPackages();
+  if (installPackages()) rmSync(build, { recursive: true, force: true });
   const objects = objectFolder();
-  if (fresh || !existsSync(program)) compileBench(objects);
+  cloneSources();
+  for (const name of Object.keys(programs)) {
+    if (!existsSync(path.join(build, name))) compile(name, objects);
+  }
   linkVariants(objects);
-  run(program, ["--list-devices"]);
+  const cap = process.env.BATON_ISA || undefined;
+  if (cap !== undefined) makeCapped(cap);
+  const place = cap === undefined ? build : path.join(build, cap);
+  run(path.join(place, "llama-bench"), ["--list-devices"]);
   console.log(`node-llama-cpp ${installed("node-llama-cpp")}: ready`);
-  console.log(`llama-bench: ${path.relative(process.cwd(), program)}`);
+  console.log(`programs of llama.cpp: ${path.relative(process.cwd(), place)}`);
 } catch (error) {
   if (!(error instanceof Stop)) throw error;
   console.error(`rivals: ${error.message}`);

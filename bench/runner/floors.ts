@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floors are reported, never asserted: a test that fails on a busy machine teaches people to ignore tests.
-import type { Metric, Workload } from "../contract.js";
+import type { Floor, MachineKind, Metric, Workload } from "../contract.js";
+import { quietShare } from "./load.js";
 import type { Result } from "./report.js";
-import { timesBetter } from "./statistics.js";
+import { pairedRatio, type Spread, timesBetter } from "./statistics.js";
 
 export interface FloorCheck {
   /** Id of the case. */
@@ -12,6 +13,8 @@ export interface FloorCheck {
   promise: string;
   /** Figure that is compared with the promise, or null when a side of it was not measured. */
   figure: number | null;
+  /** Its least and its most, where it is of several turns. */
+  span?: { min: number; max: number };
   outcome: "pass" | "miss" | "not measured";
   /** A side of it was measured on a machine that was not quiet. */
   disturbed: boolean;
@@ -20,16 +23,53 @@ export interface FloorCheck {
 const wasDisturbed = (result: Result | undefined) =>
   (result?.disturbed ?? 0) > 0 && result?.n === result?.disturbed;
 
-function factorCheck(metric: Metric, own: Result, other: Result | undefined, factor: number) {
-  if (other === undefined) return { figure: null, outcome: "not measured" } as const;
-  const figure = timesBetter(own.median, other.median, metric.better);
-  return { figure, outcome: figure >= factor ? "pass" : "miss" } as const;
+/** Turn by turn where both sides have turns, else of the medians. */
+function ratioOf(
+  own: Result,
+  other: Result,
+  better: Metric["better"],
+): Pick<Spread, "median" | "min" | "max"> {
+  const quiet = ({ others }: { others: number }) => others <= quietShare;
+  const paired = pairedRatio(own.turns ?? [], other.turns ?? [], better, quiet);
+  if (paired !== null) return paired;
+  const ratio = timesBetter(own.median, other.median, better);
+  return { median: ratio, min: ratio, max: ratio };
 }
 
-function shareCheck(own: Result, other: Result | undefined, most: number) {
-  if (other === undefined) return { figure: null, outcome: "not measured" } as const;
-  const figure = own.median / other.median;
-  return { figure, outcome: figure <= most ? "pass" : "miss" } as const;
+type Verdict = Pick<FloorCheck, "figure" | "span" | "outcome">;
+
+function verdict(figure: number, span: { min: number; max: number } | null, kept: boolean): Verdict {
+  const outcome = kept ? "pass" : "miss";
+  return span === null || span.min === span.max
+    ? { figure, outcome }
+    : { figure, span: { min: span.min, max: span.max }, outcome };
+}
+
+const unknown: Verdict = { figure: null, outcome: "not measured" };
+
+function check(floor: Floor, metric: Metric, own: Result, other: Result | undefined): Verdict {
+  if ("atMost" in floor) return verdict(own.median, own, own.median <= floor.atMost);
+  if ("atLeast" in floor) return verdict(own.median, own, own.median >= floor.atLeast);
+  if (other === undefined) return unknown;
+  if ("atMostShare" in floor) {
+    const share = own.median / other.median;
+    return verdict(share, null, share <= floor.atMostShare);
+  }
+  const ratio = ratioOf(own, other, metric.better);
+  return verdict(ratio.median, ratio, ratio.median >= floor.factor);
+}
+
+/** The promise in words. */
+export function promiseOf(floor: Floor, unit: string): string {
+  if ("atMost" in floor) return `<= ${Number(floor.atMost.toPrecision(3))} ${unit}`;
+  if ("atLeast" in floor) return `>= ${floor.atLeast} ${unit}`;
+  const of = floor.theirs === undefined ? floor.against : `${floor.against}'s ${floor.theirs}`;
+  return "atMostShare" in floor ? `<= ${floor.atMostShare} of ${of}` : `>= ${floor.factor}x ${of}`;
+}
+
+/** Whether a promise is made for that case on such a machine. */
+export function isPromised({ cases, on }: Floor, caseId: string, kind: MachineKind | undefined): boolean {
+  return (cases?.test(caseId) ?? true) && (on === undefined || kind === undefined || on.includes(kind));
 }
 
 /** One check per floor and case that `subject` was measured on. */
@@ -37,42 +77,22 @@ export function checkFloors(
   results: readonly Result[],
   workloadOf: (caseId: string) => Workload | undefined,
   subject: string,
+  kind?: MachineKind,
 ): FloorCheck[] {
   const find = (workload: string, name: string, metric: string) =>
     results.find((r) => r.workload === workload && r.subject === name && r.metric === metric);
   const own = results.filter((result) => result.subject === subject);
   return own.flatMap((result) => {
-    const workload = workloadOf(result.workload);
-    const metric = workload?.metrics.find((one) => one.name === result.metric);
-    const floors = workload?.floors.filter((floor) => floor.metric === result.metric) ?? [];
-    if (metric === undefined) return [];
+    const { workload, metric: name } = result;
+    const owner = workloadOf(workload);
+    const metric = owner?.metrics.find((one) => one.name === name);
+    if (owner === undefined || metric === undefined) return [];
+    const floors = owner.floors.filter((one) => one.metric === name && isPromised(one, workload, kind));
     return floors.map((floor): FloorCheck => {
-      const common = { workload: result.workload, metric: result.metric };
-      if ("atMost" in floor) {
-        return {
-          ...common,
-          promise: `<= ${floor.atMost} ${metric.unit}`,
-          figure: result.median,
-          outcome: result.median <= floor.atMost ? "pass" : "miss",
-          disturbed: wasDisturbed(result),
-        };
-      }
-      const other = find(result.workload, floor.against, result.metric);
-      const eitherDisturbed = wasDisturbed(result) || wasDisturbed(other);
-      if ("atMostShare" in floor) {
-        return {
-          ...common,
-          promise: `<= ${floor.atMostShare} of ${floor.against}`,
-          ...shareCheck(result, other, floor.atMostShare),
-          disturbed: eitherDisturbed,
-        };
-      }
-      return {
-        ...common,
-        promise: `>= ${floor.factor}x ${floor.against}`,
-        ...factorCheck(metric, result, other, floor.factor),
-        disturbed: eitherDisturbed,
-      };
+      const other = "against" in floor ? find(workload, floor.against, floor.theirs ?? name) : undefined;
+      const promise = promiseOf(floor, metric.unit);
+      const disturbed = wasDisturbed(result) || wasDisturbed(other);
+      return { workload, metric: name, promise, ...check(floor, metric, result, other), disturbed };
     });
   });
 }

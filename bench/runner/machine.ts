@@ -2,6 +2,7 @@
 // A figure without its machine means nothing, and a model name alone ("AMD EPYC") does not tell what a core can do.
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import type { MachineKind } from "../contract.js";
 
 export interface Machine {
   cpu: string;
@@ -44,6 +45,13 @@ export function describeMachine(cpuinfo = readFileSync("/proc/cpuinfo", "utf8"))
     kernel: `${os.type()} ${os.release()}`,
     node: process.version,
   };
+}
+
+/** `cap`: what BATON_ISA allows, if it says. */
+export function machineKind({ isa }: Pick<Machine, "isa">, cap?: string): MachineKind {
+  if (cap === "scalar" || !isa.includes("avx2")) return "scalar";
+  if (cap === "avx2" || !isa.includes("avx512f")) return "avx2";
+  return cap === "avx512" || !isa.includes("amx_int8") ? "avx512" : "amx";
 }
 
 /** For file names: "amd-epyc-25.1.1-2c". */

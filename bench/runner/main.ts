@@ -5,29 +5,36 @@ import { writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
+import { shapeNames, weightTypeNames } from "../models/shapes.js";
 import { opsSuite, runOps } from "../ops/suite.js";
 import { opsLines } from "../ops/table.js";
 import { qualitySuite, runQuality } from "../quality/suite.js";
 import { subjects } from "../subjects/index.js";
 import { workloadOf, workloads } from "../workloads/index.js";
-import { ChainFiles } from "./chain-files.js";
+import { CaseFiles, whyMissing } from "./case-files.js";
 import { checkFloors } from "./floors.js";
-import { describeMachine } from "./machine.js";
+import { describeMachine, machineKind } from "./machine.js";
 import { type BenchOptions, readOptions, UsageError, usage } from "./options.js";
 import { packageUrl, rivals, root } from "./paths.js";
 import { checkReport, type Report } from "./report.js";
-import { runCase } from "./schedule.js";
+import { runCase, takes } from "./schedule.js";
 import { floorLines, machineLines, resultLines } from "./table.js";
 import { runTrial } from "./trial-process.js";
 
 const own = "baton";
 const say = (line: string) => process.stderr.write(`bench: ${line}\n`);
 
-const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one.cases(quick)));
+const anyChoice = { shapes: shapeNames, types: weightTypeNames };
+const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one.cases(quick, anyChoice)));
+const rivalSubjects = subjects.filter((one) => one.rival);
 const known = {
   suites: [...new Set(workloads.map((one) => one.suite)), qualitySuite.name, opsSuite.name],
   devices: ["cpu"],
-  rivals: subjects.filter((one) => one.rival).map((one) => one.name),
+  rivals: [
+    ...new Set(
+      rivalSubjects.flatMap(({ name, family }) => [name, ...(family === undefined ? [] : [family])]),
+    ),
+  ],
   cases: [
     ...new Set([...workloads.map((one) => one.name), ...allCases.map((one) => one.id)]),
     ...qualitySuite.names,
@@ -63,9 +70,9 @@ interface Wanted {
   one: Case;
 }
 
-function wantedCases({ suite, quick, only }: BenchOptions): Wanted[] {
+function wantedCases({ suite, quick, only, choice }: BenchOptions): Wanted[] {
   const inSuite = workloads.filter((workload) => workload.suite === suite);
-  const all = inSuite.flatMap((workload) => workload.cases(quick).map((one) => ({ workload, one })));
+  const all = inSuite.flatMap((workload) => workload.cases(quick, choice).map((one) => ({ workload, one })));
   return all.filter(
     ({ workload, one }) => only.length === 0 || only.includes(one.id) || only.includes(workload.name),
   );
@@ -73,9 +80,9 @@ function wantedCases({ suite, quick, only }: BenchOptions): Wanted[] {
 
 /** Those that can do something of it. */
 function subjectsFor(wanted: readonly Wanted[], { rivals }: BenchOptions): Subject[] {
-  const kinds = wanted.map(({ one }) => one.task.kind);
-  const allowed = subjects.filter((one) => !one.rival || rivals.includes(one.name));
-  return allowed.filter((one) => one.kinds.some((kind) => kinds.includes(kind)));
+  const isNamed = ({ name, family }: Subject) => rivals.includes(name) || rivals.includes(family ?? name);
+  const allowed = subjects.filter((one) => !one.rival || isNamed(one));
+  return allowed.filter((subject) => wanted.some(({ one }) => takes(subject, one)));
 }
 
 /** Ctrl-C and SIGTERM end the run with what it has measured so far. */
@@ -85,6 +92,22 @@ function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
+function emptyReport(options: BenchOptions, settings: TrialSettings): Report {
+  const { model, threads, device } = settings;
+  const isa = process.env.BATON_ISA;
+  const { quick, suite } = options;
+  return {
+    machine: describeMachine(),
+    date: new Date().toISOString(),
+    commit: commit(),
+    settings: { model: path.basename(model), threads, device, quick, suite, ...(isa ? { isa } : {}) },
+    subjects: {},
+    results: [],
+    tried: [],
+    unmeasured: [],
+  };
+}
+
 async function measureAll(
   options: BenchOptions,
   wanted: readonly Wanted[],
@@ -92,35 +115,31 @@ async function measureAll(
   settings: TrialSettings,
   signal: AbortSignal,
 ) {
-  const report: Report = {
-    machine: describeMachine(),
-    date: new Date().toISOString(),
-    commit: commit(),
-    settings: {
-      model: path.basename(settings.model),
-      threads: settings.threads,
-      device: settings.device,
-      quick: options.quick,
-    },
-    subjects: {},
-    results: [],
-  };
+  const report = emptyReport(options, settings);
   for (const { name } of taking) {
     report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
   }
-  const { patienceMs } = options;
+  const { patienceMs, data, models } = options;
   const surroundings = { cores: os.availableParallelism(), patienceMs, progress: say, signal };
-  const chainFiles = new ChainFiles(settings, options.data);
+  const caseFiles = new CaseFiles({ settings, data, models, tell: say });
   try {
     for (const { workload, one } of wanted) {
       if (signal.aborted) break;
-      const own = await chainFiles.settingsFor(one, say);
-      if (own === null) continue;
-      report.results.push(...(await runCase(workload, one, taking, own, surroundings)));
+      const own = await caseFiles.settingsFor(one).catch((error: unknown) => {
+        const why = whyMissing(error);
+        say(`${one.id} is left out: ${why}`);
+        report.unmeasured?.push({ workload: one.id, why });
+        write(report, options);
+      });
+      if (own === undefined) continue;
+      const { results, tried, unmeasured } = await runCase(workload, one, taking, own, surroundings);
+      report.results.push(...results);
+      report.tried?.push(...tried);
+      report.unmeasured?.push(...unmeasured);
       write(report, options);
     }
   } finally {
-    chainFiles.remove();
+    caseFiles.remove();
   }
   return checkReport(report);
 }
@@ -131,15 +150,20 @@ function write(report: Report, { json }: BenchOptions): void {
 }
 
 function print(report: Report): void {
-  const floors = floorLines(checkFloors(report.results, workloadOf, own));
-  const { model, threads, device } = report.settings;
+  const { model, threads, device, isa } = report.settings;
+  const kind = machineKind(report.machine, isa);
+  const floors = floorLines(checkFloors(report.results, workloadOf, own, kind));
+  const missing = (report.unmeasured ?? []).map(
+    ({ workload, subject, why }) => `${[workload, subject].filter(Boolean).join(" ")}: ${why}`,
+  );
   const lines = [
     ...machineLines(report.machine),
     `${model}, ${threads} threads, ${device}; commit ${report.commit}`,
     ...Object.entries(report.subjects).map(([name, description]) => `${name}: ${description}`),
     "",
     ...resultLines(report, own, workloads),
-    ...(floors.length > 0 ? ["", "floors", ...floors] : []),
+    ...(floors.length > 0 ? ["", `floors (${kind})`, ...floors] : []),
+    ...(missing.length > 0 ? ["", "not measured", ...missing] : []),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }
@@ -173,7 +197,8 @@ async function main(): Promise<number> {
   const taking = subjectsFor(wanted, options);
   prepareRivals(taking);
   const model = await resolvedModel(options.model);
-  const settings = { model, threads: options.threads, device: options.device };
+  const { threads, device, quick } = options;
+  const settings = { model, threads, device, quick };
   const signal = stopSignal();
   const report = await measureAll(options, wanted, taking, settings, signal);
   print(report);

@@ -3,6 +3,8 @@
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import type { Choice } from "../contract.js";
+import { shapeNames, weightTypeNames } from "../models/shapes.js";
 
 export class UsageError extends Error {}
 
@@ -22,6 +24,10 @@ export interface BenchOptions {
   only: string[];
   /** Longest wait for a quiet machine before each trial, ms. */
   patienceMs: number;
+  /** Suite cpu: shapes and weight types of its speed models. */
+  choice: Choice;
+  /** Folder of speed models and references, kept for later runs. */
+  models: string;
   /** Suite quality: one run of each variant per seed. */
   seeds: number[];
   /** Suite quality: folder of what is kept between sittings. */
@@ -30,9 +36,9 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run: engine, chain, train, ops or quality (default: engine)
+  --suite NAME     suite to run: engine, cpu, chain, train, ops or quality (default: engine)
   --device NAME    device of the engine (default: cpu)
-  --rivals LIST    all, none, or names with commas between them (default: all)
+  --rivals LIST    all, none, or names with commas between them (default: all); llama.cpp names all of its programs
   --json FILE      also write the report as JSON; quality: after every run, and a file that is there is continued
   --quick          fewer cases and trials
   --model NAME     catalogue name or GGUF file (default: smollm2-135m-instruct)
@@ -40,7 +46,10 @@ export const usage = `usage: npm run bench -- [options]
   --data DIR       chain data of the suites chain, train, quality (default: BATON_DATA); without it, what needs it is left out
   --only LIST      workloads or cases, e.g. decode,prefill-512; quality: cases or variants, e.g. reference,hotpot/shared;
                    ops: sections, e.g. linear,rows or "linear Q4_1"
-  --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20)
+  --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20); 0: take it as it is
+  --shapes LIST    cpu: shapes of the models with random weights (default: ${shapeNames.join(",")}; quick: the first)
+  --types LIST     cpu: their weight types (default: ${weightTypeNames.join(",")}; quick: Q4_1,Q8_0)
+  --models DIR     folder of models with random weights and of references (default: baton-bench-models in the temporary folder)
   --seeds LIST     quality: seeds, a run of each variant for each (default: 1,2,3)
   --work DIR       quality: folder of tuned prompts and frozen KV (default: baton-quality in the temporary folder)`;
 
@@ -59,6 +68,10 @@ function rivalList(value: string, known: readonly string[]): string[] {
   if (value === "all") return [...known];
   if (value === "none") return [];
   return value.split(",").map((name) => oneOf("rivals", name, known));
+}
+
+function listOf<T extends string>(option: string, value: string, allowed: readonly T[]): T[] {
+  return [...new Set(value.split(","))].map((name) => oneOf(option, name, allowed) as T);
 }
 
 function seedList(value: string): number[] {
@@ -80,32 +93,40 @@ export interface Known {
   cases: readonly string[];
 }
 
+/** As they were given, or their defaults. */
+function given(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        suite: { type: "string", default: "engine" },
+        device: { type: "string", default: "cpu" },
+        rivals: { type: "string", default: "all" },
+        json: { type: "string" },
+        quick: { type: "boolean", default: false },
+        model: { type: "string", default: "smollm2-135m-instruct" },
+        threads: { type: "string" },
+        data: { type: "string" },
+        only: { type: "string" },
+        patience: { type: "string" },
+        shapes: { type: "string" },
+        types: { type: "string" },
+        models: { type: "string", default: path.join(os.tmpdir(), "baton-bench-models") },
+        seeds: { type: "string", default: "1,2,3" },
+        work: { type: "string", default: path.join(os.tmpdir(), "baton-quality") },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 /** Throws UsageError naming the option, the value and what is allowed. */
 export function readOptions(args: string[], known: Known): BenchOptions {
-  const { values } = (() => {
-    try {
-      return parseArgs({
-        args,
-        options: {
-          suite: { type: "string", default: "engine" },
-          device: { type: "string", default: "cpu" },
-          rivals: { type: "string", default: "all" },
-          json: { type: "string" },
-          quick: { type: "boolean", default: false },
-          model: { type: "string", default: "smollm2-135m-instruct" },
-          threads: { type: "string" },
-          data: { type: "string" },
-          only: { type: "string" },
-          patience: { type: "string" },
-          seeds: { type: "string", default: "1,2,3" },
-          work: { type: "string", default: path.join(os.tmpdir(), "baton-quality") },
-          help: { type: "boolean", default: false },
-        },
-      });
-    } catch (error) {
-      throw new UsageError(error instanceof Error ? error.message : String(error));
-    }
-  })();
+  const values = given(args);
+  const allShapes = values.quick ? (shapeNames[0] as string) : shapeNames.join(",");
+  const allTypes = values.quick ? "Q4_1,Q8_0" : weightTypeNames.join(",");
   const patience = values.patience ?? (values.quick ? "20" : "60");
   return {
     suite: oneOf("suite", values.suite, known.suites),
@@ -118,6 +139,11 @@ export function readOptions(args: string[], known: Known): BenchOptions {
     data: (values.data ?? process.env.BATON_DATA) || undefined, // empty counts as none
     only: only(values.suite, values.only, known.cases),
     patienceMs: positive("patience", patience, 0) * 1000,
+    choice: {
+      shapes: listOf("shapes", values.shapes ?? allShapes, shapeNames),
+      types: listOf("types", values.types ?? allTypes, weightTypeNames),
+    },
+    models: path.resolve(values.models),
     seeds: seedList(values.seeds),
     work: path.resolve(values.work),
     help: values.help,

@@ -15,6 +15,31 @@ export interface Result {
   n: number;
   /** Trials during which something else used the machine; left out of the figures unless all were. */
   disturbed: number;
+  /** Each trial in the order of the turns, with the cores' worth of time that others took of the machine meanwhile. */
+  turns?: Turn[];
+  /** How the subject was set up, where there was a choice. */
+  way?: string;
+}
+
+export interface Turn {
+  value: number;
+  others: number;
+}
+
+/** A way to set a subject up that was tried before a case. */
+export interface Tried {
+  workload: string;
+  subject: string;
+  way: string;
+  metric: string;
+  value: number;
+}
+
+/** A case, or a subject of one, that has no figures. */
+export interface Unmeasured {
+  workload: string;
+  subject?: string;
+  why: string;
 }
 
 export interface Report {
@@ -23,10 +48,13 @@ export interface Report {
   date: string;
   /** Commit of the checkout, with "+" when files differ from it. */
   commit: string;
-  settings: { model: string; threads: number; device: string; quick: boolean };
+  /** `isa`: what BATON_ISA capped kernels to. */
+  settings: { model: string; threads: number; device: string; quick: boolean; suite?: string; isa?: string };
   /** Subject name -> version and settings. */
   subjects: Record<string, string>;
   results: Result[];
+  tried?: Tried[];
+  unmeasured?: Unmeasured[];
 }
 
 type Fields = Record<string, unknown>;
@@ -60,6 +88,8 @@ function expectResult(value: unknown, index: number) {
     throw new TypeError(`${where}: median ${result.median} is not between ${result.min} and ${result.max}`);
   }
   if (!Number.isInteger(result.n) || result.n < 1) throw new TypeError(`${where}.n must be at least 1`);
+  for (const [turn, one] of (result.turns ?? []).entries())
+    expectFields(one, `${where}.turns[${turn}]`, { value: "number", others: "number" });
 }
 
 /** The value as a Report; throws TypeError naming the first field that is not as described. */
@@ -81,5 +111,10 @@ export function checkReport(value: unknown): Report {
   fields(report.subjects, "subjects");
   if (!Array.isArray(report.results)) throw new TypeError("results must be an array");
   report.results.forEach(expectResult);
+  const words = { workload: "string", way: "string", metric: "string", value: "number" } as const;
+  for (const [at, one] of ((report.tried ?? []) as unknown[]).entries())
+    expectFields(one, `tried[${at}]`, words);
+  for (const [at, one] of ((report.unmeasured ?? []) as unknown[]).entries())
+    expectFields(one, `unmeasured[${at}]`, { workload: "string", why: "string" });
   return value as Report;
 }

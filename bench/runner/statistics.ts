@@ -41,3 +41,23 @@ export function spreadOfTrials(trials: readonly Trial[]): Spread & { disturbed: 
 export function timesBetter(own: number, other: number, better: "higher" | "lower"): number {
   return better === "higher" ? own / other : other / own;
 }
+
+/**
+ * How many times better we were, turn by turn: both sides of a turn met the same clock, which medians over all turns
+ * need not have. Turns that `quiet` refuses on either side are left out, unless that leaves none. Null: no common turn.
+ */
+export function pairedRatio<T extends { value: number }>(
+  own: readonly T[],
+  other: readonly T[],
+  better: "higher" | "lower",
+  quiet: (turn: T) => boolean,
+): Spread | null {
+  const pairs = own.flatMap((mine, turn) => {
+    const theirs = other[turn];
+    return theirs === undefined ? [] : [{ mine, theirs }];
+  });
+  const undisturbed = pairs.filter(({ mine, theirs }) => quiet(mine) && quiet(theirs));
+  const used = undisturbed.length > 0 ? undisturbed : pairs;
+  if (used.length === 0) return null;
+  return spread(used.map(({ mine, theirs }) => timesBetter(mine.value, theirs.value, better)));
+}

@@ -70,6 +70,7 @@ export function floorLines(checks: readonly FloorCheck[]): string[] {
     `${check.workload} ${check.metric}`,
     check.promise,
     check.figure === null ? "" : figure(check.figure),
+    check.span === undefined ? "" : `${figure(check.span.min)}-${figure(check.span.max)}`,
     check.disturbed ? "disturbed" : "",
   ]);
   return rows.length === 0 ? [] : columns(rows);

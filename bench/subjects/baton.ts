@@ -3,77 +3,16 @@
 // are used; what the chain API adds on top is the overhead task. Whole chains (suite "chain") run through the chain API.
 import { readFileSync } from "node:fs";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
-import { packageUrl } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
+import { measureBatch } from "./batch.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
-import { measureDrafting } from "./drafting.js";
+import { measureDivergence } from "./divergence.js";
+import { measureDrafting, shareOfSame } from "./drafting.js";
+import { cached, generate, type Model, open, rate } from "./engine.js";
+import { measureKv } from "./kv.js";
+import { measureLoad } from "./load.js";
 import { measureTraining } from "./train.js";
-
-type Package = typeof import("../../src/index.js");
-type Model = Awaited<ReturnType<Package["loadModel"]>>;
-type Segment = ReturnType<Model["engine"]["createSegment"]>;
-
-const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 };
-
-async function open(settings: TrialSettings): Promise<{ library: Package; model: Model }> {
-  const library = (await import(packageUrl)) as Package;
-  const device = settings.device as "cpu";
-  // Nothing may be found again from an earlier repetition, and every token takes a forward of its own, as with rivals.
-  const options = { device, threads: settings.threads, indexBytes: 0, drafting: "off" as const };
-  return { library, model: await library.loadModel(settings.model, options) };
-}
-
-/** A closed segment of `rows` rows that reads nothing. */
-async function cached(model: Model, rows: number): Promise<Segment> {
-  const segment = model.engine.createSegment({ kind: "input", start: 0, reads: [] });
-  const tokens = Int32Array.from(tokenIds(rows));
-  await model.engine.run({ appends: [{ segment, tokens }], logits: "none" });
-  model.engine.closeSegment(segment);
-  return segment;
-}
-
-interface Arrival {
-  /** ms since the segment was asked for. */
-  at: number;
-  tokens: number;
-}
-
-/** An output behind `rows` rows of `read`: `opener` tokens, then `count` generated ones. */
-async function generate(
-  model: Model,
-  read: Segment,
-  rows: number,
-  opener: number,
-  count: number,
-): Promise<Arrival[]> {
-  const arrivals: Arrival[] = [];
-  const start = performance.now();
-  const segment = model.engine.createSegment({
-    kind: "output",
-    start: rows,
-    reads: [{ segment: read, rows, shift: 0 }],
-  });
-  const limits = { closers: new Int32Array(0), stops: [], maxTokens: count };
-  await model.engine.run(
-    {
-      appends: [{ segment, tokens: Int32Array.from(tokenIds(opener, 7)) }],
-      generate: { sampler: greedy, ...limits },
-      logits: "none",
-    },
-    { onTokens: (ids) => arrivals.push({ at: performance.now() - start, tokens: ids.length }) },
-  );
-  model.engine.releaseSegment(segment);
-  return arrivals;
-}
-
-/** Tokens per second between the first arrival and the last. */
-function rate(arrivals: Arrival[]): number {
-  const [first, ...later] = arrivals;
-  const last = later.at(-1);
-  if (first === undefined || last === undefined) throw new Error("all tokens arrived at once");
-  return (later.reduce((sum, one) => sum + one.tokens, 0) * 1000) / (last.at - first.at);
-}
 
 async function prefill(task: Task & { kind: "prefill" }, settings: TrialSettings): Promise<Samples> {
   const { model } = await open(settings);
@@ -90,16 +29,23 @@ async function prefill(task: Task & { kind: "prefill" }, settings: TrialSettings
   return { prefill: values };
 }
 
+/** What a decode step reads at least: every weight once (the embedding as the head), and so many rows of KV. */
+function bytesPerToken({ info }: Model, rows: number): number {
+  return info.weightBytes + rows * info.kvBytesPerRow;
+}
+
 async function decode(task: Task & { kind: "decode" }, settings: TrialSettings): Promise<Samples> {
   const { model } = await open(settings);
   const context = await cached(model, task.context);
   const values: number[] = [];
   for (let turn = task.warmup ? -1 : 0; turn < task.repetitions; turn++) {
-    const arrivals = await generate(model, context, task.context, 1, task.tokens + 1);
+    const output = { read: context, rows: task.context, opener: 1, count: task.tokens + 1 };
+    const arrivals = await generate(model, output);
     if (turn >= 0) values.push(rate(arrivals));
   }
+  const read = bytesPerToken(model, task.context + 1 + task.tokens / 2);
   await model.close();
-  return { decode: values };
+  return { decode: values, bandwidth: values.map((one) => (one * read) / 1e9) };
 }
 
 async function handover(task: Task & { kind: "handover" }, settings: TrialSettings): Promise<Samples> {
@@ -107,7 +53,9 @@ async function handover(task: Task & { kind: "handover" }, settings: TrialSettin
   const prefix = await cached(model, task.prefix);
   const values: number[] = [];
   for (let turn = -1; turn < task.repetitions; turn++) {
-    const [first] = await generate(model, prefix, task.prefix, task.opener, 1);
+    const [first] = await generate(model, {
+      ...{ read: prefix, rows: task.prefix, opener: task.opener, count: 1 },
+    });
     if (turn >= 0 && first !== undefined) values.push(first.at);
   }
   await model.close();
@@ -117,7 +65,7 @@ async function handover(task: Task & { kind: "handover" }, settings: TrialSettin
 async function memory(task: Task & { kind: "memory" }, settings: TrialSettings): Promise<Samples> {
   const { model } = await open(settings);
   const prefix = await cached(model, task.rows);
-  await generate(model, prefix, task.rows, 1, task.tokens);
+  await generate(model, { read: prefix, rows: task.rows, opener: 1, count: task.tokens });
   await model.close();
   return { "peak-rss": [process.resourceUsage().maxRSS / 1000] };
 }
@@ -181,6 +129,10 @@ export const baton: Subject = {
     "decode",
     "handover",
     "memory",
+    "batch",
+    "kv",
+    "load",
+    "divergence",
     "overhead",
     "drafting",
     "chain",
@@ -199,12 +151,24 @@ export const baton: Subject = {
         return handover(task, settings);
       case "memory":
         return memory(task, settings);
+      case "batch":
+        return measureBatch(task, settings);
+      case "kv":
+        return measureKv(task, settings);
+      case "load":
+        return measureLoad(task, settings);
+      case "divergence":
+        return measureDivergence(settings);
       case "overhead":
         return overhead(task, settings);
       case "drafting": {
         const { model } = await open(settings);
         const samples = await measureDrafting(model, settings);
         await model.close();
+        if (task.free === undefined) return samples;
+        const invariant = await open(settings, { batchInvariant: true });
+        samples["same-outputs"] = [await shareOfSame(invariant.model, settings, task.free)];
+        await invariant.model.close();
         return samples;
       }
       case "chain":

@@ -3,7 +3,10 @@
 import type { Subject } from "../contract.js";
 import { baton } from "./baton.js";
 import { batonPrefix, batonRecompute } from "./baton-chains.js";
+import { limits } from "./limits.js";
+import { llamaBatchedBench } from "./llama-batched-bench.js";
 import { llamaBench } from "./llama-bench.js";
+import { llamaPerplexity } from "./llama-perplexity.js";
 import { nodeLlamaCpp } from "./node-llama-cpp.js";
 import { fthss, peft } from "./pytorch.js";
 
@@ -11,7 +14,10 @@ export const subjects: readonly Subject[] = [
   baton,
   batonRecompute,
   batonPrefix,
+  limits,
   llamaBench,
+  llamaBatchedBench,
+  llamaPerplexity,
   nodeLlamaCpp,
   fthss,
   peft,

@@ -4,10 +4,11 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
-import { rivals } from "../runner/paths.js";
 import { tokenIds } from "../tokens.js";
 import { type ChainContext, measureLlamaChains } from "./chains/llama.js";
 import type { ChainSequence } from "./chains/llama-routes.js";
+import { rivalFolders } from "./llama-programs.js";
+import { loadSamples, residentBytes, warmPageCache } from "./load.js";
 
 /** What is used of node-llama-cpp; its own types are only there once the rivals are installed. */
 interface Sequence {
@@ -26,7 +27,7 @@ interface Llama {
   loadModel(options: object): Promise<{ createContext(options: object): Promise<Context> }>;
 }
 
-const packageFolder = path.join(rivals, "node_modules/node-llama-cpp");
+const packageFolder = path.join(rivalFolders().modules, "node-llama-cpp");
 // Greedy, as ours; an end-of-generation token must not end the measurement.
 const greedy = { temperature: 0, yieldEogToken: true };
 
@@ -116,11 +117,22 @@ async function memory(task: Task & { kind: "memory" }, settings: TrialSettings):
   return { "peak-rss": [process.resourceUsage().maxRSS / 1000] };
 }
 
+/** A context of what a chat has at least; the package would take as much as the model allows. */
+async function load(task: Task & { kind: "load" }, settings: TrialSettings): Promise<Samples> {
+  warmPageCache(settings.model);
+  const before = residentBytes();
+  const start = performance.now();
+  const { context } = await open(settings, 2048);
+  const [firstToken] = await generate(context.getSequence(), tokenIds(task.rows, 7), 1, start);
+  if (firstToken === undefined) throw new Error("no token came");
+  return loadSamples({ firstToken, before, after: residentBytes() }, settings.model);
+}
+
 export const nodeLlamaCpp: Subject = {
   name: "node-llama-cpp",
   rival: true,
   setup: "setup.mjs",
-  kinds: ["prefill", "decode", "handover", "memory", "chain", "rounds", "fan-out"],
+  kinds: ["prefill", "decode", "handover", "memory", "load", "chain", "rounds", "fan-out"],
   async measure(task, settings) {
     switch (task.kind) {
       case "prefill":
@@ -131,6 +143,8 @@ export const nodeLlamaCpp: Subject = {
         return handover(task, settings);
       case "memory":
         return memory(task, settings);
+      case "load":
+        return load(task, settings);
       case "chain":
       case "rounds":
       case "fan-out":

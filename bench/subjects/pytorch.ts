@@ -1,43 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // PyTorch, training: the released FTHSS form, and PEFT on the text hand-over (rivals/train.py). bfloat16 or float32,
 // whichever a short probe finds faster on this machine.
-import { spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promptRows } from "../chains/forced-chain.js";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { rivals } from "../runner/paths.js";
+import { runPython } from "./python.js";
 
 interface Trained {
   /** Per item, one entry a repetition. */
   seconds: number[];
   peakBytes: number;
-}
-
-/** What setup-python.mjs made, or BATON_BENCH_PYTHON. */
-export function pythonOf(env: NodeJS.ProcessEnv = process.env): string {
-  return env.BATON_BENCH_PYTHON ?? path.join(rivals, ".venv/bin/python");
-}
-
-async function runPython(args: string[]): Promise<string> {
-  const python = pythonOf();
-  if (!existsSync(python)) throw new Error(`${python} is not there: run bench/rivals/setup-python.mjs`);
-  const child = spawn(python, args, { stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text;
-  });
-  const code = await new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (status, signal) => resolve(signal ?? status));
-  });
-  if (code !== 0)
-    throw new Error(`${path.basename(args[0] ?? "")} ended with ${code}: ${stderr.slice(-1500)}`);
-  return stdout;
 }
 
 const script = path.join(rivals, "train.py");

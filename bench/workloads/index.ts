@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // All workloads, in the order in which they are run and printed.
 import type { Workload } from "../contract.js";
+import { shapeNames, weightTypeNames } from "../models/shapes.js";
 import { compressAnswerChain } from "./compress-answer.js";
+import { cpuBatch } from "./cpu/batch.js";
+import { cpuDecode } from "./cpu/decode.js";
+import { cpuDivergence } from "./cpu/divergence.js";
+import { cpuDrafting } from "./cpu/drafting.js";
+import { cpuHandover } from "./cpu/handover.js";
+import { cpuKv } from "./cpu/kv.js";
+import { cpuLoad } from "./cpu/load.js";
+import { cpuOverhead } from "./cpu/overhead.js";
+import { cpuPrefill } from "./cpu/prefill.js";
 import { decode } from "./decode.js";
 import { drafting } from "./drafting.js";
 import { fanOut } from "./fan-out.js";
@@ -20,6 +30,15 @@ export const workloads: readonly Workload[] = [
   memory,
   overhead,
   drafting,
+  cpuPrefill,
+  cpuDecode,
+  cpuHandover,
+  cpuBatch,
+  cpuKv,
+  cpuOverhead,
+  cpuLoad,
+  cpuDrafting,
+  cpuDivergence,
   recallReasonChain,
   stages,
   fanOut,
@@ -28,7 +47,14 @@ export const workloads: readonly Workload[] = [
   trainCompress,
 ];
 
+const anyChoice = { shapes: shapeNames, types: weightTypeNames };
+const owners = new Map(
+  [true, false].flatMap((quick) =>
+    workloads.flatMap((one) => one.cases(quick, anyChoice).map(({ id }) => [id, one] as const)),
+  ),
+);
+
 /** The workload that a case id belongs to, in its full or its quick form. */
 export function workloadOf(id: string): Workload | undefined {
-  return workloads.find((one) => [...one.cases(false), ...one.cases(true)].some((each) => each.id === id));
+  return owners.get(id);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
+import { shapeNames, weightTypeNames } from "../../bench/models/shapes.js";
 import { othersShare, parseCpuTimes } from "../../bench/runner/load.js";
 import { describeMachine, machineSlug } from "../../bench/runner/machine.js";
 import { readOptions, UsageError } from "../../bench/runner/options.js";
@@ -102,7 +103,11 @@ describe("readOptions", () => {
 describe("workloads", () => {
   it("have unique case ids that lead back to them, full and quick", () => {
     for (const quick of [false, true]) {
-      const cases = workloads.flatMap((one) => one.cases(quick).map((each) => ({ one, id: each.id })));
+      const cases = workloads.flatMap((one) =>
+        one
+          .cases(quick, { shapes: shapeNames, types: weightTypeNames })
+          .map((each) => ({ one, id: each.id })),
+      );
       expect(new Set(cases.map(({ id }) => id)).size).toBe(cases.length);
       for (const { one, id } of cases) expect(workloadOf(id)).toBe(one);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A bar per variant with the interval of its mean, as SVG; a panel per metric.
+import { escaped, picture, round, scaleTo } from "../../page/svg.js";
 import type { Interval } from "../bootstrap.js";
 
 export interface Bar {
@@ -19,20 +20,6 @@ const rowHeight = 26;
 const top = 34;
 const gap = 30;
 const colour = "#0369a1";
-
-const round = (value: number): number => Number(value.toFixed(2));
-
-function escaped(text: string): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (one) => entities[one] as string);
-}
-
-/** The next of 1, 2, 5 times a power of ten that is not below `most`; 1 for nothing. */
-export function scaleTo(most: number): number {
-  if (!(most > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(most));
-  return power * ([1, 2, 5, 10].find((one) => one * power >= most) as number);
-}
 
 function drawBar({ name, value }: Bar, at: number, pixels: (value: number) => number): string[] {
   const y = at * rowHeight;
@@ -71,12 +58,5 @@ export function drawBars(title: string, panels: readonly Panel[]): string {
     parts.push(...drawPanel(panel, offset));
     offset += panel.bars.length * rowHeight + gap + top;
   }
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${offset}" viewBox="0 0 ${width} ${offset}" role="img" font-family="system-ui, sans-serif" font-size="12">`,
-    `<title>${escaped(title)}</title>`,
-    `<rect width="${width}" height="${offset}" fill="#ffffff"/>`,
-    ...parts,
-    "</svg>",
-    "",
-  ].join("\n");
+  return picture(title, { width, height: offset }, parts);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // docs/quality.md and its pictures, from the suite's JSON and nothing else.
 import type { Curves } from "../../../src/index.js";
+import { table } from "../../page/markdown.js";
 import { figures, tolerances } from "../cases/reference.js";
 import type { QualityCase, QualityReport, QualityRun } from "../contract.js";
 import { runsOf } from "../report-file.js";
@@ -14,7 +15,6 @@ import {
   qualityTable,
   referenceScores,
   referenceTable,
-  table,
 } from "./tables.js";
 
 export interface Page {

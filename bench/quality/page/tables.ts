@@ -2,6 +2,7 @@
 // The tables of the page. What has not been measured is said to be so; a difference counts as one only when its
 // interval leaves zero out.
 
+import { table } from "../../page/markdown.js";
 import { mean } from "../../runner/statistics.js";
 import type { Interval } from "../bootstrap.js";
 import { bootstrapMean, meanByItem, pairedDifference } from "../bootstrap.js";
@@ -10,16 +11,6 @@ import { compareWithReference } from "../reference-comparison.js";
 import { runsOf } from "../report-file.js";
 
 const notMeasured = "not measured";
-
-/** Columns of one width each, as the formatter of the repository has them. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows].map((cells) => head.map((_, at) => (cells[at] ?? "").trim()));
-  const widths = head.map((_, at) => Math.max(3, ...all.map((cells) => cells[at]?.length ?? 0)));
-  const [first, ...others] = all.map(
-    (cells) => `| ${cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(" | ")} |`,
-  );
-  return [first, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...others].join("\n");
-}
 
 export type Metric = keyof ItemScores;
 export type Where = "chain" | "gold";

@@ -11,7 +11,7 @@ import { CheckpointInvalidError, IoError } from "../errors.js";
 import { formatSafetensors, parseSafetensors } from "../model/safetensors.js";
 import type { OrderState } from "./batches.js";
 import type { PromptFacts, TrainedPrompt } from "./export.js";
-import { removeLeftovers, writeWhole } from "./files.js";
+import { writeWhole } from "./files.js";
 import type { AdamWState } from "./optimizer.js";
 import type { Evaluation, TuneStep } from "./steps.js";
 import type { Parameter } from "./task.js";
@@ -189,7 +189,6 @@ export interface CheckpointPrompts {
 
 /** Null if there is no file. Throws CHECKPOINT_INVALID for what is damaged or of another version; IoError. */
 export async function openCheckpoint(path: string): Promise<CheckpointFile | null> {
-  await removeLeftovers(path);
   let bytes: Buffer;
   try {
     bytes = await readFile(path);

@@ -12,7 +12,7 @@ import type { Checkpoint, Identity } from "./checkpoint.js";
 import { differences, openCheckpoint, snapshot, writeCheckpoint } from "./checkpoint.js";
 import { devLoss, withPrepared } from "./evaluate.js";
 import type { PromptFacts } from "./export.js";
-import { checkWritable } from "./files.js";
+import { checkWritable, removeLeftovers } from "./files.js";
 import { adamWStep, clipGradients, createAdamWState, globalNorm } from "./optimizer.js";
 import { scheduleAt, warmupStepsOf } from "./schedule.js";
 import type { TrainSettings } from "./settings.js";
@@ -135,6 +135,7 @@ class Trainer<Item> {
     const { checkpoint: path, resume } = settings;
     if (path === null) return;
     const file = await openCheckpoint(path);
+    await removeLeftovers(path); // not when prompts are taken out: then the run may be writing
     await checkWritable(path);
     if (file === null) return;
     if (!resume) {

@@ -156,19 +156,29 @@ function factsOf(
   };
 }
 
+/** The training is not lost: its checkpoint was written when it ended. */
+function unwritten(error: IoError, checkpoint: string): IoError {
+  const message = `${error.message} What was trained is in ${checkpoint}: \`tune.export\` and \`baton export\` write it elsewhere.`;
+  return new IoError(message, { facts: { ...error.facts, checkpoint }, cause: error });
+}
+
 async function finish(
   { task }: Tuning,
   facts: readonly PromptFacts[],
   folders: readonly (string | null)[],
   trained: TrainResult,
+  checkpoint: string | null,
 ): Promise<TuneResult> {
   const prompts = task.parameters.map(({ stage, rows: count }, at) => {
     const rows = trained.values[at] as Float32Array;
     return { stage, rows, count, folder: folders[at] ?? null, ...(facts[at] as PromptFacts) };
   });
   const { valuesStep: step, evaluations, stopped, resumedFrom } = trained;
+  const written = await exportPrompts(prompts).catch((error: unknown) => {
+    throw IoError.isInstance(error) && checkpoint !== null ? unwritten(error, checkpoint) : error;
+  });
   return {
-    prompts: await exportPrompts(prompts),
+    prompts: written,
     step,
     steps: trained.steps,
     evaluations,
@@ -215,7 +225,7 @@ async function runTuning(
       onWarning,
       ...(onEvaluating === undefined ? {} : { onEvaluating }),
     });
-    return await finish(tuning, await facts(trained.values), folders, trained);
+    return await finish(tuning, await facts(trained.values), folders, trained, settings.checkpoint);
   } finally {
     task.close();
   }

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { ensureTypeScript } from "../../scripts/lib/ensure.mjs";
 import type { TuneOptions } from "../../src/index.js";
-import { PromptInvalidError } from "../../src/index.js";
+import { PromptInvalidError, tune } from "../../src/index.js";
 import type { PromptContract, PromptTarget } from "../../src/model/prompt.js";
 import { resolvePrompt } from "../../src/model/prompt.js";
 import { openCheckpoint } from "../../src/tune/checkpoint.js";
@@ -298,11 +298,14 @@ describe("a full disk", () => {
       const error = await collectFilling(options, 12, () => fill(8192));
       expect(error).toMatchObject({ code: "IO", facts: { code: "ENOSPC" } });
       expect((error as Error).message).toContain(`The disk is full: ${output}`);
+      expect(error).toMatchObject({ facts: { checkpoint } });
       expect(await filesOf(output)).toEqual(before);
+      const elsewhere = await tune.export(checkpoint, { output: inFolder("elsewhere") });
       await rm(join(disk, "ballast"));
       const { run, steps } = await collect({ ...options, resume: true });
       expect(steps).toEqual([]);
       const { rows } = (await run.result).prompts.answer;
+      expect(elsewhere.prompts.answer?.rows).toEqual(rows);
       const target = { hidden: model().info.hidden, tokenizer: model().tokenizer };
       expect((await resolvePrompt(output, target)).rows).toEqual(rows);
       expect(rows).toEqual(

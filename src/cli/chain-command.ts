@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { IoError } from "../errors.js";
-import type { Chain } from "../index.js";
+import type { Chain, LoadOptions } from "../index.js";
 import { loadModel } from "../model/model.js";
 import type { PromptSource } from "../model/prompt.js";
 import { openChain, readInputs } from "./chain-module.js";
@@ -19,6 +19,8 @@ export interface ChainCommandOptions {
   prompt?: string[];
   functions?: string;
   json?: boolean;
+  /** How the model is loaded where the chain does not say. */
+  load?: LoadOptions;
 }
 
 const collect = (pair: string, all: string[] = []) => [...all, pair];
@@ -86,7 +88,7 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
 /** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,
-  { input, prompt = [], functions, json }: ChainCommandOptions,
+  { input, prompt = [], functions, json, load = {} }: ChainCommandOptions,
   context: Context,
   use: (chain: Chain<string, string, string, string>, inputs: Record<string, string>) => Promise<void>,
 ): Promise<void> {
@@ -96,9 +98,12 @@ export async function withChain(
   const module = await openChain(file, directory, functions);
   const progress = createProgress(terminal);
   const onProgress = json === true ? {} : { onProgress: progress.report };
-  const model = await loadModel(module.model, { ...module.options, ...onProgress, signal }).finally(
-    progress.stop,
-  );
+  const model = await loadModel(module.model, {
+    ...load,
+    ...module.options,
+    ...onProgress,
+    signal,
+  }).finally(progress.stop);
   try {
     const chain = await module.chain(model);
     await use(prompt.length === 0 ? chain : chain.withPrompts(prompts), inputs);

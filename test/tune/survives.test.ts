@@ -56,7 +56,7 @@ describe("kill -9", () => {
   const every = 3;
   const chainModule = `export default {
     model: ${JSON.stringify(tinyPath)},
-    options: { threads: 1, cacheBytes: 32 << 20, indexBytes: 0, activations: "float32", batchInvariant: true },
+    options: { threads: 1, cacheBytes: 32 << 20, activations: "float32" },
     chain: (model, { defineChain }) => defineChain(model)
       .input("question", { format: "Question: {question}\\n" })
       .input("passages")

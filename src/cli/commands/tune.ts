@@ -277,7 +277,8 @@ export const tuneCommand: CliCommand = {
           ...(functions === undefined ? {} : { functions }),
           ...(json === undefined ? {} : { json }),
         };
-        await withChain(file, { input: [], ...rest }, context, (chain) =>
+        const load = { batchInvariant: true }; // a run that goes on has the same losses, bit for bit
+        await withChain(file, { input: [], load, ...rest }, context, (chain) =>
           runTune(chain, file, options, context),
         );
       });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Choice of the path, as in linear_avx2.cpp. Few rows in float32 are bound by reading W, so AVX2's
-// form serves; so it does for Q6_K, whose sections vpdpbusd would have to sum apart.
+// form serves.
 #include "kernels/linear/parts_avx2.h"
 #include "kernels/linear/parts_avx512.h"
 #include "kernels/variants.h"
@@ -14,11 +14,7 @@ constexpr int kFewRows = 4;
 
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch) {
   if (args.xq != nullptr) {
-    if (args.type == DType::kQ6_K) {
-      linearInt8PanelsAvx2(args, n0, n1, scratch);
-    } else {
-      linearInt8PanelsAvx512(args, n0, n1, scratch);
-    }
+    linearInt8PanelsAvx512(args, n0, n1, scratch);
   } else if (!args.invariant && args.R <= kFewRows) {
     linearFloatRowsAvx2(args, n0, n1);
   } else {

@@ -63,6 +63,9 @@ inline __m512i cvtepu16_epi32(__m256i a) {
 inline __m512i cvtepi8_epi32(__m128i a) {
   return each<int32_t>(Lanes<int8_t>(&a), [](int8_t v) { return int32_t{v}; });
 }
+inline __m512i srai_epi32(__m512i a, int bits) {
+  return each<int32_t>(Integers(&a), [bits](int32_t v) { return v >> bits; });
+}
 inline __m512 cvtph_ps(__m256i a) {
   const __m256 halves[2] = {_mm256_cvtph_ps(_mm256_castsi256_si128(a)),
                             _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1))};
@@ -100,6 +103,7 @@ inline float cvtss_f32(__m512 a) {
 #define _mm512_cvtps_epi32 baton::emulation::cvtps_epi32
 #define _mm512_cvtepu16_epi32 baton::emulation::cvtepu16_epi32
 #define _mm512_cvtepi8_epi32 baton::emulation::cvtepi8_epi32
+#define _mm512_srai_epi32 baton::emulation::srai_epi32
 #define _mm512_cvtph_ps baton::emulation::cvtph_ps
 #define _mm512_maskz_loadu_ps baton::emulation::maskz_loadu_ps
 #define _mm512_mask_storeu_ps baton::emulation::mask_storeu_ps

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The native tests of what runs on kernels, with those for AVX-512 emulated, so that they are run wherever there is
+// The native tests of what runs on kernels, with those for AVX-512 and AMX emulated, so that they are run wherever there is
 // AVX2. Wants the headers of SIMDe (Debian: libsimde-dev).
 //
 //   npm run test:emulated [-- FILTER...]

@@ -13,6 +13,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace baton {
 namespace {
@@ -40,6 +44,17 @@ constexpr bool kEmulated = true;
 #else
 constexpr bool kEmulated = false;
 #endif
+
+// Tiles are 8 KiB of state a thread, which Linux keeps for processes that have asked for it
+// (arch_prctl(2), ARCH_REQ_XCOMP_PERM); threads that run by then, and later ones, have it.
+bool tilesAllowed() {
+#if defined(__linux__)
+  constexpr int kAsk = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kAsk, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 
 CpuFeatures detect() {
   CpuFeatures found;
@@ -71,11 +86,12 @@ CpuFeatures detect() {
   const bool vnni = note("avx512_vnni", leaf7.ecx, 11, zmm);
   const bool bf16 = note("avx512_bf16", leaf71.eax, 5, zmm);
   note("avx512_fp16", leaf7.edx, 23, zmm);
-  note("amx_tile", leaf7.edx, 24, tiles);
-  note("amx_int8", leaf7.edx, 25, tiles);
+  const bool tile = note("amx_tile", leaf7.edx, 24, tiles);
+  const bool int8 = note("amx_int8", leaf7.edx, 25, tiles);
   note("amx_bf16", leaf7.edx, 22, tiles);
   found.avx2 = avx2 && fma && f16c && bmi2;
   found.avx512 = found.avx2 && (kEmulated || (f && bw && dq && vl && vnni && bf16));
+  found.amx = found.avx512 && (kEmulated || (tile && int8 && tilesAllowed()));
   return found;
 }
 

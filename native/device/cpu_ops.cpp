@@ -45,13 +45,13 @@ static_assert(sizeof(Ops) == (1 + std::size(kSlots)) * sizeof(void*), "a kernel 
 
 Isa isaCap() {
   const char* wanted = std::getenv("BATON_ISA");
-  if (wanted == nullptr || *wanted == '\0') return Isa::kAvx512;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  if (wanted == nullptr || *wanted == '\0') return Isa::kAmx;
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     if (std::strcmp(wanted, isaName(isa)) == 0) return isa;
   }
   throw Error(code::kOptionInvalid,
               std::string("BATON_ISA is \"") + wanted +
-                  "\". Allowed: scalar, avx2, avx512; or leave it unset.",
+                  "\". Allowed: scalar, avx2, avx512, amx; or leave it unset.",
               {{"BATON_ISA", std::string(wanted)}});
 }
 
@@ -108,6 +108,8 @@ const char* isaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }
@@ -117,6 +119,7 @@ std::vector<const Ops*> availableOps() {
 #if defined(__x86_64__)
   if (cpuFeatures().avx2) tables.push_back(&kAvx2Ops);
   if (cpuFeatures().avx512) tables.push_back(&kAvx512Ops);
+  if (cpuFeatures().amx) tables.push_back(&kAmxOps);
 #endif
   return tables;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device is memory, threads and a table of kernels. The CPU's table is chosen once per process
-// from what CPU and OS allow, capped by BATON_ISA=scalar|avx2|avx512, and every kernel of it is
+// from what CPU and OS allow, capped by BATON_ISA=scalar|avx2|avx512|amx, and every kernel of it is
 // checked against its scalar reference before anything runs on it: where one is wrong, on this
 // machine or by this compiler, the next lower table's takes its place and the user is warned.
 #pragma once

@@ -32,6 +32,7 @@ double bestSeconds(int times, const Fn& fn) {
 
 const Probes& cpuProbes() {
 #if defined(__x86_64__)
+  if (cpuOps().isa == Isa::kAmx) return kAmxProbes;
   if (cpuOps().isa == Isa::kAvx512) return kAvx512Probes;
   if (cpuOps().isa == Isa::kAvx2) return kAvx2Probes;
 #endif

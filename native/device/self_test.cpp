@@ -17,6 +17,7 @@ namespace baton {
 namespace {
 
 constexpr int kRows = 5, kCols = 40, kDepth = 96, kHeadDim = 32;
+constexpr int kManyRows = 26;  // kernels of linear take other paths from 16 and from 24 on
 
 // kDepth, or the next larger one that is whole blocks of the type.
 int depthFor(DType type) {
@@ -66,8 +67,8 @@ struct Weights {
       : type(dtype),
         depth(depthFor(dtype)),
         rows(quantRowBytes(quantType(dtype), kCols * depth)),
-        x(numbers(static_cast<size_t>(kRows * depth), 2)),
-        xq(quantised(kScalarOps, x, kRows)) {
+        x(numbers(static_cast<size_t>(kManyRows * depth), 2)),
+        xq(quantised(kScalarOps, x, kManyRows)) {
     const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
     quantType(type).quantize(w.data(), rows.data(), w.size());
     if (quantType(type).unpack == nullptr) return;
@@ -79,7 +80,7 @@ struct Weights {
   int depth;
   std::vector<std::byte> rows;  // [kCols, depth]
   Buffer panels;                // the same; empty for float formats
-  std::vector<float> x;         // [kRows, depth]
+  std::vector<float> x;         // [kManyRows, depth]
   Quantised xq;
 };
 
@@ -329,10 +330,13 @@ void Checks::ofType(const QuantType& type) {
   const Weights weights(type.dtype);
   for (const bool int8 : {false, true}) {
     if (int8 && type.unpack == nullptr) continue;
-    const std::vector<float> all = linear(kScalarOps, weights, int8, kRows, true);
-    const std::vector<float> one(all.begin(), all.begin() + kCols);
+    const std::vector<float> many = linear(kScalarOps, weights, int8, kManyRows, true);
+    const std::vector<float> all(many.begin(), many.begin() + kRows * kCols);
+    const std::vector<float> one(many.begin(), many.begin() + kCols);
     const std::string name = std::string(int8 ? " int8 " : " float32 ") + type.name;
     compare("linear", name + " tile", 1e-5, linear(ops_, weights, int8, kRows, true), all);
+    compare("linear", name + " many rows", 1e-5, linear(ops_, weights, int8, kManyRows, true),
+            many);
     compare("linear", name + " rows", 1e-5, linear(ops_, weights, int8, kRows, false), all);
     compare("linear", name + " vector", 1e-5, linear(ops_, weights, int8, 1, false), one);
   }

@@ -14,7 +14,7 @@
 
 namespace baton {
 
-enum class Isa : uint8_t { kScalar, kAvx2, kAvx512 };
+enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx };
 
 struct Ops {
   Isa isa;
@@ -43,6 +43,7 @@ extern const Ops kScalarOps;
 #if defined(__x86_64__)
 extern const Ops kAvx2Ops;
 extern const Ops kAvx512Ops;
+extern const Ops kAmxOps;
 #endif
 
 }  // namespace baton

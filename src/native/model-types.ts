@@ -3,7 +3,7 @@
 
 /** Number formats of stored K and V; of int8, every row and kv head has a scale of its own in f16. */
 export type KvType = "f32" | "f16" | "bf16" | "int8";
-export type IsaName = "scalar" | "avx2" | "avx512";
+export type IsaName = "scalar" | "avx2" | "avx512" | "amx";
 
 /** A GGUF metadata value. Arrays of numbers arrive as number[] (bigint beyond 2^53), arrays of strings as string[]. */
 export type MetadataValue = string | number | bigint | boolean | MetadataValue[];

@@ -25,7 +25,7 @@ function objectOf(source: string, isa: string): string {
 }
 
 describe("objects of an instruction set", () => {
-  it.for(["avx2", "avx512"])("%s: none defines a weak symbol", (isa, test) => {
+  it.for(["avx2", "avx512", "amx"])("%s: none defines a weak symbol", (isa, test) => {
     test.skip(process.arch !== "x64", "this machine has none of the x64 instruction sets");
     const sources = codeFiles(["native"]).filter((file) => file.endsWith(`_${isa}.cpp`));
     expect(sources.length).toBeGreaterThan(0);

@@ -43,6 +43,7 @@ double rowCost(Isa isa) {
       return 1;
     case Isa::kAvx2:
     case Isa::kAvx512:
+    case Isa::kAmx:
       return 0.47;
   }
   return 1;

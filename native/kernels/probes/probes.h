@@ -31,6 +31,12 @@ extern const Probes kScalarProbes;
 #if defined(__x86_64__)
 extern const Probes kAvx2Probes;
 extern const Probes kAvx512Probes;
+extern const Probes kAmxProbes;
+
+// What AMX's table has from that of AVX-512.
+inline constexpr double kAvx512FmaFlops = 32.0 * kProbeChains;
+float probeFmaAvx512(int64_t rounds);
+uint64_t probeReadAvx512(const void* from, size_t bytes);
 #endif
 
 }  // namespace baton

@@ -6,9 +6,8 @@
 #include "kernels/unroll.h"
 
 namespace baton {
-namespace {
 
-float multiplyAdd(int64_t rounds) {
+float probeFmaAvx512(int64_t rounds) {
   __m512 sum[kProbeChains];
   for (int i = 0; i < kProbeChains; ++i) sum[i] = _mm512_set1_ps(static_cast<float>(i));
   const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
@@ -20,6 +19,8 @@ float multiplyAdd(int64_t rounds) {
   for (int i = 1; i < kProbeChains; ++i) all = _mm512_add_ps(all, sum[i]);
   return _mm512_cvtss_f32(all);
 }
+
+namespace {
 
 int32_t byteDots(int64_t rounds) {
   __m512i sum[kProbeChains];
@@ -34,7 +35,9 @@ int32_t byteDots(int64_t rounds) {
   return _mm_cvtsi128_si32(_mm512_castsi512_si128(all));
 }
 
-uint64_t read(const void* from, size_t bytes) {
+}  // namespace
+
+uint64_t probeReadAvx512(const void* from, size_t bytes) {
   const size_t quarter = bytes / 4;
   const auto* x = static_cast<const char*>(from);
   __m512i sum[8];
@@ -51,15 +54,8 @@ uint64_t read(const void* from, size_t bytes) {
   return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(all)));
 }
 
-}  // namespace
-
-const Probes kAvx512Probes = {Isa::kAvx512,
-                              "AVX-512 FMA",
-                              32.0 * kProbeChains,
-                              multiplyAdd,
-                              "AVX-512 VNNI vpdpbusd",
-                              128.0 * kProbeChains,
-                              byteDots,
-                              read};
+const Probes kAvx512Probes = {Isa::kAvx512,   "AVX-512 FMA",           kAvx512FmaFlops,
+                              probeFmaAvx512, "AVX-512 VNNI vpdpbusd", 128.0 * kProbeChains,
+                              byteDots,       probeReadAvx512};
 
 }  // namespace baton

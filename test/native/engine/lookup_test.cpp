@@ -148,7 +148,7 @@ TEST("odds: chances follow what was seen lately, and a row pays by them") {
   TurnCost full{0.25};  // beside many rows a guess must be nearly certain
   full.addRows(200);
   CHECK(full.pays(0.99) && !full.pays(0.9));
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     CHECK(rowCost(isa) > 0 && rowCost(isa) <= 1);
   }
   TurnCost serial{1};  // rows one after the other: nothing pays

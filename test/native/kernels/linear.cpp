@@ -164,7 +164,7 @@ TEST("linear: every type, arithmetic and shape against sums in double precision"
         if (int8 && type.unpack == nullptr) continue;
         const auto depth = [&](int K) { return wholeBlocks(type, K); };
         for (const bool invariant : {false, true}) {
-          for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 27}) {
+          for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17, 27, 37}) {
             conform({ops, type.dtype, int8, 16 + static_cast<int>(seed % 25), depth(96), R, seed},
                     invariant);
             ++seed;
@@ -200,7 +200,7 @@ TEST("linear: quants at the ends of their ranges do not saturate") {
       if (type.unpack == nullptr) continue;
       // Bytes that are or hold the lowest and the highest integers, of quants and of scales.
       for (const uint32_t fill : {0x00u, 0x7fu, 0x80u, 0xffu}) {
-        for (const int R : {1, 2, 3, 4, 9, 24}) {
+        for (const int R : {1, 2, 3, 4, 9, 24, 33}) {
           for (const bool invariant : {false, true}) {
             const int K = wholeBlocks(type, 64);
             conform({ops, type.dtype, true, 18, K, R, 5, true, fill}, invariant);
@@ -216,7 +216,7 @@ TEST("linear: a row has the same bits alone and in any tile, in float32 with `in
     for (const QuantType& type : quantTypes()) {
       for (const bool int8 : {false, true}) {
         if (int8 && type.unpack == nullptr) continue;
-        const Problem p{ops, type.dtype, int8, 53, wholeBlocks(type, 160), 29, 11};
+        const Problem p{ops, type.dtype, int8, 53, wholeBlocks(type, 160), 53, 11};
         const Data data = make(p);
         Buffer scratch(linearScratchBytes(p.K));
         std::vector<float> together(static_cast<size_t>(p.R) * p.N), alone = together;
@@ -224,7 +224,7 @@ TEST("linear: a row has the same bits alone and in any tile, in float32 with `in
         args.invariant = !int8;
         p.ops->linear(args, 0, p.N, scratch.data());
         int different = 0;
-        for (int rows : {1, 2, 3, 4, 5, 7, 8, 13, 26}) {
+        for (int rows : {1, 2, 3, 4, 5, 7, 8, 13, 26, 35}) {
           for (int r = 0; r < p.R; r += rows) {
             LinearArgs part = args;
             part.R = std::min(rows, p.R - r);
@@ -246,5 +246,24 @@ TEST("linear: a row has the same bits alone and in any tile, in float32 with `in
         expect(different == 0, __FILE__, __LINE__, describe(p) + ": bits depend on the tile");
       }
     }
+  }
+}
+
+TEST("linear: int8 by AMX has the bits of int8 by AVX-512") {
+  const Ops *amx = nullptr, *avx512 = nullptr;
+  for (const Ops* ops : availableOps()) {
+    if (ops->isa == Isa::kAmx) amx = ops;
+    if (ops->isa == Isa::kAvx512) avx512 = ops;
+  }
+  if (amx == nullptr || avx512 == nullptr) SKIP("no AMX");
+  for (const QuantType& type : quantTypes()) {
+    if (type.unpack == nullptr) continue;
+    const Problem p{amx, type.dtype, true, 53, wholeBlocks(type, 160), 37, 13};
+    const Data data = make(p);
+    Buffer scratch(linearScratchBytes(p.K));
+    std::vector<float> got(static_cast<size_t>(p.R) * p.N), want = got;
+    amx->linear(arguments(p, data, got.data(), p.N), 0, p.N, scratch.data());
+    avx512->linear(arguments(p, data, want.data(), p.N), 0, p.N, scratch.data());
+    expect(sameBits(got.data(), want.data(), got.size()), __FILE__, __LINE__, describe(p));
   }
 }

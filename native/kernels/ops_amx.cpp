@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table of the kernels for AVX-512 with the tiles of AMX (int8): linear layers of many rows are
+// theirs.
+#include "kernels/variants.h"
+
+namespace baton {
+
+const Ops kAmxOps{
+    Isa::kAmx,   linearAmx,        attendAvx512,     mergeAvx2,      embedAvx2,
+    rmsnormAvx2, addBiasAvx2,      quantizeAvx2,     ropeAvx2,       kvStoreAvx2,
+    swigluAvx2,  gegluAvx2,        dLinearAvx2,      dRmsnormAvx2,   dSwigluAvx2,
+    dGegluAvx2,  crossEntropyAvx2, dAttendQueryAvx2, dAttendKeyAvx2,
+};
+
+}  // namespace baton

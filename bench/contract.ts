@@ -29,8 +29,8 @@ export type Task =
   | { kind: "kv"; context: number; tokens: number; repetitions: number }
   /** From nothing to the first token, the file in the page cache, and what then is resident. */
   | { kind: "load"; rows: number }
-  /** How far next-token distributions are from those of the case's reference. */
-  | { kind: "divergence" }
+  /** How far next-token distributions are from those of the case's reference, by ways that rows can take (subjects/divergence.ts). */
+  | { kind: "divergence"; paths: readonly string[] }
   /** A chain through the public API: what JavaScript adds to the engine's own time. */
   | { kind: "overhead"; tokens: number; repetitions: number }
   /**
@@ -64,6 +64,8 @@ export type MachineKind = "amx" | "avx512" | "avx2" | "scalar";
 export type Floor = (
   | { against: string; factor: number /** Its metric, if not of the same name. */; theirs?: string }
   | { against: string; atMostShare: number; theirs?: string }
+  /** As good as the other's figure, but for `slack`: what the figures are told to. */
+  | { against: string; noWorse: true; slack: number; theirs?: string }
   | { atMost: number }
   | { atLeast: number }
 ) & {
@@ -92,7 +94,9 @@ export interface Case {
   chains?: (sources: ChainSources) => ForcedChain[];
   /** Runs on this model instead of the run's. */
   model?: SpeedModel;
-  /** Distributions of the run's model in float32, made before the case. */
+  /** Runs on the run's model with its weights in this type. */
+  retyped?: WeightTypeName;
+  /** Distributions of the case's model in float32, made before the case. */
   reference?: ReferenceSize;
   /** Subjects that take turns with the others though the task is none of their kinds. */
   beside?: readonly string[];

@@ -38,8 +38,10 @@ export function elsewhereTable(workloads: readonly Workload[], kind: MachineKind
     floors.flatMap((floor) => {
       const { on, metric, cases } = floor;
       if (on === undefined || on.includes(kind)) return [];
-      const unit = metrics.find((one) => one.name === metric)?.unit ?? "";
-      return [[name, cases?.source.replace(/[-$]/g, "") ?? "all", promiseOf(floor, unit), on.join(", ")]];
+      const measured = metrics.find((one) => one.name === metric);
+      if (measured === undefined) return [];
+      const of = cases?.source.replace(/[-$]/g, "") ?? "all";
+      return [[name, of, promiseOf(floor, measured), on.join(", ")]];
     }),
   );
   return rows.length === 0 ? "" : table(["workload", "cases", "target", "needs"], rows);
@@ -88,16 +90,22 @@ const pathNames: Record<string, string> = {
   "-int8-kv": "K and V int8 (llama.cpp: q8_0)",
 };
 
-export function divergenceTable(results: readonly Result[]): string {
-  const ofCase = results.filter(({ workload }) => workload.startsWith("cpu-divergence-"));
-  const rows = [...new Set(ofCase.map(({ subject }) => subject))].flatMap((subject) =>
+function divergenceRows(ofCase: readonly Result[]): string[][] {
+  return [...new Set(ofCase.map(({ subject }) => subject))].flatMap((subject) =>
     Object.entries(pathNames).flatMap(([suffix, name]) => {
       const of = (metric: string) =>
         ofCase.find((one) => one.subject === subject && one.metric === `${metric}${suffix}`);
       const [kl, top] = [of("kl"), of("top")];
       if (kl === undefined || top === undefined) return [];
-      return [[subject, name, kl.median.toFixed(6), `${top.median.toFixed(2)} %`]];
+      return [[kl.workload, subject, name, kl.median.toFixed(3), `${top.median.toFixed(2)} %`]];
     }),
   );
-  return rows.length === 0 ? "" : table(["subject", "path", "mean KL, nats", "same likeliest token"], rows);
+}
+
+export function divergenceTable(results: readonly Result[]): string {
+  const all = results.filter(({ workload }) => workload.startsWith("cpu-divergence-"));
+  const ids = [...new Set(all.map(({ workload }) => workload))];
+  const rows = ids.flatMap((id) => divergenceRows(all.filter(({ workload }) => workload === id)));
+  const head = ["case", "subject", "path", "mean KL, 1e-3 nats", "same likeliest token"];
+  return rows.length === 0 ? "" : table(head, rows);
 }

@@ -3,7 +3,7 @@
 // measures the limits itself, so that both sides of a share have the same clock; a section that somebody disturbed is
 // measured again like a trial of the other suites. No model and no rivals.
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -22,6 +22,13 @@ export interface OpsInit {
   commit: string;
   signal: AbortSignal;
   say: (line: string) => void;
+}
+
+/** The program as it was compiled last, if it ever was. */
+export function compiledProgram(): string | undefined {
+  const folder = `build-cmake/${process.platform}-${process.arch}-release`;
+  const program = path.join(root, folder, "baton_ops_bench");
+  return existsSync(program) ? program : undefined;
 }
 
 /** Compiles the program and gives its path. */

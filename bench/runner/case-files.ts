@@ -7,7 +7,7 @@ import path from "node:path";
 import { MissingData } from "../chains/data.js";
 import type { ChainSources } from "../chains/forced-chain.js";
 import type { Case, TrialSettings } from "../contract.js";
-import { referenceFile } from "../divergence/reference.js";
+import { referenceFile, retypedFile } from "../divergence/reference.js";
 import { modelFile } from "../models/model-files.js";
 import { packageUrl } from "./paths.js";
 
@@ -32,7 +32,7 @@ export class CaseFiles {
   /** The settings for the trials of a case. Throws MissingData when something that it needs is not there. */
   async settingsFor(one: Case): Promise<TrialSettings> {
     const { settings, models, tell } = this.#init;
-    const model = one.model === undefined ? settings.model : modelFile(models, one.model, tell);
+    const model = await this.#model(one);
     const own: TrialSettings = { ...settings, model };
     if (one.chains !== undefined) own.chains = await this.#chains(one.id, one.chains);
     if (one.reference !== undefined) {
@@ -52,6 +52,13 @@ export class CaseFiles {
 
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #model({ model, retyped }: Case): Promise<string> {
+    const { settings, models: folder, tell } = this.#init;
+    if (model !== undefined) return modelFile(folder, model, tell);
+    if (retyped === undefined) return settings.model;
+    return retypedFile({ model: settings.model, folder, tell }, retyped);
   }
 
   async #chains(id: string, make: NonNullable<Case["chains"]>): Promise<string> {

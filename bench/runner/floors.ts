@@ -51,6 +51,10 @@ function check(floor: Floor, metric: Metric, own: Result, other: Result | undefi
   if ("atMost" in floor) return verdict(own.median, own, own.median <= floor.atMost);
   if ("atLeast" in floor) return verdict(own.median, own, own.median >= floor.atLeast);
   if (other === undefined) return unknown;
+  if ("noWorse" in floor) {
+    const worse = metric.better === "higher" ? other.median - own.median : own.median - other.median;
+    return verdict(own.median, own, worse <= floor.slack);
+  }
   if ("atMostShare" in floor) {
     const share = own.median / other.median;
     return verdict(share, null, share <= floor.atMostShare);
@@ -60,10 +64,11 @@ function check(floor: Floor, metric: Metric, own: Result, other: Result | undefi
 }
 
 /** The promise in words. */
-export function promiseOf(floor: Floor, unit: string): string {
+export function promiseOf(floor: Floor, { unit, better }: Pick<Metric, "unit" | "better">): string {
   if ("atMost" in floor) return `<= ${Number(floor.atMost.toPrecision(3))} ${unit}`;
   if ("atLeast" in floor) return `>= ${floor.atLeast} ${unit}`;
   const of = floor.theirs === undefined ? floor.against : `${floor.against}'s ${floor.theirs}`;
+  if ("noWorse" in floor) return `${better === "higher" ? ">=" : "<="} ${of}`;
   return "atMostShare" in floor ? `<= ${floor.atMostShare} of ${of}` : `>= ${floor.factor}x ${of}`;
 }
 
@@ -90,7 +95,7 @@ export function checkFloors(
     const floors = owner.floors.filter((one) => one.metric === name && isPromised(one, workload, kind));
     return floors.map((floor): FloorCheck => {
       const other = "against" in floor ? find(workload, floor.against, floor.theirs ?? name) : undefined;
-      const promise = promiseOf(floor, metric.unit);
+      const promise = promiseOf(floor, metric);
       const disturbed = wasDisturbed(result) || wasDisturbed(other);
       return { workload, metric: name, promise, ...check(floor, metric, result, other), disturbed };
     });

@@ -158,7 +158,7 @@ export const baton: Subject = {
       case "load":
         return measureLoad(task, settings);
       case "divergence":
-        return measureDivergence(settings);
+        return measureDivergence(task, settings);
       case "overhead":
         return overhead(task, settings);
       case "drafting": {

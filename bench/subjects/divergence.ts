@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far our next-token distributions are from the reference's, by every way that a row can take: all rows of a chunk at
 // once (what prefill does), one row at a time (what decode does), and behind KV of other formats.
-import type { Samples, TrialSettings } from "../contract.js";
+import type { Samples, Task, TrialSettings } from "../contract.js";
 import { agreement, ReferenceFile } from "../divergence/reference-file.js";
 import { mean } from "../runner/statistics.js";
 import { type Model, open, type Segment } from "./engine.js";
@@ -44,11 +44,16 @@ async function* scoredLogits(model: Model, file: ReferenceFile, chunk: number, o
   model.engine.releaseSegment(segment);
 }
 
-export async function measureDivergence(settings: TrialSettings): Promise<Samples> {
+/** Mean KL in thousandths of a nat, and rows with the same likeliest token in percent, by path. */
+export async function measureDivergence(
+  task: Task & { kind: "divergence" },
+  settings: TrialSettings,
+): Promise<Samples> {
   if (settings.reference === undefined) throw new Error("the trial was given no reference");
   const file = new ReferenceFile(settings.reference);
   const samples: Samples = {};
   for (const { name, options, oneByOne = false } of paths) {
+    if (!task.paths.includes(name)) continue;
     const { model } = await open(settings, options);
     const all = [];
     for (let chunk = 0; chunk < file.chunks; chunk++) {
@@ -58,7 +63,7 @@ export async function measureDivergence(settings: TrialSettings): Promise<Sample
     }
     await model.close();
     if (all.length !== file.chunks * file.scored) throw new Error(`${all.length} rows came back`);
-    samples[`kl${name}`] = [mean(all.map(({ kl }) => kl))];
+    samples[`kl${name}`] = [1000 * mean(all.map(({ kl }) => kl))];
     samples[`top${name}`] = [(100 * all.filter(({ sameTop }) => sameTop).length) / all.length];
   }
   file.close();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // llama.cpp's own program for sequences that decode in one batch. Like llama-bench it neither samples nor makes texts.
 import type { Samples, Subject, Task, TrialSettings, Way } from "../contract.js";
-import { cacheWays, runLlama, variantOf } from "./llama-programs.js";
+import { cacheWays, describeVariant, runLlama } from "./llama-programs.js";
 
 interface BatchLine {
   /** Sequences. */
@@ -64,22 +64,5 @@ export const llamaBatchedBench: Subject = {
   kinds: ["batch"],
   measure,
   ways: (task, { quick }) => bufferWays(task, quick),
-  async describe({ model, threads }) {
-    const args = [
-      "-m",
-      model,
-      "-t",
-      String(threads),
-      "-c",
-      "64",
-      "-npp",
-      "8",
-      "-ntg",
-      "1",
-      "-npl",
-      "1",
-      "-v",
-    ];
-    return `llama.cpp's batched-bench, ${variantOf(await runLlama("llama-batched-bench", args))}`;
-  },
+  describe: async ({ model }) => `llama.cpp's batched-bench, ${await describeVariant(model)}`,
 };

@@ -2,7 +2,7 @@
 // llama.cpp's own benchmark program: its kernels at their best, with a pool of threads that lives on and no JavaScript.
 // It neither samples nor turns tokens into text, which makes it the strictest rival.
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
-import { cacheWays, type Ended, runLlama, threadWays, variantOf } from "./llama-programs.js";
+import { cacheWays, describeArgs, type Ended, runLlama, threadWays, variantOf } from "./llama-programs.js";
 
 interface BenchEntry {
   build_commit: string;
@@ -67,7 +67,7 @@ export const llamaBench: Subject = {
     return [...cacheWays(quick), ...fewer];
   },
   async describe(settings) {
-    const { entry, run } = await bench(settings, ["-p", 1, "-n", 0, "-r", 1, "--no-warmup", "-v"]);
+    const { entry, run } = await bench(settings, describeArgs);
     return `llama.cpp ${entry.build_commit}, ${variantOf(run)}, K ${entry.type_k}, V ${entry.type_v}, flash attention auto`;
   },
 };

@@ -2,7 +2,7 @@
 // llama.cpp's own program for the distance of its next-token distributions from a reference's.
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { ReferenceFile } from "../divergence/reference-file.js";
-import { runLlama } from "./llama-programs.js";
+import { describeVariant, runLlama } from "./llama-programs.js";
 
 /** Suffix of the metrics and what it takes; the first is what users get. */
 const variants: readonly (readonly [string, readonly string[]])[] = [
@@ -10,13 +10,13 @@ const variants: readonly (readonly [string, readonly string[]])[] = [
   ["-int8-kv", ["-fa", "on", "-ctk", "q8_0", "-ctv", "q8_0"]],
 ];
 
-/** Mean KL in nats and the share of rows with the same likeliest token in percent, as the program prints them. */
+/** Mean KL in thousandths of a nat and the share of rows with the same likeliest token in percent, as the program prints them. */
 export function readStatistics(text: string): { kl: number; top: number } {
   const kl = /^Mean +KLD: +(-?[\d.]+)/m.exec(text)?.[1];
   const top = /^Same top p: +([\d.]+)/m.exec(text)?.[1];
   if (kl === undefined || top === undefined)
     throw new Error(`llama-perplexity printed no divergence: ${text.slice(-500)}`);
-  return { kl: Number(kl), top: Number(top) };
+  return { kl: 1000 * Number(kl), top: Number(top) };
 }
 
 async function measure(task: Task, settings: TrialSettings): Promise<Samples> {
@@ -28,6 +28,7 @@ async function measure(task: Task, settings: TrialSettings): Promise<Samples> {
   file.close();
   const samples: Samples = {};
   for (const [name, more] of variants) {
+    if (!task.paths.includes(name)) continue;
     const base = [
       "--kl-divergence",
       "--kl-divergence-base",
@@ -55,5 +56,8 @@ export const llamaPerplexity: Subject = {
   setup: "setup.mjs",
   kinds: ["divergence"],
   measure,
-  describe: async () => "llama.cpp's perplexity, flash attention auto, K and V f16 (int8-kv: on, q8_0)",
+  async describe({ model }) {
+    const variant = await describeVariant(model);
+    return `llama.cpp's perplexity, ${variant}, flash attention auto, K and V f16 (int8-kv: on, q8_0)`;
+  },
 };

@@ -37,10 +37,17 @@ export function threadWays(threads: number): Way[] {
     .map(({ name, args }) => ({ name: `${name}, ${half} threads`, args: [...args, "-t", String(half)] }));
 }
 
-/** Which variant of ggml's CPU library it took; it says so with -v. */
+/** Which variant of ggml's CPU library llama-bench took, which says so with -v; its neighbours take the same. */
 export function variantOf({ stdout, stderr }: Ended): string {
   const said = /loaded CPU backend from .*?(libggml-cpu-\w+)\.so/.exec(stderr + stdout)?.[1];
   return said ?? "unknown variant";
+}
+
+export const describeArgs = ["-p", "1", "-n", "0", "-r", "1", "--no-warmup", "-v"] as const;
+
+/** The same of a program that does not say. */
+export async function describeVariant(model: string): Promise<string> {
+  return variantOf(await runLlama("llama-bench", ["-m", model, ...describeArgs]));
 }
 
 /** Peak resident bytes so far of a process that still runs, or 0. */

@@ -74,7 +74,7 @@ describe("floors of the suite", () => {
       { metric: "speed", against: "rival", factor: 3, on: ["amx"] },
       { metric: "speed", against: "rival", factor: 1.5, on: ["avx2"], cases: /-long$/ },
       { metric: "speed", atLeast: 100 },
-      { metric: "error-int8", against: "rival", factor: 1, theirs: "error" },
+      { metric: "error-int8", against: "rival", noWorse: true, slack: 0.001, theirs: "error" },
     ],
     cases: () => [],
   };
@@ -107,9 +107,12 @@ describe("floors of the suite", () => {
     const paired = [made("baton", "speed", 200, 400, 800), made("rival", "speed", 100, 100, 100)];
     expect(checks("amx", ...paired)[0]).toEqual([">= 3x rival", 4, "pass"]);
     const errors = [made("baton", "error-int8", 0.02), made("rival", "error", 0.01)];
-    expect(checks("amx", ...errors)).toEqual([[">= 1x rival's error", 0.5, "miss"]]);
+    expect(checks("amx", ...errors)).toEqual([["<= rival's error", 0.02, "miss"]]);
+    expect(checks("amx", made("baton", "error-int8", 0.011), made("rival", "error", 0.01))[0]?.[2]).toBe(
+      "pass",
+    );
     expect(checks("amx", made("baton", "error-int8", 0.02))).toEqual([
-      [">= 1x rival's error", null, "not measured"],
+      ["<= rival's error", null, "not measured"],
     ]);
   });
 });

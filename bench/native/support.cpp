@@ -49,11 +49,10 @@ Matrix randomMatrix(const QuantType& type, int N, int K) {
   for (size_t at = 0; at < m.bytes.size(); at += pattern.size()) {
     std::memcpy(&m.bytes[at], pattern.data(), std::min(pattern.size(), m.bytes.size() - at));
   }
-  if (type.unpack == nullptr) return m;
-  const int panels = panelCount(N);
-  m.panels = Buffer(panelBytes(type.dtype, depth) * static_cast<size_t>(panels), size_t{2} << 20);
+  if (!isInteger(type.dtype)) return m;
+  m.panels = Buffer(panelsBytes(type.dtype, N, depth), size_t{2} << 20);
   ::madvise(m.panels.data(), m.panels.size(), MADV_HUGEPAGE);
-  packPanels(type.dtype, m.bytes.data(), N, depth, 0, panels, m.panels.data());
+  packPanels(type.dtype, m.bytes.data(), N, depth, 0, panelCount(N), m.panels.data());
   return m;
 }
 

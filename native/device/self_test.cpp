@@ -71,8 +71,8 @@ struct Weights {
         xq(quantised(kScalarOps, x, kManyRows)) {
     const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
     quantType(type).quantize(w.data(), rows.data(), w.size());
-    if (quantType(type).unpack == nullptr) return;
-    panels.ensure(panelBytes(type, depth) * static_cast<size_t>(panelCount(kCols)));
+    if (!isInteger(type)) return;
+    panels.ensure(panelsBytes(type, kCols, depth));
     packPanels(type, rows.data(), kCols, depth, 0, panelCount(kCols), panels.data());
   }
 
@@ -329,7 +329,7 @@ class Checks {
 void Checks::ofType(const QuantType& type) {
   const Weights weights(type.dtype);
   for (const bool int8 : {false, true}) {
-    if (int8 && type.unpack == nullptr) continue;
+    if (int8 && !isInteger(type.dtype)) continue;
     const std::vector<float> many = linear(kScalarOps, weights, int8, kManyRows, true);
     const std::vector<float> all(many.begin(), many.begin() + kRows * kCols);
     const std::vector<float> one(many.begin(), many.begin() + kCols);

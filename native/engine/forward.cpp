@@ -9,7 +9,6 @@
 #include "base/trace.h"
 #include "kernels/cost.h"
 #include "kernels/linear/panels.h"
-#include "quant/types.h"
 
 namespace baton {
 namespace {
@@ -232,7 +231,7 @@ void Forward::linear(const char* name, const float* x, int rows, const Projectio
 }
 
 bool Forward::takesInt8(const Weight& weight) const {
-  return options_.int8Activations && quantType(weight.type).unpack != nullptr;
+  return options_.int8Activations && isInteger(weight.type);
 }
 
 QuantizeArgs Forward::quantize(const float* x, int rows, int K, int at) {

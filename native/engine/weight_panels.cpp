@@ -14,23 +14,15 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-size_t panelBytes(const Weight& weight) {
-  return static_cast<size_t>(panelCount(weight.rows)) * panelBytes(weight.type, weight.cols);
-}
-
-bool isQuantised(const Weight& weight) {
-  return quantType(weight.type).unpack != nullptr;
-}
-
 std::vector<const Weight*> quantisedWeights(const Model& model) {
   std::vector<const Weight*> weights;
   for (const LayerWeights& layer : model.layers) {
     for (const Weight* weight :
          {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-      if (isQuantised(*weight)) weights.push_back(weight);
+      if (isInteger(weight->type)) weights.push_back(weight);
     }
   }
-  if (isQuantised(model.output)) weights.push_back(&model.output);
+  if (isInteger(model.output.type)) weights.push_back(&model.output);
   return weights;
 }
 
@@ -42,7 +34,7 @@ WeightPanels::WeightPanels(const Model& model, ThreadPool& threads,
   size_t bytes = 0;
   for (const Weight* weight : weights) {
     offsets_[weight->data] = bytes;
-    bytes += (panelBytes(*weight) + 63) / 64 * 64;
+    bytes += (panelsBytes(weight->type, weight->rows, weight->cols) + 63) / 64 * 64;
   }
   if (bytes == 0) return;
   memory_ = Buffer(bytes, kHugePage);

@@ -85,8 +85,13 @@ static constexpr int panelCount(int N) {
   return (N + kPanelColumns - 1) / kPanelColumns;
 }
 
+// Of all panels of W [N, K].
+static constexpr size_t panelsBytes(DType type, int N, int K) {
+  return static_cast<size_t>(panelCount(N)) * panelBytes(type, K);
+}
+
 // Writes panels [first, last) of `weight` [N, K], rows as in the file, each to its place in
-// `panels` [panelCount(N)][panelBytes(type, K)]. The last one repeats the last column where N ends
+// `panels`, panelsBytes(type, N, K) long. The last one repeats the last column where N ends
 // within it. For types of integers.
 void packPanels(DType type, const void* weight, int N, int K, int first, int last,
                 std::byte* panels);

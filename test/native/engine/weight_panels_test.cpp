@@ -29,9 +29,9 @@ std::vector<const Weight*> weightsOf(const Model& model) {
 
 // Packed in one go.
 Buffer packed(const Weight& weight) {
-  const int panels = panelCount(weight.rows);
-  Buffer out(panelBytes(weight.type, weight.cols) * static_cast<size_t>(panels));
-  packPanels(weight.type, weight.data, weight.rows, weight.cols, 0, panels, out.data());
+  Buffer out(panelsBytes(weight.type, weight.rows, weight.cols));
+  packPanels(weight.type, weight.data, weight.rows, weight.cols, 0, panelCount(weight.rows),
+             out.data());
   return out;
 }
 

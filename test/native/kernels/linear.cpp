@@ -42,7 +42,7 @@ Data make(const Problem& p) {
   const size_t rk = static_cast<size_t>(p.R) * p.K;
   const size_t groups = p.int8 ? rk / kGroup : 0;
   Data data{Misaligned<std::byte>(quantRowBytes(quantType(p.type), int64_t{p.N} * p.K), 4),
-            Buffer(p.int8 ? panelBytes(p.type, p.K) * panelCount(p.N) : 0),
+            Buffer(p.int8 ? panelsBytes(p.type, p.N, p.K) : 0),
             Misaligned<float>(rk, 1),
             Misaligned<int8_t>(rk, 3),
             Misaligned<float>(groups, 1),

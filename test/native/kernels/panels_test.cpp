@@ -85,7 +85,7 @@ TEST("panels: every quant and scale of every type lies where the layout says") {
     std::vector<int8_t> q(count);
     std::vector<float> d(count / kSection), c(count / kSection);
     type.unpack(rows.data(), q.data(), d.data(), c.data(), count);
-    Buffer panels(panelBytes(type.dtype, K) * panelCount(kColumns));
+    Buffer panels(panelsBytes(type.dtype, kColumns, K));
     packPanels(type.dtype, rows.data(), kColumns, K, 2, 3, panels.data());  // in any order
     packPanels(type.dtype, rows.data(), kColumns, K, 0, 2, panels.data());
     int wrong = 0;

@@ -13,6 +13,7 @@ import { decodeShares, kernelShares, limitRows } from "./shares.js";
 import {
   divergenceTable,
   elsewhereTable,
+  profileTable,
   resultTable,
   targetTable,
   triedTable,
@@ -97,6 +98,7 @@ export function makePage(init: PageInit): Page {
   const parts = [
     ...intro(init),
     ...section("Targets", targetTable(report, workloadOf, kind)),
+    ...section("Where the time goes in what missed", profileTable(report)),
     ...section(
       "Targets of other machines",
       `This one counts as ${kind}; what follows could not be measured on it.`,

@@ -4,7 +4,7 @@ import type { MachineKind, Workload } from "../contract.js";
 import { table } from "../page/markdown.js";
 import { checkFloors, promiseOf } from "../runner/floors.js";
 import type { Report, Result } from "../runner/report.js";
-import { figure } from "../runner/table.js";
+import { figure, profileRows } from "../runner/table.js";
 
 const own = "baton";
 
@@ -79,6 +79,12 @@ export function triedTable({ tried = [] }: Report): string {
     ...[workload, subject, way, `${figure(value)} (${metric})`],
   ]);
   return rows.length === 0 ? "" : table(["case", "subject", "set up with", "one try"], rows);
+}
+
+/** Where the time goes in cases that missed a target. */
+export function profileTable({ profiles = [] }: Report): string {
+  const head = ["case", "operation", "of the time", "of the nearest limit"];
+  return profiles.length === 0 ? "" : table(head, profiles.flatMap(profileRows));
 }
 
 /** Suffixes of the metrics of subjects/divergence.ts and llama-perplexity.ts in words. */

@@ -29,7 +29,7 @@ const programs = {
   "llama-batched-bench": ["batched-bench", "batched-bench.cpp"],
   "llama-perplexity": ["perplexity", "perplexity.cpp"],
 };
-/** What a cap allows of libggml-cpu-*; the library takes the best of them that runs here. */
+/** What a cap allows of libggml-cpu-*, of which the library takes the best that runs here; amx caps nothing. */
 const variantsWithin = {
   scalar: ["x64"],
   avx2: ["x64", "sse42", "sandybridge", "ivybridge", "piledriver", "haswell"],
@@ -143,7 +143,7 @@ try {
     if (!existsSync(path.join(build, name))) compile(name, objects);
   }
   linkVariants(objects);
-  const cap = process.env.BATON_ISA || undefined;
+  const cap = process.env.BATON_ISA === "amx" ? undefined : process.env.BATON_ISA || undefined;
   if (cap !== undefined) makeCapped(cap);
   const place = cap === undefined ? build : path.join(build, cap);
   run(path.join(place, "llama-bench"), ["--list-devices"]);

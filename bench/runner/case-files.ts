@@ -50,6 +50,11 @@ export class CaseFiles {
     return own;
   }
 
+  /** Where a case's trace goes until it is read. */
+  traceFile(id: string): string {
+    return path.join(this.#folder, `${id}.trace.json`);
+  }
+
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
   }

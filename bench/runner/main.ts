@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run bench`: same file, same threads, same machine, one process a trial; figures, ratios and floors.
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
@@ -16,10 +16,12 @@ import { checkFloors } from "./floors.js";
 import { describeMachine, machineKind } from "./machine.js";
 import { type BenchOptions, readOptions, UsageError, usage } from "./options.js";
 import { packageUrl, rivals, root } from "./paths.js";
+import { profiledKinds, profileOf } from "./profile.js";
 import { checkReport, type Report } from "./report.js";
 import { runCase, takes } from "./schedule.js";
-import { floorLines, machineLines, resultLines } from "./table.js";
+import { floorLines, machineLines, profileLines, resultLines } from "./table.js";
 import { runTrial } from "./trial-process.js";
+import { shortened } from "./ways.js";
 
 const own = "baton";
 const say = (line: string) => process.stderr.write(`bench: ${line}\n`);
@@ -105,7 +107,33 @@ function emptyReport(options: BenchOptions, settings: TrialSettings): Report {
     results: [],
     tried: [],
     unmeasured: [],
+    profiles: [],
   };
+}
+
+/** One more trial of ours, traced, of every case that missed a target. */
+async function explainMisses(
+  report: Report,
+  wanted: readonly Wanted[],
+  { caseFiles, signal }: { caseFiles: CaseFiles; signal: AbortSignal },
+): Promise<void> {
+  const kind = machineKind(report.machine, report.settings.isa);
+  const checks = checkFloors(report.results, workloadOf, own, kind);
+  const missed = new Set(checks.flatMap((one) => (one.outcome === "miss" ? [one.workload] : [])));
+  for (const { one } of wanted) {
+    if (signal.aborted || !missed.has(one.id) || !profiledKinds.includes(one.task.kind)) continue;
+    const settings = await caseFiles.settingsFor(one);
+    const file = caseFiles.traceFile(one.id);
+    const task = shortened(one.task);
+    const env = { ...process.env, BATON_TRACE: file };
+    try {
+      await runTrial({ subject: own, settings, task }, signal, env);
+      report.profiles?.push({ workload: one.id, ops: profileOf(readFileSync(file, "utf8"), task) });
+      say(`${one.id} missed a target: traced`);
+    } catch (error) {
+      say(`${one.id} could not be traced: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
 }
 
 async function measureAll(
@@ -132,15 +160,19 @@ async function measureAll(
         write(report, options);
       });
       if (own === undefined) continue;
+      const began = performance.now();
       const { results, tried, unmeasured } = await runCase(workload, one, taking, own, surroundings);
+      say(`${one.id} took ${((performance.now() - began) / 1000).toFixed(0)} s`);
       report.results.push(...results);
       report.tried?.push(...tried);
       report.unmeasured?.push(...unmeasured);
       write(report, options);
     }
+    await explainMisses(report, wanted, { caseFiles, signal });
   } finally {
     caseFiles.remove();
   }
+  write(report, options);
   return checkReport(report);
 }
 
@@ -164,6 +196,7 @@ function print(report: Report): void {
     ...resultLines(report, own, workloads),
     ...(floors.length > 0 ? ["", `floors (${kind})`, ...floors] : []),
     ...(missing.length > 0 ? ["", "not measured", ...missing] : []),
+    ...profileLines(report.profiles ?? []),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

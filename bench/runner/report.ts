@@ -35,6 +35,21 @@ export interface Tried {
   value: number;
 }
 
+/** An operation's part of a case's time. */
+export interface ProfiledOp {
+  op: string;
+  /** Of the time of its turns. */
+  share: number;
+  /** Of what the machine can do: the nearer limit, weighed by time. */
+  ofLimit: number;
+}
+
+/** Where the time of a case goes that missed a target. */
+export interface Profile {
+  workload: string;
+  ops: ProfiledOp[];
+}
+
 /** A case, or a subject of one, that has no figures. */
 export interface Unmeasured {
   workload: string;
@@ -55,6 +70,7 @@ export interface Report {
   results: Result[];
   tried?: Tried[];
   unmeasured?: Unmeasured[];
+  profiles?: Profile[];
 }
 
 type Fields = Record<string, unknown>;
@@ -114,6 +130,9 @@ export function checkReport(value: unknown): Report {
   const words = { workload: "string", way: "string", metric: "string", value: "number" } as const;
   for (const [at, one] of ((report.tried ?? []) as unknown[]).entries())
     expectFields(one, `tried[${at}]`, words);
+  for (const [at, { ops }] of ((report.profiles ?? []) as Profile[]).entries())
+    for (const one of ops)
+      expectFields(one, `profiles[${at}].ops`, { op: "string", share: "number", ofLimit: "number" });
   for (const [at, one] of ((report.unmeasured ?? []) as unknown[]).entries())
     expectFields(one, `unmeasured[${at}]`, { workload: "string", why: "string" });
   return value as Report;

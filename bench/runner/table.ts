@@ -3,7 +3,7 @@
 import type { Workload } from "../contract.js";
 import type { FloorCheck } from "./floors.js";
 import type { Machine } from "./machine.js";
-import type { Report, Result } from "./report.js";
+import type { Profile, Report, Result } from "./report.js";
 import { timesBetter } from "./statistics.js";
 
 /** Three significant digits, no exponent. */
@@ -74,4 +74,26 @@ export function floorLines(checks: readonly FloorCheck[]): string[] {
     check.disturbed ? "disturbed" : "",
   ]);
   return rows.length === 0 ? [] : columns(rows);
+}
+
+/** What is told of a profile: operations that take less than a fiftieth are together "others". */
+export function profileRows({ workload, ops }: Profile): string[][] {
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const large = ops.filter(({ share }) => share >= 0.02);
+  const others = ops.filter(({ share }) => share < 0.02).reduce((sum, { share }) => sum + share, 0);
+  return [
+    ...large.map(({ op, share, ofLimit }) => [
+      workload,
+      op,
+      percent(share),
+      ofLimit > 0 ? percent(ofLimit) : "",
+    ]),
+    [workload, "others", percent(others), ""],
+  ];
+}
+
+export function profileLines(profiles: readonly Profile[]): string[] {
+  if (profiles.length === 0) return [];
+  const head = ["missed", "operation", "of the time", "of the limit"];
+  return ["", ...columns([head, ...profiles.flatMap(profileRows)], 2)];
 }

@@ -14,9 +14,14 @@ export type TrialRequest =
 export type TrialReply = { ok: true; value: Samples | string } | { ok: false; message: string };
 
 /** Subjects and their libraries print what they like on stdout and stderr; the reply has a channel of its own. */
-export async function runTrial(request: TrialRequest, signal?: AbortSignal): Promise<Samples | string> {
+export async function runTrial(
+  request: TrialRequest,
+  signal?: AbortSignal,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Samples | string> {
   const child = spawn(process.execPath, [program, JSON.stringify(request)], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
+    env,
     ...(signal === undefined ? {} : { signal }),
   });
   let errors = "";

@@ -19,7 +19,7 @@ export async function measureBatch(
       const read = contexts[shared ? 0 : at] as Segment;
       return generate(model, { read, rows: context, opener: 1, count: tokens + 1, origin });
     });
-    return rateTogether(await Promise.all(outputs));
+    return rateTogether(await Promise.all(outputs), tokens + 1);
   };
   const samples: Samples = Object.fromEntries(counts.map((count) => [`decode-${count}`, []]));
   const gains: number[] = [];

@@ -40,7 +40,7 @@ async function decode(task: Task & { kind: "decode" }, settings: TrialSettings):
   const values: number[] = [];
   for (let turn = task.warmup ? -1 : 0; turn < task.repetitions; turn++) {
     const output = { read: context, rows: task.context, opener: 1, count: task.tokens + 1 };
-    const arrivals = await generate(model, output);
+    const { arrivals } = await generate(model, output);
     if (turn >= 0) values.push(rate(arrivals));
   }
   const read = bytesPerToken(model, task.context + 1 + task.tokens / 2);
@@ -53,9 +53,8 @@ async function handover(task: Task & { kind: "handover" }, settings: TrialSettin
   const prefix = await cached(model, task.prefix);
   const values: number[] = [];
   for (let turn = -1; turn < task.repetitions; turn++) {
-    const [first] = await generate(model, {
-      ...{ read: prefix, rows: task.prefix, opener: task.opener, count: 1 },
-    });
+    const output = { read: prefix, rows: task.prefix, opener: task.opener, count: 1 };
+    const [first] = (await generate(model, output)).arrivals;
     if (turn >= 0 && first !== undefined) values.push(first.at);
   }
   await model.close();

@@ -48,11 +48,18 @@ export interface Output {
   origin?: number;
 }
 
+export interface Generated {
+  arrivals: Arrival[];
+  /** Milliseconds since `origin` by the engine's clock: its first token, its end. */
+  begun: number;
+  ended: number;
+}
+
 /** An output behind `rows` rows of `read`: `opener` tokens, then `count` generated ones. */
 export async function generate(
   model: Model,
   { read, rows, opener, count, origin }: Output,
-): Promise<Arrival[]> {
+): Promise<Generated> {
   const arrivals: Arrival[] = [];
   const start = origin ?? performance.now();
   const segment = model.engine.createSegment({
@@ -61,7 +68,8 @@ export async function generate(
     reads: read === undefined ? [] : [{ segment: read, rows, shift: 0 }],
   });
   const limits = { closers: new Int32Array(0), stops: [], maxTokens: count };
-  await model.engine.run(
+  const submitted = performance.now() - start;
+  const { stats } = await model.engine.run(
     {
       appends: [{ segment, tokens: Int32Array.from(tokenIds(opener, 7)) }],
       generate: { sampler: greedy, ...limits },
@@ -70,7 +78,7 @@ export async function generate(
     { onTokens: (ids) => arrivals.push({ at: performance.now() - start, tokens: ids.length }) },
   );
   model.engine.releaseSegment(segment);
-  return arrivals;
+  return { arrivals, begun: submitted + stats.firstTokenMs, ended: submitted + stats.totalMs };
 }
 
 /** Tokens per second between the first arrival and the last. */
@@ -81,11 +89,17 @@ export function rate(arrivals: readonly Arrival[]): number {
   return (later.reduce((sum, one) => sum + one.tokens, 0) * 1000) / (last.at - first.at);
 }
 
-/** Tokens per second of outputs together, from the moment when all of them have begun until the last one ends. */
-export function rateTogether(outputs: readonly (readonly Arrival[])[]): number {
-  const begun = Math.max(...outputs.map(([first]) => first?.at ?? Number.POSITIVE_INFINITY));
-  const later = outputs.flatMap((arrivals) => arrivals.filter(({ at }) => at > begun));
-  if (later.length === 0) throw new Error("no token arrived after all outputs had begun");
-  const ended = Math.max(...later.map(({ at }) => at));
-  return (later.reduce((sum, one) => sum + one.tokens, 0) * 1000) / (ended - begun);
+/**
+ * Tokens per second of outputs of `count` tokens each together, from the moment when all of them have begun until the last
+ * one ends. Of those that began earlier as many are left out as they wrote until then, at the pace that they kept.
+ */
+export function rateTogether(outputs: readonly Pick<Generated, "begun" | "ended">[], count: number): number {
+  const from = Math.max(...outputs.map(({ begun }) => begun));
+  const to = Math.max(...outputs.map(({ ended }) => ended));
+  const tokens = outputs.map(
+    ({ begun, ended }) => ((count - 1) * Math.max(0, ended - from)) / (ended - begun),
+  );
+  const all = tokens.reduce((sum, one) => sum + one, 0);
+  if (!(all > 0 && to > from)) throw new Error("the outputs were not written at the same time");
+  return (all * 1000) / (to - from);
 }

@@ -40,7 +40,7 @@ export async function measureKv(task: Task & { kind: "kv" }, settings: TrialSett
   for (let turn = -1; turn < task.repetitions; turn++) {
     for (const { kvType, model, context } of opened) {
       const output = { read: context.segment, rows: task.context, opener: 1, count: task.tokens + 1 };
-      const value = rate(await generate(model, output));
+      const value = rate((await generate(model, output)).arrivals);
       if (turn >= 0) rates[kvType].push(value);
     }
   }

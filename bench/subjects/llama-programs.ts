@@ -11,7 +11,7 @@ export type LlamaProgram = "llama-bench" | "llama-batched-bench" | "llama-perple
 /** Where setup.mjs puts rivals: capped like us where BATON_ISA caps us. */
 export function rivalFolders(cap: string | undefined = process.env.BATON_ISA) {
   const build = path.join(rivals, "build");
-  return cap
+  return cap && cap !== "amx"
     ? { programs: path.join(build, cap), modules: path.join(build, cap, "node_modules") }
     : { programs: build, modules: path.join(rivals, "node_modules") };
 }

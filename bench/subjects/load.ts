@@ -42,7 +42,7 @@ export async function measureLoad(task: Task & { kind: "load" }, settings: Trial
   const before = residentBytes();
   const origin = performance.now();
   const { model } = await open(settings);
-  const [first] = await generate(model, { rows: 0, opener: task.rows, count: 1, origin });
+  const [first] = (await generate(model, { rows: 0, opener: task.rows, count: 1, origin })).arrivals;
   if (first === undefined) throw new Error("no token came");
   const after = residentBytes();
   await model.close();

@@ -49,8 +49,19 @@ const results = [
 ];
 
 function page(withOps: boolean) {
+  const profiles = [
+    {
+      workload: "cpu-decode-smollm2-135m-Q8_0-128",
+      ops: [
+        { op: "linear down", share: 0.98, ofLimit: 0.75 },
+        { op: "rope", share: 0.015, ofLimit: 0.1 },
+        { op: "between", share: 0.005, ofLimit: 0 },
+      ],
+    },
+  ];
   const whole = {
     ...report(results),
+    profiles,
     unmeasured: [{ workload: "cpu-kv-2048", subject: "baton", why: "it fell over" }],
   };
   const { markdown, pictures } = makePage({
@@ -74,8 +85,10 @@ describe("the page", () => {
     expect(markdown).not.toContain("| cpu-prefill | all | >= 1.3x llama-bench |");
   });
 
-  it("says what has no figures and why", () => {
+  it("says what has no figures and why, and where the time of what missed goes", () => {
     const { markdown } = page(false);
+    expect(markdown).toContain("| cpu-decode-smollm2-135m-Q8_0-128 | linear down | 98.0 % | 75.0 % |");
+    expect(markdown).toContain("| cpu-decode-smollm2-135m-Q8_0-128 | others | 2.0 % | |");
     expect(markdown).toContain("| cpu-kv-2048 | baton | it fell over |");
     expect(markdown).toContain("| cpu-load | all | was not asked for |");
     expect(markdown).not.toContain("| cpu-decode | all | was not asked for |");

@@ -13,12 +13,13 @@ import { writeModel } from "../../bench/models/model-files.js";
 import type { Shape } from "../../bench/models/shapes.js";
 import { checkFloors } from "../../bench/runner/floors.js";
 import { machineKind } from "../../bench/runner/machine.js";
+import { profileOf } from "../../bench/runner/profile.js";
 import { checkReport, type Turn } from "../../bench/runner/report.js";
 import { pairedRatio } from "../../bench/runner/statistics.js";
 import { bestWay, shortened } from "../../bench/runner/ways.js";
 import { rateTogether } from "../../bench/subjects/engine.js";
 import { readLimit } from "../../bench/subjects/limits.js";
-import { workloads } from "../../bench/workloads/index.js";
+import { workloadOf, workloads } from "../../bench/workloads/index.js";
 import { result } from "./samples.js";
 
 const turns = (...values: number[]): Turn[] => values.map((value) => ({ value, others: 0 }));
@@ -171,12 +172,47 @@ describe("ways", () => {
   });
 });
 
+describe("profileOf", () => {
+  const event = (name: string, cat: string, ts: number, dur: number, args: object, pid = 2) => {
+    return { name, ph: "X", cat, ts, dur, pid, tid: 1, args };
+  };
+  // Another model's, the context's turn, then one of two rows: 60 of 100 us linear at 50 %, 20 attend at 10 %, 20 between.
+  const trace = JSON.stringify([
+    { name: "process_name", ph: "M", pid: 2, tid: 1, args: { name: "m" } },
+    event("turn", "step", 0, 900, {}, 1),
+    event("turn", "step", 0, 500, {}),
+    event("forward", "step", 1, 498, { "batch rows": 512 }),
+    event("linear", "op", 2, 400, { rows: 512, "% of limit": 90 }),
+    event("turn", "step", 1000, 100, {}),
+    event("forward", "step", 1005, 90, { "batch rows": 2 }),
+    event("linear", "op", 1010, 40, { "% of limit": 60 }),
+    event("linear", "op", 1050, 20, { "% of limit": 30 }),
+    event("attend", "op", 1070, 20, { "% of limit": 10 }),
+  ]);
+
+  it("gives shares of the turns that are measured", () => {
+    const task: Task = { kind: "decode", context: 512, tokens: 1, repetitions: 1, warmup: false };
+    const ops = profileOf(trace, task);
+    expect(ops.map(({ op }) => op)).toEqual(["linear", "attend", "between"]);
+    expect(ops.map(({ share }) => share)).toEqual([0.6, 0.2, expect.closeTo(0.2, 9)]);
+    expect(ops[0]?.ofLimit).toBeCloseTo(0.5, 9);
+  });
+
+  it("counts long forwards where they are the task", () => {
+    const ops = profileOf(trace, { kind: "prefill", rows: 512, repetitions: 1, warmup: false });
+    expect(ops[0]?.share).toBeCloseTo(460 / 600, 9);
+  });
+});
+
 describe("figures", () => {
   it("of outputs together begin when all have begun", () => {
-    const at = (...times: number[]) => times.map((time) => ({ at: time, tokens: 1 }));
-    // After 100 ms: three tokens of one output and two of the other, until 400 ms.
-    expect(rateTogether([at(50, 200, 300, 400), at(100, 250, 350)])).toBeCloseTo(5000 / 300, 9);
-    expect(() => rateTogether([at(50), at(100)])).toThrow(/no token/);
+    const from = (begun: number, ended: number) => ({ begun, ended });
+    // Two of 11 tokens, 10 after their first: from 100 ms to 300 ms, 8 of one and 10 of the other.
+    expect(rateTogether([from(50, 300), from(100, 300)], 11)).toBeCloseTo(18_000 / 200, 9);
+    // One that ends earlier counts as far as it went.
+    expect(rateTogether([from(0, 200), from(100, 300)], 11)).toBeCloseTo(15_000 / 200, 9);
+    expect(rateTogether([from(0, 100)], 11)).toBeCloseTo(100, 9);
+    expect(() => rateTogether([from(0, 100), from(100, 100)], 1)).toThrow(/not written at the same time/);
   });
 
   it("of the read limit are those of the next larger buffer", () => {
@@ -243,6 +279,19 @@ describe("a run", () => {
     }
     // Heads of 32 numbers: 32 + 2 bytes a head instead of 64.
     expect(results.find(({ metric }) => metric === "kv-bytes")?.median).toBeCloseTo(34 / 64, 2);
+  });
+
+  it("has a profile of what missed a target, its parts a whole", () => {
+    const { results, machine, profiles = [] } = read();
+    const checks = checkFloors(results, workloadOf, "baton", machineKind(machine, process.env.BATON_ISA));
+    const missed = checks.filter(({ outcome }) => outcome === "miss").map(({ workload }) => workload);
+    const traced = ["cpu-prefill", "cpu-handover", "cpu-batch", "cpu-kv"];
+    const expected = missed.filter((id) => traced.some((name) => id.startsWith(name)));
+    expect(profiles.map(({ workload }) => workload)).toEqual([...new Set(expected)]);
+    for (const { ops } of profiles) {
+      expect(ops.length).toBeGreaterThan(3);
+      expect(ops.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 6);
+    }
   });
 
   it("says why what is not there is not", () => {

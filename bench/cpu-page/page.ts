@@ -33,24 +33,26 @@ export interface PageInit {
   workloads: readonly Workload[];
   workloadOf: (id: string) => Workload | undefined;
   /** Of the JSON files, as the page names them. */
-  sources: { cpu: string; ops: string | undefined };
+  sources: readonly string[];
   /** Folder of the pictures, as the page names it. */
   folder: string;
 }
 
+/** Of several sittings several, which are short already. */
+const shortCommit = (commit: string) => (commit.includes(",") ? commit : commit.slice(0, 12));
+
 function intro({ report, sources }: PageInit): string[] {
   const { machine, settings, subjects, commit, date } = report;
-  const files = [sources.cpu, ...(sources.ops === undefined ? [] : [sources.ops])];
-  const links = files.map((file) => `[${file}](../${file})`).join(" and ");
+  const links = sources.map((file) => `[${file}](../${file})`).join(" and ");
   const cap = settings.isa === undefined ? "" : `, all of them capped to ${settings.isa} (BATON_ISA)`;
   const turns = report.results.flatMap((one) => one.turns ?? []);
   const beside = turns.filter(({ others }) => others > 0.06).length;
   return [
     "# Speed on CPUs",
-    `Written by \`node bench/cpu-page.mjs ${files.join(" ")}\` from ${links}; they are made by ` +
+    `Written by \`node bench/cpu-page.mjs ${sources.join(" ")}\` from ${links}; they are made by ` +
       "`npm run bench -- --suite cpu --rivals llama.cpp,node-llama-cpp --json FILE` and `--suite ops`.",
     `${machineLines(machine).join("; ")}. ${settings.threads} threads of every subject${cap}; ` +
-      `${settings.model} where a case names no model; commit ${commit.slice(0, 12)}, ${date.slice(0, 10)}` +
+      `${settings.model} where a case names no model; commit ${shortCommit(commit)}, ${date.slice(0, 10)}` +
       `${settings.quick ? "; a short run (`--quick`)" : ""}.`,
     `Subjects take turns, each turn in a process of its own, and a ratio is the median of the turns' ratios: clocks change, ` +
       `and both sides of a turn meet the same one. Other work took more than 6 % of a core in ${beside} of ` +

@@ -6,8 +6,10 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { pageOf } from "../../bench/cpu-page/main.js";
+import { mergeReports } from "../../bench/cpu-page/merge.js";
 import { makePage } from "../../bench/cpu-page/page.js";
 import type { OpsReport } from "../../bench/ops/report.js";
+import type { Result } from "../../bench/runner/report.js";
 import { workloadOf, workloads } from "../../bench/workloads/index.js";
 import { report, result } from "./samples.js";
 
@@ -66,10 +68,43 @@ function page(withOps: boolean) {
   };
   const { markdown, pictures } = makePage({
     ...{ report: whole, ops: withOps ? ops : undefined, workloads, workloadOf, folder: "cpu" },
-    sources: { cpu: "bench/results/x-cpu.json", ops: withOps ? "bench/results/x-ops.json" : undefined },
+    sources: ["bench/results/x-cpu.json", ...(withOps ? ["bench/results/x-ops.json"] : [])],
   });
   return { pictures, markdown: markdown.replace(/ {2,}/g, " ") };
 }
+
+describe("sittings", () => {
+  const sitting = (date: string, commit: string, ...figures: Result[]) => ({
+    ...report(figures),
+    date,
+    commit,
+  });
+  const of128 = (median: number) => of("cpu-kv-2048", "baton", "gain", median);
+
+  it("become one report, the later one's where both have a case", () => {
+    const later = sitting(
+      "2026-11-23T00:00:00.000Z",
+      "b".repeat(40),
+      of128(2),
+      of("cpu-load-16", "baton", "resident", 1),
+    );
+    const earlier = sitting("2026-11-22T00:00:00.000Z", "a".repeat(40), of128(1), ...results);
+    const merged = mergeReports([later, earlier]);
+    expect(merged.results).toHaveLength(results.length + 2);
+    expect(merged.results.filter(({ workload }) => workload === "cpu-kv-2048")).toEqual([of128(2)]);
+    expect(merged.commit).toBe("aaaaaaaaaaaa, bbbbbbbbbbbb");
+  });
+
+  it("of different machines or settings are refused", () => {
+    const one = report([]);
+    const capped = { ...one, settings: { ...one.settings, isa: "avx2" } };
+    expect(() => mergeReports([one, capped])).toThrow(/isa is {2}in one sitting and avx2 in another/);
+    expect(() => mergeReports([one, { ...one, machine: { ...one.machine, cpu: "Other" } }])).toThrow(
+      /cpu is/,
+    );
+    expect(() => mergeReports([])).toThrow(/no report/);
+  });
+});
 
 describe("the page", () => {
   it("gives every target its verdict, and those of other machines by what they need", () => {
@@ -116,13 +151,8 @@ describe("the page", () => {
     "is as the committed figures make it (skipped: none are committed yet)",
     () => {
       const markdown = readFileSync(committed, "utf8");
-      const [cpu, others] = [/bench\/results\/[\w-]+-cpu\.json/, /bench\/results\/[\w-]+-ops\.json/].map(
-        (name) => {
-          const [found] = name.exec(markdown) ?? [];
-          return found === undefined ? undefined : path.join(root, found);
-        },
-      );
-      const made = pageOf(cpu ?? "", others);
+      const files = new Set(markdown.match(/bench\/results\/[\w-]+-(?:cpu|ops)[\w-]*\.json/g));
+      const made = pageOf([...files].map((file) => path.join(root, file)));
       expect(made.markdown).toBe(markdown);
       for (const [name, svg] of made.pictures)
         expect(readFileSync(path.join(root, "docs/cpu", name), "utf8")).toBe(svg);

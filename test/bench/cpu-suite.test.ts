@@ -301,7 +301,7 @@ describe("a run", () => {
 
   it("makes the page: every figure, every promise, every gap", () => {
     const report = read();
-    const { markdown, pictures } = pageOf(json, undefined);
+    const { markdown, pictures } = pageOf([json]);
     const flat = markdown.replace(/ {2,}/g, " ");
     for (const { workload, metric, subject } of report.results)
       expect(flat).toContain(`| ${workload} | ${metric} | ${subject} | `);

@@ -28,23 +28,27 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  * @property {boolean} [tests] also the unit tests
  * @property {boolean} [bench] the speed of single kernels, and nothing else
  * @property {boolean} [emulated] the unit tests with emulated AVX-512, and nothing else
+ * @property {string} [cuda] folder of a CUDA toolchain: the CUDA library and its PTX, and nothing else
  * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
  * @property {boolean} [werror]
  * @property {string} [cxx] compiler; default: CXX, else what CMake finds
  */
 
 /** One work folder per platform, compiler and kind of build. build/ itself belongs to node-gyp. */
-export function workFolder({ config = "Release", sanitize, werror, cxx } = {}) {
+export function workFolder({ config = "Release", sanitize, werror, cxx, cuda } = {}) {
   const compiler = cxx ?? process.env.CXX?.trim();
   const parts = [process.platform, process.arch, config.toLowerCase()];
   if (compiler) parts.push(path.basename(compiler.split(/\s+/)[0]).replaceAll("+", "x").replace(/\W/g, "-"));
   if (sanitize) parts.push(sanitize.replace(/\W/g, "-"));
   if (werror) parts.push("werror");
+  if (cuda) parts.push("cuda");
   return path.join(root, "build-cmake", parts.join("-"));
 }
 
+const keepMessages = path.join(root, "scripts/lib/keep-messages.mjs");
+
 function cmakeArguments(build) {
-  const { config = "Release", sanitize, werror = false, cxx } = build;
+  const { config = "Release", sanitize, werror = false, cxx, cuda } = build;
   const compiler = cxx ?? process.env.CXX?.trim();
   const list = [`-DCMAKE_BUILD_TYPE=${config}`, `-DNODE_EXECUTABLE=${process.execPath}`];
   // The same for every caller in the checkout, so that demo and tests share one configuration; packages have no tests.
@@ -54,6 +58,11 @@ function cmakeArguments(build) {
     list.push(`-DBATON_SANITIZE=${sanitize}`, "-DBATON_ADDON=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1");
   }
   if (werror) list.push("-DBATON_WERROR=ON");
+  if (cuda) {
+    const launcher = [process.execPath, keepMessages, process.env.CMAKE_CUDA_COMPILER_LAUNCHER ?? ""];
+    list.push("-DBATON_CUDA=ON", "-DBATON_ADDON=OFF", `-DCMAKE_CUDA_COMPILER=${path.join(cuda, "bin/nvcc")}`);
+    list.push(`-DCMAKE_CUDA_COMPILER_LAUNCHER=${launcher.filter(Boolean).join(";")}`);
+  }
   return [...list, ...(process.env.BATON_CMAKE_ARGS ?? "").split(/\s+/).filter(Boolean)];
 }
 
@@ -99,11 +108,12 @@ function install(file, folder) {
   return target;
 }
 
-/** Undefined: everything. */
-function targetOf({ bench, emulated, tests }) {
-  if (bench) return "baton_ops_bench";
-  if (emulated) return "baton_tests_emulated";
-  return tests ? undefined : "baton";
+/** None: everything. */
+function targetsOf({ bench, emulated, tests, cuda }) {
+  if (bench) return ["baton_ops_bench"];
+  if (emulated) return ["baton_tests_emulated"];
+  if (cuda) return ["baton_cuda", "baton_cuda_ptx"];
+  return tests ? [] : ["baton"];
 }
 
 /**
@@ -118,19 +128,19 @@ export async function buildNative(build) {
   return withLock(`${work}.lock`, () => {
     const fresh = !existsSync(path.join(work, "CMakeCache.txt"));
     const begin = Date.now();
-    if (fresh)
-      say(
-        `building the native part with CMake in ${path.relative(root, work)} (the first time takes minutes)`,
-      );
+    if (fresh) {
+      const what = build.cuda ? "CUDA library" : "native part";
+      say(`building the ${what} with CMake in ${path.relative(root, work)} (the first time takes minutes)`);
+    }
     configure(cmake, work, cmakeArguments(build));
     const jobs = String(os.availableParallelism());
-    const target = targetOf(build);
+    const targets = targetsOf(build);
     const options = [
       "--config",
       build.config ?? "Release",
       "--parallel",
       jobs,
-      ...(target ? ["--target", target] : []),
+      ...(targets.length > 0 ? ["--target", ...targets] : []),
     ];
     const output = runCMake(cmake, ["--build", work, ...options]);
     if (fresh || /Linking|Building/.test(output)) {
@@ -141,7 +151,12 @@ export async function buildNative(build) {
     const bench = path.join(work, "baton_ops_bench");
     const out = build.out ?? path.join(root, "build", build.config ?? "Release");
     const wanted =
-      !build.bench && !build.emulated && existsSync(addon) && !build.sanitize && (!build.werror || build.out);
+      !build.bench &&
+      !build.emulated &&
+      !build.cuda &&
+      existsSync(addon) &&
+      !build.sanitize &&
+      (!build.werror || build.out);
     return {
       work,
       addon: wanted ? install(addon, out) : undefined,

@@ -10,7 +10,7 @@ import { sourceFiles } from "./lib/files.mjs";
 import { entry, passThrough, root, say } from "./lib/run.mjs";
 
 function cppInShape(write) {
-  const files = sourceFiles(["native", "test/native"], [".h", ".cpp"]);
+  const files = sourceFiles(["native", "test/native"], [".h", ".cpp", ".cu", ".cuh"]);
   const args = write ? ["-i", ...files] : ["--dry-run", "--Werror", ...files];
   return files.length === 0 || spawnSync(clangFormat(), args, { cwd: root, stdio: "inherit" }).status === 0;
 }

@@ -42,6 +42,9 @@ describe("order of dependencies", () => {
     expect(nativeFault("model", "../base/error.h")).toContain("from native/");
     expect(nativeFault("cuda", "engine/batch.h")).toContain("cuda sees");
     expect(nativeFault("engine", "cache/pool.h")).toBeUndefined();
+    expect(nativeFault("device", "cuda/api.h")).toBeUndefined();
+    expect(nativeFault("device", "cuda/memory.h")).toContain("cuda is not in the order");
+    expect(nativeFault("engine", "cuda/api.h")).toContain("cuda is not in the order");
 
     const text =
       'import { a } from "../chain/plan.js";\nexport type { B } from "./b.js";\nawait import("./c.js");';

@@ -23,7 +23,7 @@ describe("size", () => {
   it(`no function has more than ${functionLimit} lines, no kernel more than ${kernelLimit}`, () => {
     let functions = 0;
     const tooLong = codeFiles().flatMap((file) => {
-      const limit = file.startsWith("native/kernels/") ? kernelLimit : functionLimit;
+      const limit = /^native\/(?:kernels|cuda)\//.test(file) ? kernelLimit : functionLimit;
       const all = functionsOf(textOf(file), languageOf(file));
       functions += all.length;
       return all

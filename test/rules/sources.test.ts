@@ -10,6 +10,8 @@ const licence = /SPDX-License-Identifier: Apache-2\.0\s*(?:\*\/|-->)?$/m;
 const textExtensions = [
   ".cpp",
   ".h",
+  ".cu",
+  ".cuh",
   ".ts",
   ".mjs",
   ".js",
@@ -39,7 +41,9 @@ function firstLines(text: string): string {
 }
 
 function listedSources(cmake: string): string[] {
-  return [...cmake.matchAll(/\b((?:native|test\/native)\/[\w./-]+\.cpp)\b/g)].map((match) => match[1] ?? "");
+  return [...cmake.matchAll(/\b((?:native|test\/native)\/[\w./-]+\.(?:cpp|cu))\b/g)].map(
+    (match) => match[1] ?? "",
+  );
 }
 
 describe("sources", () => {
@@ -57,7 +61,7 @@ describe("sources", () => {
 
   it("CMakeLists.txt lists exactly the native sources, each once", () => {
     const listed = listedSources(textOf("CMakeLists.txt"));
-    const there = codeFiles(["native", "test/native"], [".cpp"]);
+    const there = codeFiles(["native", "test/native"], [".cpp", ".cu"]);
     expect(there.length).toBeGreaterThan(20);
     expect([...listed].sort()).toEqual(there);
   });

@@ -14,7 +14,8 @@ export const nativeOrder = [
   "tune",
   "binding",
 ];
-/** The CUDA backend is a library of its own that sees contracts only. */
+/** The CUDA backend is a library of its own that sees contracts only; what loads it sees the table that it gives. */
+export const cudaTable = "cuda/api.h";
 export const cudaSees = ["base", "quant", "kernels", "cuda"];
 
 /** Low to high; the last three are siblings that do not see each other. */
@@ -53,6 +54,7 @@ export function nativeFault(folder: string, target: string): string | undefined 
   if (!target.includes("/") || target.startsWith("."))
     return "write the path from native/, e.g. base/error.h";
   if (folder === "cuda") return cudaSees.includes(to) ? undefined : `cuda sees ${cudaSees.join(", ")} only`;
+  if (target === cudaTable && folder === "device") return undefined;
   const [from, there] = [nativeOrder.indexOf(folder), nativeOrder.indexOf(to)];
   if (from < 0 || there < 0) return `${from < 0 ? folder : to} is not in the order of native folders`;
   return there > from ? `${folder} comes before ${to}` : undefined;

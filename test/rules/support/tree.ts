@@ -8,7 +8,8 @@ import { root } from "../../../scripts/lib/run.mjs";
 import type { Language } from "./blank.js";
 
 export const codeFolders = ["native", "src", "bench", "test", "scripts", "demo"];
-export const codeExtensions = [".cpp", ".h", ".ts", ".mjs"];
+const cppExtensions = [".cpp", ".h", ".cu", ".cuh"];
+export const codeExtensions = [...cppExtensions, ".ts", ".mjs"];
 
 export function codeFiles(folders = codeFolders, extensions = codeExtensions): string[] {
   return sourceFiles(folders, extensions);
@@ -19,7 +20,7 @@ export function textOf(file: string): string {
 }
 
 export function languageOf(file: string): Language {
-  return file.endsWith(".cpp") || file.endsWith(".h") ? "cpp" : "ts";
+  return cppExtensions.some((extension) => file.endsWith(extension)) ? "cpp" : "ts";
 }
 
 export function lineCount(text: string): number {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// CUDA's errors as the table's (api.h). A call that failed leaves no error behind in CUDA's own
+// per-thread state, where the next launch would take it for its own; an error that has spoilt the
+// device cannot be cleared and is told as such by every call after it.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "cuda/api.h"
+
+namespace baton::cuda {
+
+// Of the calling thread.
+const char* lastError();
+
+// Keeps "<call>: <CUDA's words>" for lastError().
+BatonCudaStatus failed(const char* call, cudaError_t error);
+
+// Keeps "<call>: <what>".
+BatonCudaStatus invalid(const char* call, const char* what);
+
+inline BatonCudaStatus status(const char* call, cudaError_t error) {
+  return error == cudaSuccess ? kBatonCudaOk : failed(call, error);
+}
+
+}  // namespace baton::cuda
+
+struct BatonCudaStream {
+  int device;
+  cudaStream_t handle;
+};

@@ -100,4 +100,12 @@ describe("sources", () => {
     expect(faults).toEqual([]);
     expect(files.length).toBeGreaterThan(100);
   });
+
+  it("importing the package loads neither the Hub's library nor Ajv, which take longer than the rest together", () => {
+    const loads =
+      /^(?:import|export) (?!type\b)[^;]*? from "(?:@huggingface\/hub|ajv)"|\bawait import\("ajv"\)/m;
+    expect(codeFiles(["src"]).filter((file) => loads.test(textOf(file)))).toEqual([]);
+    expect(loads.test('import { Ajv } from "ajv";')).toBe(true);
+    expect(loads.test('import type { Ajv } from "ajv";')).toBe(false);
+  });
 });

@@ -2,12 +2,23 @@
 // A value against a schema, by Ajv; the first thing that is wrong becomes CHAIN_INVALID with its place, its value and
 // what would be right.
 
-import type { ErrorObject, ValidateFunction } from "ajv";
-import { Ajv } from "ajv";
+import { createRequire } from "node:module";
+import type * as AjvLibrary from "ajv";
+import type { Ajv, ErrorObject, ValidateFunction } from "ajv";
 import { ChainInvalidError } from "../../errors.js";
 import type { JsonSchema } from "./contract.js";
 
-const ajv = new Ajv({ strict: true, strictRequired: false, verbose: true });
+let ajv: Ajv | undefined;
+
+/** Ajv takes as long to load as all of Baton: the first document loads it, by `require` since it is read at once. */
+function validator(): Ajv {
+  if (ajv === undefined) {
+    const library = createRequire(import.meta.url)("ajv") as typeof AjvLibrary;
+    ajv = new library.Ajv({ strict: true, strictRequired: false, verbose: true });
+  }
+  return ajv;
+}
+
 const compiled = new Map<JsonSchema, ValidateFunction>();
 
 /** "/steps/2/own/0" below "chain" -> "chain.steps[2].own[0]". */
@@ -42,7 +53,7 @@ function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
 export function validate(schema: JsonSchema, value: unknown, where: string): void {
   let check = compiled.get(schema);
   if (check === undefined) {
-    check = ajv.compile(schema);
+    check = validator().compile(schema);
     compiled.set(schema, check);
   }
   if (check(value)) return;

@@ -4,13 +4,16 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { HUB_URL, HubApiError, listFiles, modelInfo, pathsInfo } from "@huggingface/hub";
+import type * as Hub from "@huggingface/hub";
 import type { HubFile } from "../catalog.js";
 import type { SourceContext } from "./contract.js";
 import { isSafePath, reasonOf } from "./contract.js";
 import { hubHome } from "./hub-cache.js";
 
 type Fetch = typeof fetch;
+
+/** The Hub's own library. It takes as long to load as all of Baton: the first question to the Hub loads it. */
+export const hubLibrary = (): Promise<typeof Hub> => import("@huggingface/hub");
 
 export interface Access {
   hubUrl: string;
@@ -33,7 +36,7 @@ export function seconds(env: SourceContext["env"], name: string): number {
 }
 
 export async function readAccess(env: SourceContext["env"]): Promise<Access> {
-  const hubUrl = (env.HF_ENDPOINT || HUB_URL).replace(/\/+$/, "");
+  const hubUrl = (env.HF_ENDPOINT || (await hubLibrary()).HUB_URL).replace(/\/+$/, "");
   const tokenPath = env.HF_TOKEN_PATH || join(hubHome(env), "token");
   const token = (env.HF_TOKEN || (await readFile(tokenPath, "utf8").catch(() => ""))).trim();
   if (token !== "" && !token.startsWith("hf_")) {
@@ -53,7 +56,8 @@ export function endingWith(signal: AbortSignal): Fetch {
 }
 
 /** Says what an answer of the Hub means to the user. */
-export function explain(error: unknown, what: string, { hubUrl, accessToken }: Access): Error {
+export async function explain(error: unknown, what: string, { hubUrl, accessToken }: Access): Promise<Error> {
+  const { HubApiError } = await hubLibrary();
   if (error instanceof HubApiError) {
     if (error.statusCode === 401 || error.statusCode === 403) {
       const remedy = accessToken === undefined ? "set HF_TOKEN" : "the token in use has no access";
@@ -97,6 +101,7 @@ export async function describeFile(
   access: Access,
   context: SourceContext,
 ): Promise<RemoteFile> {
+  const { modelInfo, pathsInfo } = await hubLibrary();
   const common = { ...question(access, context), revision: hub.revision };
   const { sha } = await modelInfo({ ...common, name: hub.repo, additionalFields: ["sha"] });
   const [info] = await pathsInfo({ ...common, repo: hub.repo, paths: [hub.file] });
@@ -120,6 +125,7 @@ export async function listRepository(
   access: Access,
   context: SourceContext,
 ): Promise<Listing> {
+  const { listFiles, modelInfo } = await hubLibrary();
   const common = question(access, context);
   const { sha } = await modelInfo({ ...common, revision, name: repo, additionalFields: ["sha"] });
   const files = new Map<string, Listed>();

@@ -2,13 +2,12 @@
 // One file of the Hub into its cache: under a lock, taken up where it broke, checked before it gets its name.
 
 import { stat } from "node:fs/promises";
-import { downloadFile, fileDownloadInfo, HubApiError } from "@huggingface/hub";
 import { IoError } from "../../errors.js";
 import type { HubFile } from "../catalog.js";
 import type { SourceContext } from "./contract.js";
 import type { HubCache } from "./hub-cache.js";
 import type { Access, RemoteFile } from "./hub-client.js";
-import { endingWith, seconds } from "./hub-client.js";
+import { endingWith, hubLibrary, seconds } from "./hub-client.js";
 import { withLock } from "./lock.js";
 import { ioError, PartialFile, WrongBytes } from "./partial-file.js";
 
@@ -35,6 +34,7 @@ async function continueDownload(
   access: Access,
   context: SourceContext,
 ): Promise<void> {
+  const { downloadFile, fileDownloadInfo } = await hubLibrary();
   const watch = watchdog(context.signal, seconds(context.env, "HF_HUB_DOWNLOAD_TIMEOUT"));
   try {
     const common = { ...access, repo: hub.repo, path: hub.file, revision: remote.commit };
@@ -70,6 +70,7 @@ async function download(
   access: Access,
   context: SourceContext,
 ): Promise<void> {
+  const { HubApiError } = await hubLibrary();
   const partial = await PartialFile.open(path, remote);
   try {
     for (let attempt = 1; ; attempt++) {

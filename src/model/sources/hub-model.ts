@@ -166,7 +166,7 @@ async function fetchModel(wanted: Wanted, context: SourceContext): Promise<Found
   } catch (error) {
     if (context.signal?.aborted) throw context.signal.reason;
     if (IoError.isInstance(error)) throw error;
-    throw explain(error, `${model.repo}@${model.revision}`, access);
+    throw await explain(error, `${model.repo}@${model.revision}`, access);
   }
 }
 

@@ -39,7 +39,7 @@ async function fetchFile(wanted: Wanted, context: SourceContext): Promise<Found>
   } catch (error) {
     if (context.signal?.aborted) throw context.signal.reason;
     if (IoError.isInstance(error)) throw error;
-    throw explain(error, `${hub.repo}/${hub.file}@${hub.revision}`, access);
+    throw await explain(error, `${hub.repo}/${hub.file}@${hub.revision}`, access);
   }
 }
 

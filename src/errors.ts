@@ -9,6 +9,7 @@ export const errorCodes = [
   "MODEL_FORMAT",
   "MODEL_UNSUPPORTED",
   "OUT_OF_MEMORY",
+  "DEVICE_UNAVAILABLE",
   "CACHE_BUDGET",
   "CONTEXT_LIMIT",
   "PROMPT_INVALID",
@@ -92,6 +93,14 @@ export class OutOfMemoryError extends BatonError {
   static override readonly code = "OUT_OF_MEMORY" as const;
   constructor(message: string, init?: ErrorInit) {
     super("OUT_OF_MEMORY", message, init);
+  }
+}
+
+/** A device that cannot be used here; facts: device, reason (no-driver, no-device, driver-too-old, ...) and what it names. */
+export class DeviceUnavailableError extends BatonError {
+  static override readonly code = "DEVICE_UNAVAILABLE" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("DEVICE_UNAVAILABLE", message, init);
   }
 }
 
@@ -251,6 +260,7 @@ const classes = [
   ModelFormatError,
   ModelUnsupportedError,
   OutOfMemoryError,
+  DeviceUnavailableError,
   CacheBudgetError,
   ContextLimitError,
   PromptInvalidError,

@@ -55,6 +55,7 @@ struct Export {
 
 constexpr Export kExports[] = {
     {"doctor", guarded<doctor>},
+    {"cudaReport", guarded<cudaReport>},
     {"takeWarnings", guarded<takeWarnings>},
     {"availableThreads", guarded<availableThreads>},
     {"availableMemory", guarded<availableMemory>},

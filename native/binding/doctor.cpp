@@ -5,6 +5,7 @@
 #include "base/warnings.h"
 #include "binding/exports.h"
 #include "binding/values.h"
+#include "device/cuda_library.h"
 #include "device/device.h"
 
 namespace baton {
@@ -20,7 +21,40 @@ napi_value checkObject(JsWriter& js, const KernelCheck& check) {
   return object;
 }
 
+napi_value problemObject(JsWriter& js, const std::optional<Error>& problem) {
+  if (!problem) return js.null();
+  napi_value object = js.object();
+  js.set(object, "code", js.string(problem->code()));
+  js.set(object, "message", js.string(problem->what()));
+  js.set(object, "facts", js.facts(*problem));
+  return object;
+}
+
+napi_value deviceObject(JsWriter& js, const CudaDevice& device) {
+  napi_value object = js.object();
+  js.set(object, "name", js.string(device.name));
+  js.set(object, "capability", js.string(capabilityText(device.capability)));
+  js.set(object, "memoryBytes", js.number(double(device.memoryBytes)));
+  js.set(object, "problem", problemObject(js, device.problem));
+  return object;
+}
+
 }  // namespace
+
+Napi::Value cudaReport(const Napi::CallbackInfo& info) {
+  const CudaReport found = findCuda(cudaPlaces());
+  JsWriter js(info.Env());
+  napi_value devices = js.array(found.devices.size());
+  for (size_t i = 0; i < found.devices.size(); ++i)
+    js.set(devices, static_cast<uint32_t>(i), deviceObject(js, found.devices[i]));
+  const bool known = found.driverVersion > 0;
+  napi_value report = js.object();
+  js.set(report, "driver", known ? js.string(cudaVersionText(found.driverVersion)) : js.null());
+  js.set(report, "devices", devices);
+  js.set(report, "library", found.library.empty() ? js.null() : js.string(found.library));
+  js.set(report, "problem", problemObject(js, found.problem));
+  return Napi::Value(info.Env(), report);
+}
 
 Napi::Value doctor(const Napi::CallbackInfo& info) {
   const Ops& ops = cpuOps();

@@ -7,6 +7,7 @@
 namespace baton {
 
 Napi::Value doctor(const Napi::CallbackInfo& info);
+Napi::Value cudaReport(const Napi::CallbackInfo& info);
 Napi::Value takeWarnings(const Napi::CallbackInfo& info);
 Napi::Value availableThreads(const Napi::CallbackInfo& info);
 Napi::Value availableMemory(const Napi::CallbackInfo& info);

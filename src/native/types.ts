@@ -309,10 +309,39 @@ export interface DoctorReport {
   replaced: KernelReplacement[];
 }
 
+/** Why something cannot be used; codes are those of errors.ts. */
+export interface NativeProblem {
+  code: string;
+  message: string;
+  /** For DEVICE_UNAVAILABLE: device, reason (native/device/cuda_library.h) and what the message says. */
+  facts: Record<string, string | number>;
+}
+
+export interface CudaDeviceReport {
+  name: string;
+  /** Compute capability, e.g. "9.0". */
+  capability: string;
+  /** Of the whole device. */
+  memoryBytes: number;
+  problem: NativeProblem | null;
+}
+
+/** What there is of CUDA on this machine. A kernel is run on each device that is new enough. */
+export interface CudaReport {
+  /** CUDA version of the driver, e.g. "13.0"; null without one. */
+  driver: string | null;
+  devices: CudaDeviceReport[];
+  /** The file of the CUDA library; null where none was loaded. */
+  library: string | null;
+  /** The first thing that is in the way of every device. */
+  problem: NativeProblem | null;
+}
+
 /** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */
 export interface NativeBinding {
   readonly apiVersion: number;
   doctor(): DoctorReport;
+  cudaReport(): CudaReport;
   /** What this process has to say since the last call, from whichever environment. */
   takeWarnings(): NativeWarning[];
   /** Threads that CPU, affinity and cgroup quota allow. */

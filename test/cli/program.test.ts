@@ -110,6 +110,19 @@ describe("doctor", () => {
     expect(table.code).toBe(0);
     for (const { op } of found.kernels) expect(table.stdout).toContain(op);
   });
+
+  test("says on which device models run and why, and what of CUDA is here", async () => {
+    const { device, cuda } = JSON.parse((await baton(["doctor", "--json"])).stdout);
+    const table = (await baton(["doctor"])).stdout;
+    expect(device.used).toBe("cpu");
+    expect(table).toContain(`device    cpu: ${device.why}`);
+    if (cuda.problem !== null) {
+      expect(cuda.problem).toMatchObject({ code: "DEVICE_UNAVAILABLE", facts: { device: "cuda" } });
+      expect(device.why).toBe(cuda.problem.message);
+    }
+    if (cuda.driver !== null) expect(table).toContain(`cuda      driver ${cuda.driver}`);
+    if (cuda.driver === null) expect(cuda).toMatchObject({ devices: [], library: null });
+  });
 });
 
 describe("inputs", () => {

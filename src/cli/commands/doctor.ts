@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// baton doctor: what this machine offers, which kernels were chosen, and whether each agrees with its reference.
+// baton doctor: what this machine offers, which kernels were chosen, and whether each agrees with its reference; and
+// what of CUDA is here, on which models do not run yet.
 
 import { InternalError } from "../../errors.js";
 import { loadNative, platformTag } from "../../native/load.js";
-import type { DoctorReport } from "../../native/types.js";
+import type { CudaReport, DoctorReport } from "../../native/types.js";
 import { emitWarnings } from "../../native/warnings.js";
 import type { Terminal } from "../terminal.js";
 import { formatBytes, formatTable, writeJson } from "../terminal.js";
@@ -13,20 +14,41 @@ interface Diagnosis extends DoctorReport {
   node: string;
   platform: string;
   availableMemory: number;
+  device: { used: "cpu"; why: string };
+  cuda: CudaReport;
   ok: boolean;
+}
+
+/** Why models run on the CPU: what is missing for CUDA, or that nothing is but the engine's own part. */
+function whyCpu({ problem, devices }: CudaReport): string {
+  const found = problem ?? devices.find((one) => one.problem !== null)?.problem;
+  if (found && devices.every((one) => one.problem !== null)) return found.message;
+  return "Models do not run on CUDA devices yet.";
 }
 
 function diagnose(): Diagnosis {
   const native = loadNative();
   const report = native.doctor();
   emitWarnings(native);
+  const cuda = native.cudaReport();
   return {
     ...report,
     node: process.version,
     platform: platformTag(),
     availableMemory: native.availableMemory(),
+    device: { used: "cpu", why: whyCpu(cuda) },
+    cuda,
     ok: report.kernels.every((one) => one.ok) && report.replaced.length === 0,
   };
+}
+
+function cudaLines({ driver, library, devices }: CudaReport): string[] {
+  if (driver === null) return [];
+  const lines = devices.map(({ name, capability, memoryBytes, problem }, index) => {
+    const state = problem === null ? "runs the library's code" : problem.message;
+    return `          ${index}: ${name}, ${capability}, ${formatBytes(memoryBytes)}: ${state}`;
+  });
+  return [`cuda      driver ${driver}, library ${library ?? "none"}`, ...lines];
 }
 
 function print({ stdout }: Terminal, found: Diagnosis): void {
@@ -39,6 +61,8 @@ function print({ stdout }: Terminal, found: Diagnosis): void {
       `kernels   ${found.isa}${cap}`,
       `threads   ${found.threads}`,
       `memory    ${formatBytes(found.availableMemory)} available`,
+      `device    ${found.device.used}: ${found.device.why}`,
+      ...cudaLines(found.cuda),
       "",
       formatTable([
         ["kernel", "in use", "error against reference", "result"],

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands for libbaton_cuda.so: a table whose calls are those that loading it makes.
+#include "cuda/api.h"
+#include "device/fake_cuda.h"
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+EXPORTED FakeCudaLibrary fakeCudaLibrary;
+FakeCudaLibrary fakeCudaLibrary;
+
+namespace {
+
+BatonCudaStatus probe(int32_t device) {
+  ++fakeCudaLibrary.probes;
+  return device == fakeCudaLibrary.probeFails ? kBatonCudaNoKernel : kBatonCudaOk;
+}
+
+const char* lastError() {
+  return "no kernel image is available";
+}
+
+}  // namespace
+
+EXPORTED const BatonCudaApi* batonCudaApi(void) {
+  static BatonCudaApi api;
+  api = {};
+  api.abi = fakeCudaLibrary.abi == 0 ? BATON_CUDA_ABI : fakeCudaLibrary.abi;
+  api.driverNeeded = fakeCudaLibrary.driverNeeded;
+  api.capabilityNeeded = fakeCudaLibrary.capabilityNeeded;
+  api.lastError = lastError;
+  api.deviceProbe = probe;
+  return fakeCudaLibrary.noTable ? nullptr : &api;
+}

@@ -1,26 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversions between float32 and its 16-bit relatives, round to nearest even, subnormals kept, NaN
-// stays NaN. Static, because kernels include it (see dtype.h).
+// stays NaN. Static, because kernels include it (see dtype.h); constant expressions, so that device
+// code may call them, too.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 namespace baton {
 
-static inline uint32_t bitsOfFloat(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  return bits;
+static constexpr uint32_t bitsOfFloat(float value) {
+  return __builtin_bit_cast(uint32_t, value);
 }
 
-static inline float floatOfBits(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
+static constexpr float floatOfBits(uint32_t bits) {
+  return __builtin_bit_cast(float, bits);
 }
 
-static inline float floatOfHalf(uint16_t half) {
+static constexpr float floatOfHalf(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t exponent = half >> 10 & 0x1f;
   const uint32_t mantissa = half & 0x3ff;
@@ -32,7 +28,7 @@ static inline float floatOfHalf(uint16_t half) {
   return floatOfBits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-static inline uint16_t halfOfFloat(float value) {
+static constexpr uint16_t halfOfFloat(float value) {
   const uint32_t bits = bitsOfFloat(value);
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -47,11 +43,11 @@ static inline uint16_t halfOfFloat(float value) {
   return static_cast<uint16_t>(sign | (magnitude - 0x38000000u + 0xfff + odd) >> 13);
 }
 
-static inline float floatOfBfloat(uint16_t value) {
+static constexpr float floatOfBfloat(uint16_t value) {
   return floatOfBits(static_cast<uint32_t>(value) << 16);
 }
 
-static inline uint16_t bfloatOfFloat(float value) {
+static constexpr uint16_t bfloatOfFloat(float value) {
   const uint32_t bits = bitsOfFloat(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);

@@ -110,6 +110,8 @@ const char* isaName(Isa isa) {
       return "avx512";
     case Isa::kAmx:
       return "amx";
+    case Isa::kCuda:
+      return "cuda";
   }
   return "unknown";
 }

@@ -14,7 +14,7 @@
 
 namespace baton {
 
-enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx };
+enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx, kCuda };
 
 struct Ops {
   Isa isa;

@@ -12,7 +12,7 @@ namespace baton {
 
 // out[r] = row tokens[r] of the embedding table, dequantised to float32, times scale.
 struct EmbedArgs {
-  const void* table;  // [V, M] of DType `type`
+  const void* table;  // [V, M] of DType `type`, begins where one of its blocks may
   DType type;
   int M;
   const int32_t* tokens;  // [R]; a negative id leaves out[r] as it is (a soft row)

@@ -15,7 +15,7 @@ struct KGroup {
   int scale, min;
 };
 
-static inline KGroup kGroupOf(const uint8_t* s, int g) {
+static constexpr KGroup kGroupOf(const uint8_t* s, int g) {
   if (g < 4) return {s[g] & 63, s[g + 4] & 63};
   return {(s[g + 4] & 15) | s[g - 4] >> 6 << 4, s[g + 4] >> 4 | s[g] >> 6 << 4};
 }

@@ -34,9 +34,9 @@ void DraftOdds::note(int support, bool held) {
 }
 
 // CPU time of forwards of 2 to 16 rows against one, behind 1,000 rows, SmolLM2 in Q4_1 on AVX2, one
-// thread: 0.47 of a forward each (0.40 to 0.54), a third of it attention. AVX-512 is taken to be
-// alike until it is measured. Scalar kernels do one row after the other. To be measured again when
-// kernels for few rows change (bench: `drafting`).
+// thread: 0.47 of a forward each (0.40 to 0.54), a third of it attention. AVX-512 and CUDA are
+// taken to be alike until they are measured. Scalar kernels do one row after the other. To be
+// measured again when kernels for few rows change (bench: `drafting`).
 double rowCost(Isa isa) {
   switch (isa) {
     case Isa::kScalar:
@@ -44,6 +44,7 @@ double rowCost(Isa isa) {
     case Isa::kAvx2:
     case Isa::kAvx512:
     case Isa::kAmx:
+    case Isa::kCuda:
       return 0.47;
   }
   return 1;

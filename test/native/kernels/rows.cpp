@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// rows.h for every table that this machine runs, and the choice of the table.
+// rows.h for every table that has the operation, and the choice of the table.
 #include "kernels/rows.h"
 
 #include "kernels/attend/kv_element.h"
@@ -10,14 +10,14 @@ using namespace baton;
 using namespace baton::test;
 
 TEST("embed: rows of the table, exact; negative ids leave their row alone") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::embed)) {
     for (const QuantType& type : quantTypes()) {
       for (const int length : {32, 64, 96, 576}) {
         const int M = wholeBlocks(type, length);
         Random random(static_cast<uint32_t>(M));
         std::vector<float> w(static_cast<size_t>(9 * M)), exact = w;
         random.fill(w);
-        Misaligned<std::byte> table(quantRowBytes(type, 9 * M), 2);
+        Misaligned<std::byte> table(quantRowBytes(type, 9 * M), type.dtype == DType::kF32 ? 4 : 2);
         type.quantize(w.data(), table.data(), w.size());
         type.dequantize(table.data(), exact.data(), w.size());
         const int32_t tokens[] = {8, -1, 0, 3};
@@ -45,7 +45,7 @@ TEST("embed: rows of the table, exact; negative ids leave their row alone") {
 }
 
 TEST("rmsnorm: against double precision, in place, and only the rows asked for") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::rmsnorm)) {
     for (const int M : {1, 7, 8, 31, 64, 100, 576, 2048}) {
       Random random(static_cast<uint32_t>(M));
       const auto n = static_cast<size_t>(M);
@@ -78,7 +78,7 @@ TEST("rmsnorm: against double precision, in place, and only the rows asked for")
 }
 
 TEST("addBias: every row asked for, exactly, and nothing else") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::addBias)) {
     for (const int N : {1, 7, 8, 31, 64, 576}) {
       const auto n = static_cast<size_t>(N);
       Misaligned<float> y(4 * n, 1), bias(n, 3);
@@ -132,7 +132,7 @@ TEST("quantize: same bits in every table, half a step at most, zeros and tiny gr
   }
   CHECK_EQ(wrong, 0);
   CHECK(d0[0] == 0 && s0[0] == 0 && d0[1] == 0);
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::quantize)) {
     run(*ops, q, d, s);
     CHECK(q == q0);
     CHECK(sameBits(d.data(), d0.data(), d.size()));
@@ -141,7 +141,7 @@ TEST("quantize: same bits in every table, half a step at most, zeros and tiny gr
 }
 
 TEST("rope: both pairings against double precision; turning back gives the row again") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::rope)) {
     for (const int D : {16, 32, 64, 80, 128, 256}) {
       for (const RopePairing pairing : {RopePairing::kAdjacent, RopePairing::kHalves}) {
         constexpr int kHeads = 3, kPositions = 50;
@@ -274,13 +274,13 @@ TEST("kvStore: K transposed and V in rows, same bytes in every table, nothing el
         CHECK_EQ(wrong, 0);
       }
       if (kv == KvType::kInt8) checkInt8(k, v, kG, D, reference, block, slot, stride);
-      for (const Ops* ops : availableOps()) CHECK(run(*ops) == reference);
+      for (const Ops* ops : tablesWith(&Ops::kvStore)) CHECK(run(*ops) == reference);
     }
   }
 }
 
 TEST("swiglu: against double precision, far arguments included, in place") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::swiglu)) {
     for (const int F : {1, 8, 13, 64, 1536}) {
       const auto n = static_cast<size_t>(2 * F);
       Misaligned<float> gate(n, 1), up(n, 3), out(n, 1);
@@ -306,7 +306,7 @@ TEST("swiglu: against double precision, far arguments included, in place") {
 }
 
 TEST("geglu: against double precision, far arguments included, in place") {
-  for (const Ops* ops : availableOps()) {
+  for (const Ops* ops : tablesWith(&Ops::geglu)) {
     for (const int F : {1, 8, 13, 64, 1536}) {
       const auto n = static_cast<size_t>(2 * F);
       Misaligned<float> gate(n, 1), up(n, 3), out(n, 1);

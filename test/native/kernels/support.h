@@ -15,6 +15,7 @@
 
 #include "base/half.h"
 #include "check.h"
+#include "cuda/ops.h"
 #include "device/device.h"
 #include "quant/types.h"
 
@@ -23,6 +24,16 @@ namespace baton::test {
 constexpr double kEpsilon = 0x1p-24;  // rounding of one float32 operation
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Tables that have the operation: those that this machine runs, and that of CUDA, emulated
+// (emulation/cuda.h).
+template <class Op>
+std::vector<const Ops*> tablesWith(Op Ops::* op) {
+  std::vector<const Ops*> tables = availableOps();
+  tables.push_back(&kCudaOps);
+  std::erase_if(tables, [&](const Ops* ops) { return ops->*op == nullptr; });
+  return tables;
+}
 
 // n values of T at an address that is `shift` elements past 64-byte alignment.
 template <class T>

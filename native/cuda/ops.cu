@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table of the kernels for CUDA.
+#include "cuda/ops.h"
+
+namespace baton {
+
+const Ops kCudaOps{
+    .isa = Isa::kCuda,
+    .linear = nullptr,
+    .attend = nullptr,
+    .merge = nullptr,
+    .embed = embedCuda,
+    .rmsnorm = rmsnormCuda,
+    .addBias = addBiasCuda,
+    .quantize = quantizeCuda,
+    .rope = ropeCuda,
+    .kvStore = kvStoreCuda,
+    .swiglu = swigluCuda,
+    .geglu = gegluCuda,
+    .dLinear = nullptr,
+    .dRmsnorm = dRmsnormCuda,
+    .dSwiglu = dSwigluCuda,
+    .dGeglu = dGegluCuda,
+    .crossEntropy = crossEntropyCuda,
+    .dAttendQuery = nullptr,
+    .dAttendKey = nullptr,
+};
+
+}  // namespace baton

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same operations with the same arguments (kernels/ops.h) on another device. Pointers inside
+// the arguments are the device's, the arguments themselves are read before the function returns,
+// and the work is done in order on the stream of the calling thread (launch.cuh), later. Arrays
+// begin where their numbers may (a float at 4 bytes); those that begin at 16 are read faster.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace baton {
+
+void embedCuda(const EmbedArgs& args, int r0, int r1);
+void rmsnormCuda(const RmsNormArgs& args, int r0, int r1);
+void addBiasCuda(const AddBiasArgs& args, int r0, int r1);
+void quantizeCuda(const QuantizeArgs& args, int r0, int r1);
+void ropeCuda(const RopeArgs& args, int r0, int r1);
+void kvStoreCuda(const KvStoreArgs& args, int r0, int r1);
+void swigluCuda(const GluArgs& args, int r0, int r1);
+void gegluCuda(const GluArgs& args, int r0, int r1);
+void dRmsnormCuda(const DRmsNormArgs& args, int r0, int r1);
+void dSwigluCuda(const DGluArgs& args, int r0, int r1);
+void dGegluCuda(const DGluArgs& args, int r0, int r1);
+void crossEntropyCuda(const CrossEntropyArgs& args, int r0, int r1);
+
+// What there is: an operation that is null has no kernel yet, so an engine cannot run on this table
+// before it is complete.
+extern const Ops kCudaOps;
+
+}  // namespace baton

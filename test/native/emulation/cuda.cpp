@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fibers of cuda.h. One block at a time: every thread runs until it waits or ends, then
+// whatever is complete is met, until all threads have ended.
+#include "emulation/cuda.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BATON_FIBERS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BATON_FIBERS_SANITIZED 1
+#endif
+#endif
+#if defined(BATON_FIBERS_SANITIZED)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace baton::emulation {
+namespace {
+
+#if defined(BATON_FIBERS_SANITIZED)
+constexpr size_t kStackBytes = 256 << 10;
+#else
+constexpr size_t kStackBytes = 64 << 10;
+#endif
+constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostGrid = 65535;             // along y and z
+constexpr size_t kMostShared = size_t{48} << 10;  // without asking for more
+
+enum class State { kReady, kWarp, kBlock, kEnded };
+
+// A stack that runs, as AddressSanitizer wants to be told when another takes its place.
+struct Stack {
+  const void* bottom = nullptr;
+  size_t bytes = 0;
+  void* fake = nullptr;
+};
+
+struct Fiber {
+  ucontext_t context{};
+  std::unique_ptr<char[]> memory;
+  Stack stack;
+  State state = State::kEnded;
+  // What it waits for.
+  const char* name = nullptr;
+  uint32_t mask = 0;
+  const void* in = nullptr;
+  void* out = nullptr;
+  Meet meet = nullptr;
+};
+
+struct Machine {
+  std::vector<Fiber> fibers;  // of the largest block so far
+  std::vector<char> shared;
+  ucontext_t host{};
+  Stack hostStack;
+  Fiber* running = nullptr;
+  unsigned threads = 0;
+  const std::function<void()>* kernel = nullptr;
+  Order order = Order::kForwards;
+};
+
+Machine& machine() {
+  static Machine instance;
+  return instance;
+}
+
+// Leaves `from` for another stack; comes back when somebody leaves for it. `from` null: for good.
+void leave(Stack* from, ucontext_t* context, const Stack& to, const ucontext_t* next) {
+#if defined(BATON_FIBERS_SANITIZED)
+  __sanitizer_start_switch_fiber(from ? &from->fake : nullptr, to.bottom, to.bytes);
+#else
+  static_cast<void>(from), static_cast<void>(to);
+#endif
+  swapcontext(context, next);
+#if defined(BATON_FIBERS_SANITIZED)
+  __sanitizer_finish_switch_fiber(from ? from->fake : nullptr, nullptr, nullptr);
+#endif
+}
+
+void toHost() {
+  Machine& m = machine();
+  leave(&m.running->stack, &m.running->context, m.hostStack, &m.host);
+}
+
+void beginFiber() {
+  Machine& m = machine();
+#if defined(BATON_FIBERS_SANITIZED)
+  __sanitizer_finish_switch_fiber(nullptr, &m.hostStack.bottom, &m.hostStack.bytes);
+#endif
+  (*m.kernel)();
+  m.running->state = State::kEnded;
+  leave(nullptr, &m.running->context, m.hostStack, &m.host);
+}
+
+void reset(Fiber& fiber) {
+  if (!fiber.memory) fiber.memory.reset(new char[kStackBytes]);  // not make_unique: not zeroed
+#if defined(BATON_FIBERS_SANITIZED)
+  __asan_unpoison_memory_region(fiber.memory.get(), kStackBytes);  // a Fault left frames there
+#endif
+  fiber.stack = {fiber.memory.get(), kStackBytes, nullptr};
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.memory.get();
+  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, beginFiber, 0);
+  fiber.state = State::kReady;
+}
+
+void run(unsigned thread) {
+  Machine& m = machine();
+  m.running = &m.fibers[thread];
+  threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y,
+               thread / blockDim.x / blockDim.y};
+  leave(&m.hostStack, &m.host, m.running->stack, &m.running->context);
+}
+
+std::string hex(uint32_t mask) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%08x", mask);
+  return text;
+}
+
+std::string whatItDoes(const Fiber& fiber) {
+  if (fiber.state == State::kEnded) return "has ended";
+  std::string text = std::string("waits at ") + fiber.name;
+  if (fiber.state == State::kWarp) text += " with mask " + hex(fiber.mask);
+  return text;
+}
+
+[[noreturn]] void fault(const std::string& what) {
+  throw Fault("block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
+              std::to_string(blockIdx.z) + "): " + what);
+}
+
+// Why nothing goes on: the first thread that waits, and the first of those it waits for that does
+// something else.
+[[noreturn]] void stuck() {
+  const Machine& m = machine();
+  unsigned first = 0;
+  while (m.fibers[first].state == State::kEnded) ++first;
+  const Fiber& waiting = m.fibers[first];
+  const unsigned warp = first / kLanes * kLanes;
+  const std::string who = "thread " + std::to_string(first) + " " + whatItDoes(waiting);
+  if (waiting.state == State::kWarp && (waiting.mask >> first % kLanes & 1) == 0) {
+    fault(who + ", which leaves it out");
+  }
+  for (unsigned t = 0; t < std::max(m.threads, warp + kLanes); ++t) {
+    const bool wanted = waiting.state == State::kBlock ||
+                        (t / kLanes * kLanes == warp && (waiting.mask >> t % kLanes & 1) != 0);
+    if (!wanted) continue;
+    if (t >= m.threads) fault(who + ", thread " + std::to_string(t) + " does not exist");
+    const Fiber& other = m.fibers[t];
+    if (other.state != waiting.state || other.meet != waiting.meet || other.mask != waiting.mask) {
+      fault(who + ", thread " + std::to_string(t) + " " + whatItDoes(other));
+    }
+  }
+  fault(who);
+}
+
+// Meets what the lanes of `lane`'s mask wait for, if all of them do.
+bool meetLanes(unsigned warp, unsigned lane) {
+  Machine& m = machine();
+  const Fiber& asked = m.fibers[warp + lane];
+  const void* in[kLanes] = {};
+  void* out[kLanes] = {};
+  if ((asked.mask >> lane & 1) == 0) return false;
+  for (unsigned other = 0; other < kLanes; ++other) {
+    if ((asked.mask >> other & 1) == 0) continue;
+    if (warp + other >= m.threads) return false;
+    const Fiber& fiber = m.fibers[warp + other];
+    if (fiber.state != State::kWarp || fiber.mask != asked.mask || fiber.meet != asked.meet) {
+      return false;
+    }
+    in[other] = fiber.in;
+    out[other] = fiber.out;
+  }
+  asked.meet(in, out);
+  for (unsigned other = 0; other < kLanes; ++other) {
+    if (in[other] != nullptr) m.fibers[warp + other].state = State::kReady;
+  }
+  return true;
+}
+
+bool meetAnything() {
+  Machine& m = machine();
+  bool met = false;
+  for (unsigned t = 0; t < m.threads; ++t) {
+    if (m.fibers[t].state == State::kWarp) met |= meetLanes(t / kLanes * kLanes, t % kLanes);
+  }
+  const auto end = m.fibers.begin() + m.threads;
+  if (std::all_of(m.fibers.begin(), end, [](const Fiber& f) { return f.state == State::kBlock; })) {
+    std::for_each(m.fibers.begin(), end, [](Fiber& f) { f.state = State::kReady; });
+    met = true;
+  }
+  return met;
+}
+
+void runBlock() {
+  Machine& m = machine();
+  std::for_each(m.fibers.begin(), m.fibers.begin() + m.threads, reset);
+  std::fill(m.shared.begin(), m.shared.end(), '\xff');
+  for (;;) {
+    for (unsigned i = 0; i < m.threads; ++i) {
+      const unsigned t = m.order == Order::kForwards ? i : m.threads - 1 - i;
+      if (m.fibers[t].state == State::kReady) run(t);
+    }
+    if (std::all_of(m.fibers.begin(), m.fibers.begin() + m.threads,
+                    [](const Fiber& f) { return f.state == State::kEnded; })) {
+      return;
+    }
+    if (!meetAnything()) stuck();
+  }
+}
+
+void checkConfiguration(dim3 grid, size_t threads, size_t sharedBytes) {
+  const auto refuse = [](const std::string& what) { throw Fault("a launch with " + what); };
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) refuse("no blocks");
+  if (grid.x > INT32_MAX || grid.y > kMostGrid || grid.z > kMostGrid) refuse("too large a grid");
+  if (threads == 0 || threads > kMostThreads) refuse(std::to_string(threads) + " threads a block");
+  if (sharedBytes > kMostShared) refuse(std::to_string(sharedBytes) + " bytes of shared memory");
+}
+
+}  // namespace
+
+void setOrder(Order order) {
+  machine().order = order;
+}
+
+void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel) {
+  static std::mutex oneAtATime;
+  const std::lock_guard lock(oneAtATime);
+  const size_t threads = size_t{block.x} * block.y * block.z;
+  checkConfiguration(grid, threads, sharedBytes);
+  Machine& m = machine();
+  m.threads = static_cast<unsigned>(threads);
+  if (m.fibers.size() < threads) m.fibers.resize(threads);
+  m.kernel = &kernel;
+  m.shared = std::vector<char>(sharedBytes);
+  gridDim = grid;
+  blockDim = block;
+  const unsigned blocks = grid.x * grid.y * grid.z;
+  for (unsigned i = 0; i < blocks; ++i) {
+    const unsigned b = m.order == Order::kForwards ? i : blocks - 1 - i;
+    blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+    runBlock();
+  }
+}
+
+void* sharedMemory() {
+  return machine().shared.data();
+}
+
+void meetWarp(const char* name, uint32_t mask, const void* in, void* out, Meet meet) {
+  Fiber& fiber = *machine().running;
+  fiber.state = State::kWarp;
+  fiber.name = name;
+  fiber.mask = mask;
+  fiber.in = in;
+  fiber.out = out;
+  fiber.meet = meet;
+  toHost();
+}
+
+void meetBlock(const char* name) {
+  Fiber& fiber = *machine().running;
+  fiber.state = State::kBlock;
+  fiber.name = name;
+  fiber.mask = 0;
+  fiber.meet = nullptr;
+  toHost();
+}
+
+void badSource(unsigned lane, unsigned from) {
+  fault("lane " + std::to_string(lane) + " reads lane " + std::to_string(from) +
+        ", which takes no part");
+}
+
+}  // namespace baton::emulation

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// CUDA for a C++ compiler: the words of the language and the part of the runtime that native/cuda
+// uses, so that its kernels run where there is no GPU. Each thread of a block is a fiber, blocks
+// follow one another; what threads do together (a barrier, a shuffle) is done when all of them wait
+// for it, and where some never come, or wait for something else, a Fault says who and where instead
+// of a hang. What threads do in between is done in the order of their numbers, or backwards
+// (setOrder): code whose results differ has a race.
+//
+// Global memory is the caller's and shared memory is the heap's, fresh and full of NaN for every
+// block, so AddressSanitizer sees what is beyond them. Not seen: races that both orders hide, the
+// order of asynchronous copies, alignment of vector loads (UndefinedBehaviorSanitizer does), speed.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <tuple>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct uint3 {
+  unsigned x, y, z;
+};
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
+inline float4 make_float4(float x, float y, float z, float w) {
+  return {x, y, z, w};
+}
+
+// Of the thread that runs.
+inline uint3 threadIdx, blockIdx;
+inline dim3 blockDim, gridDim;
+
+namespace baton::emulation {
+
+// What a device would do wrong without a word, or never finish.
+struct Fault : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+enum class Order { kForwards, kBackwards };
+void setOrder(Order order);
+
+// Runs `kernel` once per thread of every block. Throws Fault.
+void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel);
+
+// That of the block that runs.
+void* sharedMemory();
+
+inline constexpr unsigned kLanes = 32;
+
+// What the lanes of `mask` do together: `meet` is called once when all of them wait for it, with
+// what each brought and where each expects its result; null for lanes that are not of them.
+using Meet = void (*)(const void* const* in, void* const* out);
+void meetWarp(const char* name, uint32_t mask, const void* in, void* out, Meet meet);
+void meetBlock(const char* name);
+
+template <class T>
+struct Shuffled {
+  T value;
+  unsigned from;  // the lane whose value this one wants
+};
+
+[[noreturn]] void badSource(unsigned lane, unsigned from);
+
+template <class T>
+T shuffle(const char* name, uint32_t mask, T value, unsigned from) {
+  const Shuffled<T> mine{value, from};
+  T got{};
+  meetWarp(name, mask, &mine, &got, [](const void* const* in, void* const* out) {
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (in[lane] == nullptr) continue;
+      const unsigned source = static_cast<const Shuffled<T>*>(in[lane])->from;
+      if (source >= kLanes || in[source] == nullptr) badSource(lane, source);
+      *static_cast<T*>(out[lane]) = static_cast<const Shuffled<T>*>(in[source])->value;
+    }
+  });
+  return got;
+}
+
+inline unsigned laneOfThread() {
+  return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % kLanes;
+}
+
+}  // namespace baton::emulation
+
+inline void __syncthreads() {
+  baton::emulation::meetBlock("__syncthreads");
+}
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits) {
+  return baton::emulation::shuffle("__shfl_xor_sync", mask, value,
+                                   baton::emulation::laneOfThread() ^ static_cast<unsigned>(bits));
+}
+
+// ---- the runtime
+
+using cudaStream_t = struct CUstream_st*;
+enum cudaError_t { cudaSuccess = 0 };
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+};
+
+// A configuration that a device refuses is a Fault: the caller may look at the error much later.
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments... arguments) {
+  const std::tuple<Parameters...> held(arguments...);
+  baton::emulation::launch(config->gridDim, config->blockDim, config->dynamicSmemBytes,
+                           [&] { std::apply(kernel, held); });
+  return cudaSuccess;
+}

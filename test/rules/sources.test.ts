@@ -108,4 +108,10 @@ describe("sources", () => {
     expect(loads.test('import { Ajv } from "ajv";')).toBe(true);
     expect(loads.test('import type { Ajv } from "ajv";')).toBe(false);
   });
+
+  it("a test that is skipped says why: `npm test` takes a skip without a reason for a failure", () => {
+    const silent = /\b(?:describe|it|test)\.(?:skipIf|runIf|todo)\b\(/;
+    expect(codeFiles(["test"], [".ts"]).filter((file) => silent.test(textOf(file)))).toEqual([]);
+    expect(silent.test(["describe", "skipIf(true)"].join("."))).toBe(true);
+  });
 });

@@ -5,7 +5,8 @@
 // answer's own prompt.
 
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { TestContext } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ChainDefinition } from "../../src/chain/definition.js";
 import type { Layout, Model } from "../../src/index.js";
 import { DataInvalidError, defineChain, loadModel } from "../../src/index.js";
@@ -18,6 +19,8 @@ const file = (name: string) => join(folder ?? "", name);
 const answerText = "Answer the question with a short phrase, using the evidence. ";
 const compressText = "Extract from the passages the evidence that is needed to answer the question. ";
 const prompt = (text: string) => ({ prompt: { text, virtualTokens: 50 } });
+
+const withData = ({ skip }: TestContext) => skip(folder === undefined, "BATON_DATA names no folder");
 
 let model: Model;
 beforeAll(async () => {
@@ -63,7 +66,9 @@ async function devLoss(definition: ChainDefinition, fields: Record<string, strin
   return { items: items.length, loss: sum / labels };
 }
 
-describe.skipIf(folder === undefined)("hotpot-compress-answer", () => {
+describe("hotpot-compress-answer", () => {
+  beforeEach(withData);
+
   test("dev loss before training, reading shared KV", async () => {
     const { items, loss } = await devLoss(shared().definition, { evidence: "compress" });
     expect(items).toBe(60);
@@ -81,7 +86,9 @@ describe.skipIf(folder === undefined)("hotpot-compress-answer", () => {
   }, 900_000);
 });
 
-describe.skipIf(folder === undefined)("comqa-recall-reason", () => {
+describe("comqa-recall-reason", () => {
+  beforeEach(withData);
+
   test("turns of 240 records, both stages jointly", async () => {
     const chain = defineChain(model)
       .input("question")

@@ -18,6 +18,6 @@ await entry(async () => {
   const results = await runNative(tests, { filters: chosen, label: "emulated" });
   const failed = results.filter((result) => result.status === "failed");
   for (const result of failed) console.log(`${result.file} ${result.name}\n${result.messages.join("\n")}`);
-  say(`with emulated AVX-512: ${results.length} results, ${failed.length} of them failed`);
+  say(`with emulated AVX-512 and AMX: ${results.length} results, ${failed.length} of them failed`);
   return failed.length > 0 || results.length === 0 ? 1 : 0;
 });

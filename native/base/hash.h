@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SHA-256 (FIPS 180-4). Identities of models and of KV must not collide by accident or by intent,
 // so a cryptographic hash; written here because a fresh clone builds with nothing but a compiler.
-// x86 CPUs with instructions for it (SHA-NI) hash five to ten times as fast with them.
+// Where the CPU has instructions for it (SHA-NI), they are used.
 #pragma once
 
 #include <array>

@@ -10,7 +10,7 @@ import type { JsonSchema } from "./contract.js";
 
 let ajv: Ajv | undefined;
 
-/** Ajv takes as long to load as all of Baton: the first document loads it, by `require` since it is read at once. */
+/** Ajv is many files to load: the first document loads it, by `require` since documents are read without waiting. */
 function validator(): Ajv {
   if (ajv === undefined) {
     const library = createRequire(import.meta.url)("ajv") as typeof AjvLibrary;

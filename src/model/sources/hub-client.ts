@@ -12,7 +12,7 @@ import { hubHome } from "./hub-cache.js";
 
 type Fetch = typeof fetch;
 
-/** The Hub's own library. It takes as long to load as all of Baton: the first question to the Hub loads it. */
+/** The Hub's own library, which is large: the first question to the Hub loads it. */
 export const hubLibrary = (): Promise<typeof Hub> => import("@huggingface/hub");
 
 export interface Access {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two specialists over one frozen model and one KV cache: `compress` reads a text and notes what matters, `answer`
-// reads the note as it stands in the cache and answers. The soft prompt of `answer` was trained while it read such notes
-// (prompts/README.md), that of `compress` is a text. The same chain with a text for `answer`, too, shows what training
-// has brought. --untuned leaves the trained prompt out.
+// reads the note as it stands in the cache and answers. Both soft prompts are trained, that of `answer` while it read
+// notes that `compress` had written (prompts/README.md). The same chain with the texts that they began as shows what
+// training has brought. --untuned leaves the trained prompts out.
 //
 // Then the same two roles with text handed over instead of KV, run for real, and what each way costs.
 import { fileURLToPath } from "node:url";
@@ -17,10 +17,11 @@ const passages = `Marsk is a harbour town of nine thousand people. Its harbour f
 The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist. In 1987 it was moved forty metres inland on rails, because the cliff below it was crumbling.
 
 The town museum keeps the old lamp of the lighthouse and the diary of its last keeper, Jon Varga. It is open from Tuesday to Saturday.`;
-const question = positionals[0] ?? "In which year was the lighthouse moved inland?";
+const question = positionals[0] ?? "When was the lighthouse built?";
 
-const trained = { answer: fileURLToPath(new URL("../prompts/compress-answer/answer", import.meta.url)) };
-/** The roles as `answer` was trained with them, but for its prompt: here is the text that it began as. */
+const folderOf = (stage) => fileURLToPath(new URL(`../prompts/compress-answer/${stage}`, import.meta.url));
+const trained = { compress: folderOf("compress"), answer: folderOf("answer") };
+/** The roles as they were trained, but for the prompts: here are the texts that those began as. */
 const roles = {
   compress: {
     prompt: {
@@ -28,8 +29,7 @@ const roles = {
       virtualTokens: 50,
     },
     opener: "Evidence:",
-    maxTokens: 64,
-    stop: "\n\n",
+    maxTokens: 96,
   },
   answer: {
     prompt: {
@@ -46,12 +46,12 @@ const formats = {
   notes: "Evidence: {notes}",
 };
 
-/** The question is shared, the text is read by `compress` alone; `answer` reads what the two have left in the cache. */
+/** Both read the question, `compress` reads the text, too; `answer` reads what `compress` has left in the cache. */
 function sharedChain(model) {
   return defineChain(model)
     .input("question", { format: formats.question })
     .input("passages", { format: formats.passages })
-    .stage("compress", { ...roles.compress, own: ["passages"], reads: ["question"] })
+    .stage("compress", { ...roles.compress, reads: ["question", "passages"] })
     .stage("answer", { ...roles.answer, reads: ["question", "compress"] });
 }
 
@@ -133,10 +133,10 @@ async function main() {
     const chain = sharedChain(model);
     console.log(`${passages}\n\nquestion  ${question}`);
     if (!flags.untuned) {
-      console.log("\nWith the trained prompt of `answer` (prompts/compress-answer/answer):\n");
+      console.log("\nWith the trained prompts (prompts/compress-answer):\n");
       await show(chain.withPrompts(trained).run({ passages, question }));
     }
-    console.log("\nThe same chain before training, with the text that the prompt began as:\n");
+    console.log("\nThe same chain before training, with the texts that the prompts began as:\n");
     await show(chain.run({ passages, question }));
 
     console.log("\nWhere everything stands (frames, views, shifts):\n");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // compress -> answer. `compress` reads the passages with the question and keeps what matters; `answer` reads the
-// question and the note as they stand in the cache: none of their rows is computed again, and the passages are gone by
-// then. `answer` runs under a trained prompt; the text here is what it began as.
+// question and the note as they stand in the cache: none of their rows is computed again, and of the passages it sees
+// nothing but the note. Both run under trained prompts; the texts here are what those began as.
 
 import { defineChain } from "baton-lm";
 import { show } from "./show.mjs";
@@ -19,11 +19,9 @@ function chain(model, most) {
         text: "Extract from the passages the evidence that is needed to answer the question. ",
         virtualTokens: 50,
       },
-      own: ["passages"],
-      reads: ["question"],
+      reads: ["question", "passages"],
       opener: "Evidence:",
-      maxTokens: Math.min(64, most),
-      stop: "\n\n",
+      maxTokens: Math.min(96, most),
     })
     .stage("answer", {
       prompt: {
@@ -38,6 +36,6 @@ function chain(model, most) {
 
 await show({
   chain,
-  trained: { answer: "compress-answer/answer" },
-  inputs: { passages, question: "In which year was the lighthouse moved?" },
+  trained: { compress: "compress-answer/compress", answer: "compress-answer/answer" },
+  inputs: { passages, question: "What does the town museum keep?" },
 });

@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Critique and retrieve: every round finds one more passage, `answer` tries, and `critique` reads the attempt and
 // says whether the text carries it. Its word decides whether another passage is fetched. Each passage and each attempt
-// is computed once and stays readable for all later rounds.
+// is computed once and stays readable for all later rounds. `answer` runs under a prompt that was
+// trained while it read the passages of two rounds; `critique` has a text, two trainings of it came to nothing.
 
 import { defineChain } from "baton-lm";
+import { nextPassage } from "./library.mjs";
 import { show } from "./show.mjs";
-
-const library = [
-  "Ferry Rock is a cliff of red granite north of the harbour of Marsk.",
-  "The lighthouse on Ferry Rock was moved forty metres inland on rails in 1987.",
-  "The engineer Ada Lindqvist built the lighthouse on Ferry Rock in 1871.",
-  "The bakery at the market square opens at five in the morning.",
-];
-
-/** Passages by the number of words that they share with the query, best first. */
-function ranked(query) {
-  const words = (text) => new Set(text.toLowerCase().match(/[a-z]{4,}/g));
-  const wanted = words(query);
-  const score = (passage) => [...words(passage)].filter((word) => wanted.has(word)).length;
-  return [...library].sort((a, b) => score(b) - score(a));
-}
 
 const user = "<|im_start|>user\n";
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
@@ -33,18 +20,16 @@ function chain(model, most) {
       (round) =>
         round
           .input("passage", {
-            from: ({ question, search }) => {
-              const seen = new Set(search.rounds.map((earlier) => earlier.passage.text));
-              return ranked(question.text).find((one) => !seen.has(one));
-            },
+            from: nextPassage,
             format: "Text: {passage}\n",
             reads: ["question"],
           })
           .stage("answer", {
-            prompt: { text: "Answer from the text." },
+            prompt: { text: "Answer the question in a few words of the text. ", virtualTokens: 50 },
             reads: ["question", "passage"],
-            opener: `Answer the question from the text in one sentence.${toAssistant}`,
-            maxTokens: Math.min(32, most),
+            opener: `Answer the question from the text in a few words.${toAssistant}`,
+            lead: "",
+            maxTokens: Math.min(24, most),
           })
           .stage("critique", {
             prompt: { text: "You check answers." },
@@ -69,7 +54,8 @@ function chain(model, most) {
 
 await show({
   chain,
-  inputs: { question: "When was the lighthouse on Ferry Rock moved inland?" },
+  trained: { "search.answer": "critique-retrieve/answer" },
+  inputs: { question: "Which engineer built the lighthouse on Ferry Rock north of the harbour of Marsk?" },
   report: ({ search, doubt }) =>
     `${search.rounds.length} rounds, stopped by ${search.stopped}; answer: ${doubt?.summary.text ?? search.rounds.at(-1).answer.text}`,
 });

@@ -1,24 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // rewrite -> retrieve -> answer. `rewrite` turns a question into search words, the program searches, `answer` reads the
-// question and what was found. The question's rows are computed once; a passage arrives while the chain is running.
+// question and what was found. The question's rows are computed once; the passage arrives while the chain is running.
+// Both run under trained prompts; the texts here are what those began as.
 
 import { defineChain } from "baton-lm";
+import { ranked } from "./library.mjs";
 import { show } from "./show.mjs";
-
-const library = [
-  "The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist.",
-  "The harbour of Marsk freezes for eleven weeks a year, and then supplies come by road.",
-  "The town museum keeps the diary of Jon Varga, the last keeper of the lighthouse.",
-  "The bakery at the market square opens at five in the morning.",
-];
-
-/** The two passages that share most words with the query. */
-function retrieve(query) {
-  const words = (text) => new Set(text.toLowerCase().match(/[a-z]{4,}/g));
-  const wanted = words(query);
-  const score = (passage) => [...words(passage)].filter((word) => wanted.has(word)).length;
-  return [...library].sort((a, b) => score(b) - score(a)).slice(0, 2);
-}
 
 const user = "<|im_start|>user\n";
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
@@ -27,22 +14,28 @@ function chain(model, most) {
   return defineChain(model)
     .input("question", { format: `${user}Question: {question}\n` })
     .stage("rewrite", {
-      prompt: { text: "You write search queries." },
+      prompt: { text: "Write the search words for the question. ", virtualTokens: 50 },
       opener: `Write the search words for this question.${toAssistant}`,
+      lead: "",
       maxTokens: Math.min(32, most),
       stop: "\n",
     })
-    .input("passages", {
-      from: ({ question, rewrite }) => retrieve(`${question.text} ${rewrite.text}`).join("\n"),
-      format: "Text:\n{passages}\n",
+    .input("passage", {
+      from: ({ question, rewrite }) => ranked(`${question.text} ${rewrite.text}`)[0],
+      format: "Text: {passage}\n",
       reads: ["question"],
     })
     .stage("answer", {
-      prompt: { text: "Answer from the text." },
-      reads: ["question", "passages"],
-      opener: `Answer the question from the text in one sentence.${toAssistant}`,
-      maxTokens: Math.min(40, most),
+      prompt: { text: "Answer the question in a few words of the text. ", virtualTokens: 50 },
+      reads: ["question", "passage"],
+      opener: `Answer the question from the text in a few words.${toAssistant}`,
+      lead: "",
+      maxTokens: Math.min(24, most),
     });
 }
 
-await show({ chain, inputs: { question: "Which engineer built the lighthouse on Ferry Rock?" } });
+await show({
+  chain,
+  trained: { rewrite: "rewrite-retrieve-answer/rewrite", answer: "rewrite-retrieve-answer/answer" },
+  inputs: { question: "Which engineer built the lighthouse on Ferry Rock?" },
+});

@@ -27,13 +27,14 @@ const examples: Record<string, RegExp[]> = {
 };
 
 test("every example is here", () => {
-  const files = readdirSync(folder).filter((file) => file !== "show.mjs" && file !== "README.md");
+  const files = readdirSync(folder).filter(
+    (file) => !["show.mjs", "library.mjs", "README.md"].includes(file),
+  );
   expect(files.sort()).toEqual(Object.keys(examples));
 });
 
-/** Those that have trained prompts, with texts in their place. */
-const untuned = ["compress-answer.mjs", "recall-reason.mjs"].map((file) => [file, ["--untuned"]] as const);
-const calls = [...Object.keys(examples).map((file) => [file, []] as const), ...untuned];
+/** Each under its trained prompts, and with texts in their place. */
+const calls = Object.keys(examples).flatMap((file) => [[file, []] as const, [file, ["--untuned"]] as const]);
 
 test.each(calls)(
   "%s %j",

@@ -18,6 +18,7 @@ interface PromptSet {
   /** As the data that it was trained on. */
   records: object[];
   inputs: Record<string, string>;
+  functions?: Record<string, () => string>;
 }
 
 const passages =
@@ -26,7 +27,7 @@ const passages =
 
 const sets: Record<string, PromptSet> = {
   "compress-answer": {
-    stages: ["answer"],
+    stages: ["compress", "answer"],
     records: [
       {
         passages,
@@ -42,6 +43,20 @@ const sets: Record<string, PromptSet> = {
       },
     ],
     inputs: { passages, question: "Who designed the bridge near Orlov?" },
+  },
+  "critique-retrieve": {
+    stages: ["search.answer"],
+    records: [
+      {
+        question: "Who designed the bridge near Orlov?",
+        search: [
+          { passage: passages, answer: "Milan Horak" },
+          { passage: "The mill in Orlov grinds rye.", answer: "Milan Horak" },
+        ],
+      },
+    ],
+    inputs: { question: "Who designed the bridge near Orlov?" },
+    functions: { nextPassage: () => passages },
   },
   "reason-recall": {
     stages: ["turns.reason", "turns.lookup.recall"],
@@ -69,6 +84,24 @@ const sets: Record<string, PromptSet> = {
       question: "Question: What do people read? Options: A.books B.soup C.stones D.chairs E.gloves ",
     },
   },
+  "rewrite-retrieve-answer": {
+    stages: ["rewrite", "answer"],
+    records: [
+      {
+        question: "Who designed the bridge near Orlov?",
+        rewrite: "designed bridge Orlov",
+        passage: passages,
+        answer: "Milan Horak",
+      },
+      {
+        question: "In which year was the bridge over the Senna opened?",
+        rewrite: "bridge Senna opened",
+        passage: passages,
+        answer: "1932",
+      },
+    ],
+    inputs: { passage: passages, question: "Who designed the bridge near Orlov?" },
+  },
 };
 
 type AnyChain = Chain<string, string, string, string>;
@@ -79,12 +112,17 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => model.close());
 
-const folderOf = (set: string, stage: string) => join(shipped, set, stage);
+/** A set's one folder has the name of its stage where several stages were not trained at once. */
+function folderOf(set: string, stage: string): string {
+  const whole = join(shipped, set, stage);
+  return existsSync(whole) ? whole : join(shipped, set, stage.slice(stage.lastIndexOf(".") + 1));
+}
 
 function chainOf(set: string): AnyChain {
   const file = join(shipped, set, "chain.json");
   const document = parseChainDocument(JSON.parse(readFileSync(file, "utf8")));
-  return chainFromDocument(model, document, { file }) as AnyChain;
+  const functions = sets[set]?.functions ?? {};
+  return chainFromDocument(model, document, { file, functions }) as AnyChain;
 }
 
 const trainedFor = (set: string, { stages }: PromptSet) =>
@@ -114,15 +152,23 @@ describe.each(Object.entries(sets))("%s", (set, prompts) => {
     expect(warnings).toEqual([]);
   }, 300_000);
 
-  test("they lower the loss of gold texts that they have never seen", async () => {
-    const options = { data: prompts.records, stages: prompts.stages };
-    const { task, items, initial } = await openTuning(chainOf(set).definition, options);
-    const trained = await openTuning(chainOf(set).withPrompts(trainedFor(set, prompts)).definition, options);
-    const signal = new AbortController().signal;
-    const before = await devLoss(task, items, initial, 1, signal);
-    const after = await devLoss(task, items, trained.initial, 1, signal);
-    expect(after).toBeLessThan(before - 0.5);
-    task.close();
-    trained.task.close();
-  }, 300_000);
+  test.each(prompts.stages)(
+    "%s lowers the loss of gold texts that it has never seen",
+    async (stage) => {
+      const { [stage]: _, ...others } = trainedFor(set, prompts);
+      const options = { data: prompts.records, stages: [stage] };
+      const { task, items, initial } = await openTuning(chainOf(set).withPrompts(others).definition, options);
+      const trained = await openTuning(
+        chainOf(set).withPrompts(trainedFor(set, prompts)).definition,
+        options,
+      );
+      const signal = new AbortController().signal;
+      const before = await devLoss(task, items, initial, 1, signal);
+      const after = await devLoss(task, items, trained.initial, 1, signal);
+      expect(after).toBeLessThan(0.7 * before);
+      task.close();
+      trained.task.close();
+    },
+    300_000,
+  );
 });

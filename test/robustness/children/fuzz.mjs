@@ -168,6 +168,7 @@ const models = mostly(fc.constant(model));
 /** Arguments of each function; openModel and closeModel open and close models of their own. */
 const functions = {
   doctor: [],
+  cudaReport: [],
   takeWarnings: [],
   availableThreads: [],
   availableMemory: [],

@@ -43,7 +43,7 @@ export interface ErrorInit {
 }
 
 /** A BatonError class that stands for one code. */
-interface ErrorClass<E extends BatonError> {
+export interface ErrorClass<E extends BatonError> {
   new (...args: never[]): E;
   readonly code: ErrorCode | null;
 }

@@ -73,5 +73,5 @@ export type { TrainOptions } from "./tune/settings.js";
 export type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./tune/steps.js";
 export type { Parameter, RowCounts } from "./tune/task.js";
 export type { TuneOptions, TuneResult, TuneRun } from "./tune/tune.js";
-export { tune } from "./tune/tune.js";
+export { PromptsUnwrittenError, tune } from "./tune/tune.js";
 export type { StageSite, StageTuning, TuningOptions } from "./tune/tuning.js";

@@ -6,6 +6,7 @@ import { setMaxListeners } from "node:events";
 import { Channel } from "../chain/channel.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
+import type { BatonError, ErrorClass } from "../errors.js";
 import { IoError, OptionInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { TuningExplanation } from "./explain.js";
@@ -156,10 +157,27 @@ function factsOf(
   };
 }
 
-/** The training is not lost: its checkpoint was written when it ended. */
-function unwritten(error: IoError, checkpoint: string): IoError {
-  const message = `${error.message} What was trained is in ${checkpoint}: \`tune.export\` and \`baton export\` write it elsewhere.`;
-  return new IoError(message, { facts: { ...error.facts, checkpoint }, cause: error });
+/**
+ * Training has ended and `output` cannot be written (any more). Nothing is lost: where there is a checkpoint, the prompts
+ * are in it (`facts.checkpoint`; `tune.export` takes them out); they are here in any case, as `result` would have them.
+ */
+export class PromptsUnwrittenError<Site extends string = string> extends IoError {
+  readonly prompts: Readonly<Record<Site, TunedPrompt>>;
+
+  /** True for an IoError that has the prompts. */
+  static override isInstance<E extends BatonError>(this: ErrorClass<E>, value: unknown): value is E {
+    return IoError.isInstance(value) && "prompts" in value;
+  }
+
+  constructor(error: IoError, checkpoint: string | null, prompts: Readonly<Record<Site, TunedPrompt>>) {
+    const where =
+      checkpoint === null
+        ? "`prompts` of this error has what was trained: stages take it as their `prompt`."
+        : `What was trained is in ${checkpoint}: \`tune.export\` and \`baton export\` write it elsewhere.`;
+    const facts = checkpoint === null ? error.facts : { ...error.facts, checkpoint };
+    super(`${error.message} ${where}`, { facts, cause: error });
+    this.prompts = prompts;
+  }
 }
 
 async function finish(
@@ -174,8 +192,10 @@ async function finish(
     return { stage, rows, count, folder: folders[at] ?? null, ...(facts[at] as PromptFacts) };
   });
   const { valuesStep: step, evaluations, stopped, resumedFrom } = trained;
-  const written = await exportPrompts(prompts).catch((error: unknown) => {
-    throw IoError.isInstance(error) && checkpoint !== null ? unwritten(error, checkpoint) : error;
+  const written = await exportPrompts(prompts).catch(async (error: unknown) => {
+    if (!IoError.isInstance(error)) throw error;
+    const kept = await exportPrompts(prompts.map((one) => ({ ...one, folder: null })));
+    throw new PromptsUnwrittenError(error, checkpoint, kept);
   });
   return {
     prompts: written,

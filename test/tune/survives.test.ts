@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { ensureTypeScript } from "../../scripts/lib/ensure.mjs";
 import type { TuneOptions } from "../../src/index.js";
-import { PromptInvalidError, tune } from "../../src/index.js";
+import { PromptInvalidError, PromptsUnwrittenError, tune } from "../../src/index.js";
 import type { PromptContract, PromptTarget } from "../../src/model/prompt.js";
 import { resolvePrompt } from "../../src/model/prompt.js";
 import { openCheckpoint } from "../../src/tune/checkpoint.js";
@@ -311,6 +311,19 @@ describe("a full disk", () => {
       expect(rows).toEqual(
         (await (await collect({ ...base, stages: small })).run.result).prompts.answer.rows,
       );
+    }));
+
+  it("when the prompt is due and nobody writes checkpoints: the error has the rows", (context) =>
+    withDisk(context.skip, async (disk, fill) => {
+      const output = join(disk, "prompt");
+      const error = await collectFilling({ ...base, stages: small, output }, 12, () => fill(8192));
+      if (!PromptsUnwrittenError.isInstance(error)) throw error;
+      expect(PromptsUnwrittenError.isInstance(error.cause)).toBe(false); // an IoError like any other
+      expect(error).toMatchObject({ code: "IO", facts: { code: "ENOSPC" } });
+      expect(error.message).toMatch(/^The disk is full: .*`prompts` of this error/);
+      const { answer } = error.prompts;
+      const whole = await (await collect({ ...base, stages: small })).run.result;
+      expect(answer).toEqual({ ...whole.prompts.answer, folder: null });
     }));
 
   it("for frozen rows: one warning, and the same losses", (context) =>

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "bf16.h"
+
 namespace baton::emulation {
 
 struct Tile {
@@ -59,20 +61,51 @@ inline void tileStore(int t, void* base, int64_t stride) {
   }
 }
 
+// Shapes of tiles that a product sum += left * right may have.
+inline bool meet(const Tile& sum, const Tile& left, const Tile& right) {
+  return sum.rows == left.rows && sum.rowBytes == right.rowBytes &&
+         left.rowBytes == 4 * right.rows && sum.rows > 0;
+}
+
 // to[m][n] += sum over k of a[m][k] b[k / 4][4 n + k % 4].
 template <class A, class B>
 void tileDots(int to, int a, int b) {
   Tile& sum = tiles[to];
   const Tile &left = tiles[a], &right = tiles[b];
-  const bool meet = sum.rows == left.rows && sum.rowBytes == right.rowBytes &&
-                    left.rowBytes == 4 * right.rows && sum.rows > 0;
+  const bool fit = meet(sum, left, right);
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 16; ++n) {
-      int32_t dot = meet ? sum.word(m, n) : INT32_MIN;
-      for (int k = 0; meet && k < left.rowBytes; ++k) {
+      int32_t dot = fit ? sum.word(m, n) : INT32_MIN;
+      for (int k = 0; fit && k < left.rowBytes; ++k) {
         dot += static_cast<A>(left.at[m][k]) * static_cast<B>(right.at[k / 4][4 * n + k % 4]);
       }
       sum.setWord(m, n, dot);
+    }
+  }
+}
+
+// to[m][n] += sum over k of a[m][k] b[k / 2][2 n + k % 2], elements being bfloat16: those of even k
+// and those of odd k are added up apart, in ascending order, and both sums go to `to` as one.
+inline void tileDotsBf16(int to, int a, int b) {
+  Tile& sum = tiles[to];
+  const Tile &left = tiles[a], &right = tiles[b];
+  const bool fit = meet(sum, left, right);
+  const auto element = [](const Tile& tile, int row, int index) {
+    uint16_t value;
+    std::memcpy(&value, &tile.at[row][2 * index], sizeof value);
+    return value;
+  };
+  for (int m = 0; m < 16; ++m) {
+    for (int n = 0; n < 16; ++n) {
+      float part[2] = {};
+      for (int k = 0; fit && 2 * k < left.rowBytes; ++k) {
+        part[k % 2] =
+            addProduct(part[k % 2], element(left, m, k), element(right, k / 2, 2 * n + k % 2));
+      }
+      float value;
+      std::memcpy(&value, &sum.at[m][4 * n], sizeof value);
+      value = fit ? flushed(flushed(value) + flushed(part[0] + part[1])) : std::nanf("");
+      std::memcpy(&sum.at[m][4 * n], &value, sizeof value);
     }
   }
 }
@@ -86,6 +119,7 @@ void tileDots(int to, int a, int b) {
 #undef _tile_stored
 #undef _tile_dpbssd
 #undef _tile_dpbsud
+#undef _tile_dpbf16ps
 #define _tile_loadconfig baton::emulation::tileLoadConfig
 #define _tile_release baton::emulation::tileRelease
 #define _tile_zero baton::emulation::tileZero
@@ -93,3 +127,4 @@ void tileDots(int to, int a, int b) {
 #define _tile_stored baton::emulation::tileStore
 #define _tile_dpbssd baton::emulation::tileDots<int8_t, int8_t>
 #define _tile_dpbsud baton::emulation::tileDots<int8_t, uint8_t>
+#define _tile_dpbf16ps baton::emulation::tileDotsBf16

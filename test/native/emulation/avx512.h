@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "bf16.h"
+
 namespace baton::emulation {
 
 template <class T>
@@ -93,6 +95,36 @@ inline float reduce_add_ps(__m512 a) {
 inline float reduce_max_ps(__m512 a) {
   return reduce(a, [](float x, float y) { return x > y ? x : y; });
 }
+// Quarters of 128 bits: two of a, then two of b.
+template <int quarters>
+__m512 shuffle_f32x4(__m512 a, __m512 b) {
+  const Floats from[2] = {Floats(&a), Floats(&b)};
+  Floats to;
+  for (int i = 0; i < 16; ++i) {
+    to.at[i] = from[i / 8].at[(quarters >> (i / 4 * 2) & 3) * 4 + i % 4];
+  }
+  return vectorOf(to);
+}
+// The same order of four in each quarter.
+template <int order>
+__m512 permute_ps(__m512 a) {
+  const Floats from(&a);
+  Floats to;
+  for (int i = 0; i < 16; ++i) to.at[i] = from.at[i / 4 * 4 + (order >> (i % 4 * 2) & 3)];
+  return vectorOf(to);
+}
+// Of each pair the upper product first.
+inline __m512 dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
+  Floats lanes(&sum);
+  uint16_t left[32], right[32];
+  std::memcpy(left, &a, sizeof left);
+  std::memcpy(right, &b, sizeof right);
+  for (int i = 0; i < 16; ++i) {
+    lanes.at[i] = addProduct(lanes.at[i], left[2 * i + 1], right[2 * i + 1]);
+    lanes.at[i] = addProduct(lanes.at[i], left[2 * i], right[2 * i]);
+  }
+  return vectorOf(lanes);
+}
 inline float cvtss_f32(__m512 a) {
   return Floats(&a).at[0];
 }
@@ -110,3 +142,9 @@ inline float cvtss_f32(__m512 a) {
 #define _mm512_reduce_add_ps baton::emulation::reduce_add_ps
 #define _mm512_reduce_max_ps baton::emulation::reduce_max_ps
 #define _mm512_cvtss_f32 baton::emulation::cvtss_f32
+#undef _mm512_dpbf16_ps
+#define _mm512_dpbf16_ps baton::emulation::dpbf16_ps
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4(a, b, quarters) baton::emulation::shuffle_f32x4<quarters>(a, b)
+#undef _mm512_permute_ps
+#define _mm512_permute_ps(a, order) baton::emulation::permute_ps<order>(a)

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/logit_row.h"
+
 namespace baton {
 
 int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& history) {
@@ -47,94 +49,139 @@ void Sampler::penalise(float* logits, const std::vector<int32_t>& history) {
 
 int32_t Sampler::choose(const float* logits, int vocab) {
   candidates_.clear();
-  const float* highest = std::max_element(logits, logits + vocab);
-  if (options_.temperature == 0) return static_cast<int32_t>(highest - logits);
-  const float best = *highest;
-
-  // Distances from the best: no quotient overflows, however small the temperature is.
-  candidates_.resize(static_cast<size_t>(vocab));
-  for (int32_t id = 0; id < vocab; ++id) {
-    candidates_[static_cast<size_t>(id)] = {(logits[id] - best) / options_.temperature, id};
+  const SamplerOptions& o = options_;
+  const int32_t best = argmax(logits, vocab);
+  if (o.temperature == 0) return best;
+  best_ = {logits[best], best};
+  if (o.topK > 0) {
+    take(logits, vocab, o.topK);
+    if (o.topP < 1) keepTopP(total());
+  } else if (o.topP < 1) {
+    takeTopP(logits, vocab);
+  } else if (o.minP > 0) {
+    // Twice as far as need be and a little: keepMinP decides, rounded as always.
+    takeAbove(logits, vocab, best_.logit + 2 * o.temperature * std::log(o.minP) - 1);
+  } else {
+    return drawOfAll(weighAll(logits, vocab));
   }
-  if (options_.topK > 0) keepTopK();
-  if (options_.topP < 1) keepTopP();
-  if (options_.minP > 0) keepMinP();
+  if (o.minP > 0) keepMinP();
   return draw();
 }
 
-void Sampler::keepTopK() {
-  const size_t keep = std::min(static_cast<size_t>(options_.topK), candidates_.size());
+double Sampler::weighAll(const float* logits, int vocab) {
+  weights_.resize(static_cast<size_t>(vocab));
+  sums_.resize(static_cast<size_t>((vocab + kLogitBlock - 1) / kLogitBlock));
+  return weigh(logits, vocab, best_.logit, options_.temperature, weights_.data(), sums_.data());
+}
+
+double Sampler::weight(const Candidate& one) const {
+  return std::exp(double((one.logit - best_.logit) / options_.temperature));
+}
+
+double Sampler::total() const {
+  double sum = 0;
+  for (const Candidate& one : candidates_) sum += weight(one);
+  return sum;
+}
+
+// Candidates are the logits that reach `floor`, in the order of their ids; NaN reaches nothing.
+void Sampler::takeAbove(const float* logits, int vocab, float floor) {
+  candidates_.clear();
+  for (int32_t id = 0; id < vocab; ++id) {
+    if (logits[id] >= floor) candidates_.push_back({logits[id], id});
+  }
+}
+
+// Candidates are the `count` largest logits, largest first.
+void Sampler::take(const float* logits, int vocab, int count) {
+  takeAbove(logits, vocab, atLeast(logits, vocab, count, scratch_));
   const auto above = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
+  const size_t keep = std::min(static_cast<size_t>(count), candidates_.size());
   std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(keep),
                     candidates_.end(), above);
   candidates_.resize(keep);
 }
 
-// The fewest most likely tokens whose probabilities reach topP. The head is sorted in growing
-// portions: nearly always a few hundred tokens suffice of a vocabulary of fifty thousand.
-void Sampler::keepTopP() {
-  const auto above = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-  };
-  const float best = bestLogit();
-  double total = 0;
-  for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
-  const double wanted = options_.topP * total;
-  double sum = 0;
-  size_t sorted = 0;
-  for (size_t kept = 0; kept < candidates_.size(); ++kept) {
-    if (kept == sorted) {
-      sorted = std::min(candidates_.size(), std::max<size_t>(256, 4 * sorted));
-      std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(kept),
-                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
-                        candidates_.end(), above);
-    }
-    sum += std::exp(double(candidates_[kept].logit - best));
-    if (sum >= wanted) {
-      candidates_.resize(kept + 1);
-      return;
-    }
+// The fewest most likely tokens whose probabilities reach topP, looked for among ever more of them:
+// nearly always a few hundred suffice of a vocabulary of fifty thousand.
+void Sampler::takeTopP(const float* logits, int vocab) {
+  const double all = weighAll(logits, vocab);
+  for (int count = 256;; count = count < vocab / 4 ? 4 * count : vocab) {
+    take(logits, vocab, count);
+    if (keepTopP(all) || count >= vocab) return;
   }
 }
 
-void Sampler::keepMinP() {
-  const float floor = bestLogit() + std::log(options_.minP);
-  std::erase_if(candidates_, [floor](const Candidate& c) { return c.logit < floor; });
+// Of candidates, largest first: those up to where the share topP of `all` is reached. False: it is
+// not, and all stay.
+bool Sampler::keepTopP(double all) {
+  const double wanted = options_.topP * all;
+  double sum = 0;
+  for (size_t kept = 0; kept < candidates_.size(); ++kept) {
+    sum += weight(candidates_[kept]);
+    if (sum >= wanted) {
+      candidates_.resize(kept + 1);
+      return true;
+    }
+  }
+  return false;
 }
 
-float Sampler::bestLogit() const {
-  float best = candidates_[0].logit;
-  for (const Candidate& c : candidates_) best = std::max(best, c.logit);
-  return best;
+void Sampler::keepMinP() {
+  const float floor = std::log(options_.minP);
+  std::erase_if(candidates_, [&](const Candidate& one) {
+    return (one.logit - best_.logit) / options_.temperature < floor;
+  });
 }
 
 int32_t Sampler::draw() {
-  const float best = bestLogit();
-  double total = 0;
-  for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
-  double left = uniform() * total;
-  int32_t last = candidates_[0].id;  // the last that could be drawn: rounding may leave a rest
-  for (const Candidate& c : candidates_) {
-    const double weight = std::exp(double(c.logit - best));
-    left -= weight;
-    if (weight > 0) last = c.id;
-    if (left < 0) return c.id;
+  double left = uniform() * total();
+  int32_t last = best_.id;  // the last that could be drawn: rounding may leave a rest
+  for (const Candidate& one : candidates_) {
+    const double share = weight(one);
+    left -= share;
+    if (share > 0) last = one.id;
+    if (left < 0) return one.id;
+  }
+  return last;
+}
+
+// Of the weights of the whole vocabulary, which add up to `all`, block by block.
+int32_t Sampler::drawOfAll(double all) {
+  double left = uniform() * all;
+  int32_t last = best_.id;
+  for (size_t block = 0; block < sums_.size(); ++block) {
+    const bool inside = left < sums_[block] || block + 1 == sums_.size();
+    if (!inside) {
+      left -= sums_[block];
+      continue;
+    }
+    const size_t end = std::min((block + 1) * kLogitBlock, weights_.size());
+    for (size_t id = block * kLogitBlock; id < end; ++id) {
+      left -= double(weights_[id]);
+      if (weights_[id] > 0) last = static_cast<int32_t>(id);
+      if (left < 0) return static_cast<int32_t>(id);
+    }
+    return last;
   }
   return last;
 }
 
 std::vector<Sampler::Choice> Sampler::choices() const {
   std::vector<Choice> all;
-  if (candidates_.empty()) return all;
-  const float best = bestLogit();
-  double total = 0;
-  for (const Candidate& c : candidates_) total += std::exp(double(c.logit - best));
-  for (const Candidate& c : candidates_) {
-    const double weight = std::exp(double(c.logit - best));
-    if (weight > 0) all.push_back({c.id, weight / total});
+  if (options_.temperature == 0) return all;
+  const auto add = [&all](int32_t id, double share) {
+    if (share > 0) all.push_back({id, share});
+  };
+  for (const Candidate& one : candidates_) add(one.id, weight(one));
+  if (candidates_.empty()) {
+    for (size_t id = 0; id < weights_.size(); ++id) add(static_cast<int32_t>(id), weights_[id]);
   }
+  double sum = 0;
+  for (const Choice& one : all) sum += one.probability;
+  for (Choice& one : all) one.probability /= sum;
   return all;
 }
 

@@ -49,16 +49,27 @@ class Sampler {
   void penalise(float* logits, const std::vector<int32_t>& history);
   void set(float* logits, int32_t id, float value);
   int32_t choose(const float* logits, int vocab);
-  void keepTopK();
-  void keepTopP();
+  double weighAll(const float* logits, int vocab);
+  double weight(const Candidate& one) const;
+  double total() const;
+  void takeAbove(const float* logits, int vocab, float floor);
+  void take(const float* logits, int vocab, int count);
+  void takeTopP(const float* logits, int vocab);
+  bool keepTopP(double all);
   void keepMinP();
-  float bestLogit() const;
   int32_t draw();
+  int32_t drawOfAll(double all);
   double uniform();
 
   SamplerOptions options_;
   std::mt19937_64 random_;
-  std::vector<Candidate> candidates_;  // descending logit wherever a filter needs the order
+  Candidate best_{0, 0};
+  // What may be drawn where there is a filter, descending logit wherever one needs the order; else
+  // `weights_` [vocab], with the sum of each block of them.
+  std::vector<Candidate> candidates_;
+  std::vector<float> weights_;
+  std::vector<double> sums_;
+  std::vector<float> scratch_;
   std::vector<int32_t> penalised_;
   std::vector<Candidate> replaced_;  // logits that were changed, as they were, in order of change
 };

@@ -48,6 +48,8 @@ void dAttendKeyAvx2(const DAttendArgs& args);
 // The rest of this table is AVX2's: ops_avx512.cpp.
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendAvx512(const AttendArgs& args);
+void dAttendQueryAvx512(const DAttendArgs& args);
+void dAttendKeyAvx512(const DAttendArgs& args);
 
 // The rest of this table is that of AVX-512: ops_amx.cpp.
 void linearAmx(const LinearArgs& args, int n0, int n1, void* scratch);

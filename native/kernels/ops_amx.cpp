@@ -8,7 +8,7 @@ namespace baton {
 const Ops kAmxOps{
     Isa::kAmx,   linearAmx,        attendAvx512,       mergeAvx2,        embedAvx2,
     rmsnormAvx2, addBiasAvx2,      quantizeAvx2,       ropeAvx2,         kvStoreAvx2,
-    swigluAvx2,  gegluAvx2,        dLinearAvx2,        dRmsnormAvx2,     dSwigluAvx2,
+    swigluAvx2,  gegluAvx2,        dLinearAvx512,      dRmsnormAvx2,     dSwigluAvx2,
     dGegluAvx2,  crossEntropyAvx2, dAttendQueryAvx512, dAttendKeyAvx512,
 };
 

@@ -48,6 +48,7 @@ void dAttendKeyAvx2(const DAttendArgs& args);
 // The rest of this table is AVX2's: ops_avx512.cpp.
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendAvx512(const AttendArgs& args);
+void dLinearAvx512(const DLinearArgs& args, int k0, int k1, void* scratch);
 void dAttendQueryAvx512(const DAttendArgs& args);
 void dAttendKeyAvx512(const DAttendArgs& args);
 

@@ -88,10 +88,10 @@ CpuFeatures detect() {
   note("avx512_fp16", leaf7.edx, 23, zmm);
   const bool tile = note("amx_tile", leaf7.edx, 24, tiles);
   const bool int8 = note("amx_int8", leaf7.edx, 25, tiles);
-  note("amx_bf16", leaf7.edx, 22, tiles);
+  const bool tileBf16 = note("amx_bf16", leaf7.edx, 22, tiles);
   found.avx2 = avx2 && fma && f16c && bmi2;
   found.avx512 = found.avx2 && (kEmulated || (f && bw && dq && vl && vnni && bf16));
-  found.amx = found.avx512 && (kEmulated || (tile && int8 && tilesAllowed()));
+  found.amx = found.avx512 && (kEmulated || (tile && int8 && tileBf16 && tilesAllowed()));
   return found;
 }
 

@@ -16,7 +16,8 @@ struct CpuFeatures {
   bool avx2 = false;  // everything that *_avx2.cpp is compiled with: AVX2, FMA, F16C, BMI2
   bool avx512 =
       false;  // everything that *_avx512.cpp is compiled with: that and F, BW, DQ, VL, VNNI, BF16
-  // Everything that *_amx.cpp is compiled with: that and TILE, INT8; the OS has allowed tiles.
+  // Everything that *_amx.cpp is compiled with: that and TILE, INT8, BF16; the OS has allowed
+  // tiles.
   bool amx = false;
   bool sha = false;  // SHA-NI and SSE4.1
 };

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kRows = 5, kCols = 40, kDepth = 96, kHeadDim = 32;
 constexpr int kManyRows = 26;  // kernels of linear take other paths from 16 and from 24 on
+constexpr int kTileRows = 12;  // of the largest tile of dLinear
 
 // kDepth, or the next larger one that is whole blocks of the type.
 int depthFor(DType type) {
@@ -210,12 +211,13 @@ std::vector<float> kvStore(const Ops& ops, KvType kv) {
 
 // ---- backward
 
-std::vector<float> dLinear(const Ops& ops, const Weights& w, bool accumulate) {
-  const std::vector<float> dy = numbers(size_t{kRows} * kCols, 19);
+std::vector<float> dLinear(const Ops& ops, const Weights& w, bool accumulate, bool bf16 = false) {
+  const int rows = accumulate ? kTileRows : kRows;
+  const std::vector<float> dy = numbers(size_t{kTileRows} * kCols, 19);
   std::vector<float> dx = numbers(w.x.size(), 20);
   Buffer scratch(dLinearScratchBytes());
-  ops.dLinear({w.rows.data(), w.type, kCols, w.depth, dy.data(), kCols, dx.data(), w.depth, kRows,
-               accumulate},
+  ops.dLinear({w.rows.data(), w.type, kCols, w.depth, dy.data(), kCols, dx.data(), w.depth, rows,
+               accumulate, bf16},
               0, w.depth, scratch.data());
   return dx;
 }
@@ -345,6 +347,9 @@ void Checks::ofType(const QuantType& type) {
   check("dLinear", name, 1e-5, [&](const Ops& o) { return dLinear(o, weights, false); });
   check("dLinear", name + " accumulate", 1e-5,
         [&](const Ops& o) { return dLinear(o, weights, true); });
+  // A kernel may round or not, so this is how far bfloat16 can be from float32.
+  check("dLinear", name + " bf16", 1e-2,
+        [&](const Ops& o) { return dLinear(o, weights, false, true); });
 }
 
 void Checks::ofKv(KvType kv) {

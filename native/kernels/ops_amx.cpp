@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Table of the kernels for AVX-512 with the tiles of AMX (int8): linear layers of many rows are
-// theirs.
+// Table of the kernels for AVX-512 with the tiles of AMX (int8, bf16): linear layers of many rows
+// are theirs, and dX in bfloat16.
 #include "kernels/variants.h"
 
 namespace baton {
@@ -8,7 +8,7 @@ namespace baton {
 const Ops kAmxOps{
     Isa::kAmx,   linearAmx,        attendAvx512,       mergeAvx2,        embedAvx2,
     rmsnormAvx2, addBiasAvx2,      quantizeAvx2,       ropeAvx2,         kvStoreAvx2,
-    swigluAvx2,  gegluAvx2,        dLinearAvx512,      dRmsnormAvx2,     dSwigluAvx2,
+    swigluAvx2,  gegluAvx2,        dLinearAmx,         dRmsnormAvx2,     dSwigluAvx2,
     dGegluAvx2,  crossEntropyAvx2, dAttendQueryAvx512, dAttendKeyAvx512,
 };
 

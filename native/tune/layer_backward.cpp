@@ -20,7 +20,8 @@ size_t floats(int rows, int cols) {
 
 // Columns in panels; where there are fewer panels than workers want, rows in slices as well.
 void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
-                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate) {
+                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate,
+                    bool fast) {
   const trace::Scope scope(name, [&] {
     return dLinearCost({weight.data, weight.type, weight.rows, weight.cols, dy, weight.rows, dx,
                         weight.cols, rows, accumulate});
@@ -44,7 +45,8 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
           .dx = dx + static_cast<size_t>(from) * static_cast<size_t>(weight.cols),
           .ldx = weight.cols,
           .R = to - from,
-          .accumulate = accumulate};
+          .accumulate = accumulate,
+          .bf16 = fast && weight.type != DType::kF32 && weight.type != DType::kF16};
       const int k0 = item / slices * kDLinearColumns;
       ops.dLinear(args, k0, std::min(k0 + kDLinearColumns, weight.cols),
                   scratch.as<std::byte>() + static_cast<size_t>(worker) * bytes);
@@ -54,10 +56,11 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
 
 LayerBackward::LayerBackward(std::shared_ptr<const Model> model, const Ops& ops,
                              ThreadPool& threads, const Pool& pool,
-                             const std::vector<RopeTable>& ropes)
+                             const std::vector<RopeTable>& ropes, bool fast)
     : model_(std::move(model)),
       ops_(ops),
       threads_(threads),
+      fast_(fast),
       attention_(model_->config, ops, threads, pool, ropes) {}
 
 void LayerBackward::plan(const AttentionPlan& plan, const Batch& batch,
@@ -156,7 +159,7 @@ void LayerBackward::gate(const DGluArgs& args) {
 
 void LayerBackward::linear(const char* name, const Weight& weight, const float* dy, float* dx,
                            bool accumulate) {
-  linearBackward(name, ops_, threads_, scratch_, weight, dy, dx, rows_, accumulate);
+  linearBackward(name, ops_, threads_, scratch_, weight, dy, dx, rows_, accumulate, fast_);
 }
 
 void LayerBackward::rmsnorm(const DRmsNormArgs& args, int rows) {

@@ -17,14 +17,16 @@
 namespace baton {
 
 // dx[R, K] (+)= dy[R, N] W[N, K] on all workers. `scratch` grows to dLinearScratchBytes() a worker.
-// `name` is what the trace calls it.
+// `name` is what the trace calls it. `fast`: the forward may round activations, and this what it
+// multiplies, to bfloat16 (dlinear.h); F32 and F16 weights are not rounded in either.
 void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
-                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate);
+                    const Weight& weight, const float* dy, float* dx, int rows, bool accumulate,
+                    bool fast);
 
 class LayerBackward {
  public:
   LayerBackward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
-                const Pool& pool, const std::vector<RopeTable>& ropes);
+                const Pool& pool, const std::vector<RopeTable>& ropes, bool fast);
 
   // As AttentionBackward::plan. `incoming`: what readers of other batches have left for the K and V
   // of segments of this one.
@@ -47,6 +49,7 @@ class LayerBackward {
   std::shared_ptr<const Model> model_;
   const Ops& ops_;
   ThreadPool& threads_;
+  const bool fast_;  // of linearBackward
   AttentionBackward attention_;
   struct Incoming {
     int batchRow;

@@ -132,7 +132,7 @@ void TrainStep::prepareWorkspace(const WorkPlace& place) {
     w.forward =
         std::make_unique<Forward>(place.model, cpuOps(), place.threads, *place.pool, options);
     w.layers = std::make_unique<LayerBackward>(place.model, cpuOps(), place.threads, *place.pool,
-                                               w.forward->ropes());
+                                               w.forward->ropes(), options.int8Activations);
   }
   w.forward->growPositions(positionLimit(spec_, config));
   w.dx.ensure(sizeof(float) * static_cast<size_t>(rows) * static_cast<size_t>(config.hidden));
@@ -251,7 +251,8 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
       result_.losses[pass.labels[static_cast<size_t>(first + i)].item] += double(losses[i]);
     if (!spec_.gradient) continue;
     linearBackward("d logits", ops, place.threads, w.scratch, model.output, logits,
-                   dfinal + static_cast<size_t>(first) * M, count, false);
+                   dfinal + static_cast<size_t>(first) * M, count, false,
+                   place.forward.int8Activations);
   }
   if (!spec_.gradient) return true;
   ops.dRmsnorm({pass.tape->output.data(), model.outputNorm, dfinal, dfinal, model.config.hidden,

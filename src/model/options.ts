@@ -30,7 +30,8 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   kvType?: KvType;
   /**
    * `int8` (default): activations are quantised per block of 32 before they meet quantised weights.
-   * `float32`: weights are dequantised exactly; slower, for comparisons.
+   * `float32`: weights are dequantised exactly; slower, for comparisons. In training, `int8` also lets gradients be
+   * multiplied in bfloat16 where the CPU has AVX-512.
    */
   activations?: "int8" | "float32";
   /** Same bits whatever the batch, the chunking and the thread count; default false. */

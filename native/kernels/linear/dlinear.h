@@ -2,11 +2,14 @@
 // Backward of linear.h with respect to x: dX[R, K] (+)= dY[R, N] W[N, K]. W is frozen, so there is
 // no gradient of it anywhere.
 //
-// float32 arithmetic on exactly dequantised weights, whatever arithmetic the forward used. The sum
-// over n ascends; a kernel may cut it into chunks at fixed n, sum each by itself and add the sums
-// in order, so that N = 200,000 (an output head) loses no digits. Hence the bits of a row of dX
-// depend on nothing but that row of dY, W, and with `accumulate` what stood there: not on R, on the
-// columns of a call, or on threads.
+// float32 arithmetic on exactly dequantised weights, whatever arithmetic the forward used. With
+// `bf16` a kernel may round both factors of every product to bfloat16 first (to nearest even;
+// subnormal numbers may count as zeros), or not, as its instructions are: a product is off by at
+// most 2^-8 of itself, and sums are float32 as ever. The sum over n ascends, in bf16 by the pairs
+// or the 32 n of an instruction; a kernel may cut it into chunks at fixed n, sum each by itself and
+// add the sums in order, so that N = 200,000 (an output head) loses no digits. Hence the bits of a
+// row of dX depend on nothing but that row of dY, W, and with `accumulate` what stood there: not on
+// R, on the columns of a call, or on threads.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +28,7 @@ struct DLinearArgs {
   int ldx;
   int R;
   bool accumulate;  // dx += instead of dx =
+  bool bf16 = false;
 };
 
 // What a call's first column is a multiple of: a place at which work can be cut for workers.
@@ -39,7 +43,7 @@ inline constexpr int kDLinearRows = 192;
 // `scratch`: dLinearScratchBytes(), 64-byte aligned, private to the calling worker.
 using DLinearFn = void (*)(const DLinearArgs& args, int k0, int k1, void* scratch);
 
-// A tile of a chunk of W as float32, and of dY what meets it.
+// A tile of a chunk of W as float32, and of dY what meets it; bfloat16 takes less.
 static constexpr size_t dLinearScratchBytes() {
   return static_cast<size_t>(kDLinearTile + kDLinearRows) * kDLinearChunk * sizeof(float);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // dlinear.h with AVX2: register tiles of dlinear_tiles.h of up to six rows of dX and 16 columns, or
-// of three and 32, each dx an FMA chain.
+// of three and 32, each dx an FMA chain. There are no products of bfloat16: factors stay as they
+// are.
 #include "kernels/linear/dlinear_tiles.h"
 #include "kernels/variants.h"
 
@@ -93,15 +94,22 @@ void multiplyTile(const DLinearTile& tile, float* dx, int ldx, int rows, int col
   }
 }
 
+struct Kernel {
+  static void gradients(const DLinearArgs& a, int r, int rows, int n, int depth, float* dy) {
+    copyGradients(a, r, rows, n, depth, dy);
+  }
+  static void weights(int, float*) {}
+  static void multiply(const DLinearTile& tile, float* dx, int ldx, int rows, int columns) {
+    multiplyTile(tile, dx, ldx, rows, columns);
+  }
+};
+
 }  // namespace
 
 void dLinearAvx2(const DLinearArgs& a, int k0, int k1, void* scratch) {
   auto* memory = static_cast<float*>(scratch);
-  const auto tiles = [&](const DLinearTile& tile, float* dx, int rows, int columns) {
-    multiplyTile(tile, dx, a.ldx, rows, columns);
-  };
   withType(a.type,
-           [&](auto type) { dLinearTiles<decltype(type)::value>(a, k0, k1, memory, tiles); });
+           [&](auto type) { dLinearTiles<decltype(type)::value, Kernel>(a, k0, k1, memory); });
 }
 
 }  // namespace baton

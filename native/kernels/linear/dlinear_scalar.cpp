@@ -2,11 +2,17 @@
 // Reference of dlinear.h: a few columns of a chunk of W at a time, read by the codec of its format.
 #include <algorithm>
 
+#include "base/half.h"
 #include "kernels/variants.h"
 #include "quant/types.h"
 
 namespace baton {
 namespace {
+
+// What `bf16` makes of a factor.
+float factor(const DLinearArgs& a, float value) {
+  return a.bf16 ? floatOfBfloat(bfloatOfFloat(value)) : value;
+}
 
 constexpr int kWindow = 256;  // whole blocks of every format
 
@@ -19,7 +25,8 @@ void unpack(const DLinearArgs& a, int n0, int rows, int k0, int columns, float* 
   const auto* from = static_cast<const std::byte*>(a.weight) + quantRowBytes(type, begin);
   for (int n = 0; n < rows; ++n) {
     type.dequantize(from + static_cast<size_t>(n0 + n) * rowBytes, window, length);
-    std::copy_n(window + k0 - begin, columns, w + n * columns);
+    std::transform(window + k0 - begin, window + k0 - begin + columns, w + n * columns,
+                   [&a](float value) { return factor(a, value); });
   }
 }
 
@@ -39,7 +46,8 @@ void dLinearScalar(const DLinearArgs& a, int k0, int k1, void* scratch) {
         float* dx = a.dx + static_cast<size_t>(r) * a.ldx + k0;
         std::fill_n(sums, columns, 0.0f);
         for (int n = 0; n < rows; ++n) {
-          for (int k = 0; k < columns; ++k) sums[k] += dy[n] * w[n * columns + k];
+          const float d = factor(a, dy[n]);
+          for (int k = 0; k < columns; ++k) sums[k] += d * w[n * columns + k];
         }
         const bool add = a.accumulate || n0 > 0;
         for (int k = 0; k < columns; ++k) dx[k] = add ? dx[k] + sums[k] : sums[k];

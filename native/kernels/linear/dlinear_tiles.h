@@ -2,7 +2,7 @@
 // What dlinear.h is with wide registers: 32 columns of a chunk of W are dequantised to float32
 // (with AVX2, which every wider set has) and stay in the first cache while register tiles of an
 // instruction set run over them; dY is copied together first, because rows a power of two apart
-// would drive each other out of the cache. Each dx is one chain in ascending n within a chunk, and
+// would drive each other out of the cache. Each dx is one sum in ascending n within a chunk, and
 // the chunks are added in order, whatever tile it is in. All static: included by instruction-set
 // files only.
 #pragma once
@@ -41,7 +41,8 @@ static inline void copyGradients(const DLinearArgs& a, int r, int rows, int n, i
   }
 }
 
-// A chunk of the sum and a tile of W: what register tiles run over.
+// A chunk of the sum and a tile of W: what register tiles run over. A kernel may make something
+// else of both, of at most that size.
 struct DLinearTile {
   const float* w;   // [depth, 32]
   const float* dy;  // [rows, kDLinearChunk]
@@ -49,21 +50,25 @@ struct DLinearTile {
   bool add;  // to what stands in dx
 };
 
-// multiply(tile, dx, rows, columns): dx [rows, columns], columns <= 32.
-template <DType type, class Fn>
-static void dLinearTiles(const DLinearArgs& a, int k0, int k1, float* scratch, const Fn& multiply) {
+// `Kernel` has
+//   gradients(a, r, rows, n, depth, dy)  copyGradients() or its own form of it
+//   weights(depth, w)                    makes of W [depth, 32], in place, what it multiplies
+//   multiply(tile, dx, ldx, rows, columns)  dx [rows, columns] (+)= dY W, columns <= 32
+template <DType type, class Kernel>
+static void dLinearTiles(const DLinearArgs& a, int k0, int k1, float* scratch) {
   float* const w = scratch;
   float* const dy = w + kDLinearTile * kDLinearChunk;
   for (int r = 0; r < a.R; r += kDLinearRows) {
     const int rows = a.R - r < kDLinearRows ? a.R - r : kDLinearRows;
     for (int n = 0; n < a.N; n += kDLinearChunk) {
       const int depth = a.N - n < kDLinearChunk ? a.N - n : kDLinearChunk;
-      copyGradients(a, r, rows, n, depth, dy);
+      Kernel::gradients(a, r, rows, n, depth, dy);
       const DLinearTile tile{w, dy, depth, a.accumulate || n > 0};
       for (int k = k0; k < k1; k += kDLinearTile) {
         unpackTile<type>(a, n, depth, k, w);
+        Kernel::weights(depth, w);
         float* dx = a.dx + static_cast<size_t>(r) * static_cast<size_t>(a.ldx) + k;
-        multiply(tile, dx, rows, k1 - k < kDLinearTile ? k1 - k : kDLinearTile);
+        Kernel::multiply(tile, dx, a.ldx, rows, k1 - k < kDLinearTile ? k1 - k : kDLinearTile);
       }
     }
   }

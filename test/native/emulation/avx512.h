@@ -113,6 +113,15 @@ __m512 permute_ps(__m512 a) {
   for (int i = 0; i < 16; ++i) to.at[i] = from.at[i / 4 * 4 + (order >> (i % 4 * 2) & 3)];
   return vectorOf(to);
 }
+// b in the lower half.
+inline __m512bh cvtne2ps_pbh(__m512 a, __m512 b) {
+  const Floats from[2] = {Floats(&b), Floats(&a)};
+  uint16_t to[32];
+  for (int i = 0; i < 32; ++i) to[i] = bfloatOf(from[i / 16].at[i % 16]);
+  __m512bh out;
+  std::memcpy(&out, to, sizeof out);
+  return out;
+}
 // Of each pair the upper product first.
 inline __m512 dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
   Floats lanes(&sum);
@@ -142,6 +151,7 @@ inline float cvtss_f32(__m512 a) {
 #define _mm512_reduce_add_ps baton::emulation::reduce_add_ps
 #define _mm512_reduce_max_ps baton::emulation::reduce_max_ps
 #define _mm512_cvtss_f32 baton::emulation::cvtss_f32
+#define _mm512_cvtne2ps_pbh baton::emulation::cvtne2ps_pbh
 #undef _mm512_dpbf16_ps
 #define _mm512_dpbf16_ps baton::emulation::dpbf16_ps
 #undef _mm512_shuffle_f32x4

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic of vdpbf16ps and tdpbf16ps (Intel SDM, volume 2): a fused multiply-add of two bfloat16
-// numbers into a float32 one, to nearest even whatever MXCSR says, with subnormal numbers read and
-// left as zeros of their sign.
+// Arithmetic of vcvtne2ps2bf16, vdpbf16ps and tdpbf16ps (Intel SDM, volume 2): rounding to bfloat16,
+// and a fused multiply-add of two bfloat16 numbers into a float32 one, both to nearest even whatever
+// MXCSR says, with subnormal numbers read and left as zeros of their sign.
 #pragma once
 
 #include <cmath>
@@ -19,6 +19,15 @@ inline float floatOf(uint16_t bfloat) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return flushed(value);
+}
+
+// To nearest even; a NaN keeps the upper half of its bits and becomes quiet.
+inline uint16_t bfloatOf(float value) {
+  value = flushed(value);
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 inline float addProduct(float sum, uint16_t a, uint16_t b) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// dlinear.h for every table that this machine runs: against sums in double precision, against
-// differences of the forward reference, and bit for bit whatever the rows and columns of a call.
+// dlinear.h for every table that this machine runs, in float32 and in bf16: against sums in double
+// precision, against differences of the forward reference, and bit for bit whatever the rows and
+// columns of a call.
 #include "kernels/linear/dlinear.h"
 
 #include "base/buffer.h"
+#include "base/half.h"
 #include "gradients.h"
 #include "weights.h"
 
@@ -17,6 +19,7 @@ struct Problem {
   DType type;
   int N, K, R;
   uint32_t seed = 1;
+  bool bf16 = false;
 };
 
 struct Data {
@@ -25,8 +28,9 @@ struct Data {
 };
 
 std::string describe(const Problem& p) {
-  return std::string(isaName(p.ops->isa)) + " dLinear " + quantType(p.type).name +
-         " N=" + std::to_string(p.N) + " K=" + std::to_string(p.K) + " R=" + std::to_string(p.R);
+  return std::string(isaName(p.ops->isa)) + (p.bf16 ? " bf16" : "") + " dLinear " +
+         quantType(p.type).name + " N=" + std::to_string(p.N) + " K=" + std::to_string(p.K) +
+         " R=" + std::to_string(p.R);
 }
 
 Data make(const Problem& p) {
@@ -52,7 +56,14 @@ DLinearArgs arguments(const Problem& p, const Data& data, float* dx, int ldx) {
           .dx = dx,
           .ldx = ldx,
           .R = p.R,
-          .accumulate = false};
+          .accumulate = false,
+          .bf16 = p.bf16};
+}
+
+// AVX2 has no products of bfloat16 and takes the factors as they are.
+double factor(const Problem& p, float value) {
+  const bool rounded = p.bf16 && p.ops->isa != Isa::kAvx2;
+  return rounded ? floatOfBfloat(bfloatOfFloat(value)) : value;
 }
 
 // dx in double precision, and the sum of the magnitudes that were added, for the bound.
@@ -64,9 +75,9 @@ void oracle(const Problem& p, const Data& data, std::vector<double>& dx,
   size = dx;
   for (int r = 0; r < p.R; ++r) {
     for (int n = 0; n < p.N; ++n) {
-      const double dy = data.dy[static_cast<size_t>(r) * (p.N + 3) + n];
+      const double dy = factor(p, data.dy[static_cast<size_t>(r) * (p.N + 3) + n]);
       for (int k = 0; k < p.K; ++k) {
-        const double term = dy * w[static_cast<size_t>(n) * p.K + k];
+        const double term = dy * factor(p, w[static_cast<size_t>(n) * p.K + k]);
         dx[static_cast<size_t>(r) * p.K + k] += term;
         size[static_cast<size_t>(r) * p.K + k] += std::fabs(term);
       }
@@ -74,7 +85,7 @@ void oracle(const Problem& p, const Data& data, std::vector<double>& dx,
   }
 }
 
-void conform(const Problem& p) {
+void conformIn(const Problem& p) {
   const Data data = make(p);
   Buffer scratch(dLinearScratchBytes());
   std::memset(scratch.data(), 0xff, scratch.size());
@@ -112,13 +123,19 @@ void conform(const Problem& p) {
   }
 }
 
+void conform(Problem p) {
+  conformIn(p);
+  p.bf16 = true;
+  conformIn(p);
+}
+
 }  // namespace
 
 TEST("dLinear: every type and shape against sums in double precision") {
   uint32_t seed = 1;
   for (const Ops* ops : availableOps()) {
     for (const QuantType& type : quantTypes()) {
-      for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 17}) {
+      for (const int R : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 17, 25}) {
         conform(
             {ops, type.dtype, 16 + static_cast<int>(seed % 25), wholeBlocks(type, 96), R, seed});
         ++seed;
@@ -139,6 +156,7 @@ TEST("dLinear: float formats of any depth") {
       for (const int K : {1, 5, 8, 15, 17, 31, 33, 45, 63, 257, 300}) {
         for (const int R : {1, 3, 7}) conform({ops, type, 19, K, R});
       }
+      conform({ops, type, 19, 33, kDLinearRows + 18});  // rows in two parts
     }
   }
 }
@@ -149,16 +167,15 @@ TEST("dLinear: a row has the same bits alone and in any tile, whatever the colum
       const Problem p{ops, type.dtype, 131, 512, 37, 11};
       const Data data = make(p);
       Buffer scratch(dLinearScratchBytes());
-      std::vector<float> together(static_cast<size_t>(p.R) * p.K, 0.5f);
-      const std::vector<float> start = together;
-      DLinearArgs args = arguments(p, data, together.data(), p.K);
-      for (const bool accumulate : {false, true}) {
-        together = start;
-        args.dx = together.data();
-        args.accumulate = accumulate;
+      const std::vector<float> start(static_cast<size_t>(p.R) * p.K, 0.5f);
+      for (const int form : {0, 1, 2, 3}) {
+        std::vector<float> together = start;
+        DLinearArgs args = arguments(p, data, together.data(), p.K);
+        args.accumulate = (form & 1) != 0;
+        args.bf16 = (form & 2) != 0;
         ops->dLinear(args, 0, p.K, scratch.data());
         int different = 0;
-        for (const int rows : {1, 3, 7, 8, 37}) {
+        for (const int rows : {1, 3, 7, 8, 13, 37}) {
           for (const int columns : {kDLinearColumns, 5 * kDLinearColumns}) {
             std::vector<float> apart = start;
             for (int r = 0; r < p.R; r += rows) {
@@ -175,6 +192,34 @@ TEST("dLinear: a row has the same bits alone and in any tile, whatever the colum
         }
         expect(different == 0, __FILE__, __LINE__, describe(p) + ": bits depend on the call");
       }
+    }
+  }
+}
+
+TEST("dLinear: bf16 reads numbers that bfloat16 has as they are, and rounds the others to even") {
+  constexpr int kN = 7, kK = 33;
+  for (const Ops* ops : availableOps()) {
+    if (ops->isa == Isa::kAvx2) continue;  // takes the factors as they are
+    // Halfway between two neighbours of bfloat16: to the even one, downwards and upwards.
+    const float dy[kN] = {1 + 0x1p-8f, 1 + 0x3p-8f, -1 - 0x1p-8f, 0, -2, 1 + 0x1.01p-8f, 0.5f};
+    const float read[kN] = {1, 1 + 0x1p-6f, -1, 0, -2, 1 + 0x1p-7f, 0.5f};
+    for (int n = 0; n < kN; ++n) {
+      std::vector<float> w(static_cast<size_t>(kN) * kK, 0.0f), dx(kK);
+      std::fill_n(w.begin() + n * kK, kK, 3.0f);
+      Buffer scratch(dLinearScratchBytes());
+      ops->dLinear({.weight = w.data(),
+                    .type = DType::kF32,
+                    .N = kN,
+                    .K = kK,
+                    .dy = dy,
+                    .ldy = kN,
+                    .dx = dx.data(),
+                    .ldx = kK,
+                    .R = 1,
+                    .accumulate = false,
+                    .bf16 = true},
+                   0, kK, scratch.data());
+      CHECK(std::all_of(dx.begin(), dx.end(), [&](float x) { return x == 3 * read[n]; }));
     }
   }
 }

@@ -8,7 +8,7 @@ import { buildNative } from "./build-native.mjs";
 import { entry, Stop, say } from "./lib/run.mjs";
 import { runNative } from "./lib/suites.mjs";
 
-const filters = ["test/native/kernels/", "test/native/device/", "test/native/engine/"];
+const filters = ["test/native/kernels/", "test/native/device/", "test/native/engine/", "test/native/tune/"];
 
 await entry(async () => {
   const { positionals } = parseArgs({ allowPositionals: true });

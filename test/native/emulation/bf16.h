@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic of vcvtne2ps2bf16, vdpbf16ps and tdpbf16ps (Intel SDM, volume 2): rounding to bfloat16,
-// and a fused multiply-add of two bfloat16 numbers into a float32 one, both to nearest even whatever
-// MXCSR says, with subnormal numbers read and left as zeros of their sign.
+// Arithmetic of vcvtne2ps2bf16, vdpbf16ps and tdpbf16ps (Intel SDM, volume 2): rounding to
+// bfloat16, and a fused multiply-add of two bfloat16 numbers into a float32 one, both to nearest
+// even whatever MXCSR says, with subnormal numbers read and left as zeros of their sign.
 #pragma once
 
 #include <cmath>

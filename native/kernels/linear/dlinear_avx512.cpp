@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // dlinear.h with AVX-512: register tiles of dlinear_tiles.h of up to twelve rows of dX and 32
 // columns. A step of the largest takes 24 sums of 32 registers, two loads of W and twelve of dY,
-// which are broadcast as operands of the sums. Each dx is an FMA chain in ascending n; with `bf16`
-// a step is vdpbf16ps: a pair of n, the upper one first, subnormal numbers read and left as zeros.
+// each of which all lanes of two sums share: fourteen loads for twelve cycles of two units. Each dx
+// is an FMA chain in ascending n; with `bf16` a step is vdpbf16ps: a pair of n, the upper one
+// first, subnormal numbers read and left as zeros.
 #include "kernels/linear/dlinear_pairs_avx512.h"
 #include "kernels/linear/dlinear_tiles.h"
 #include "kernels/variants.h"

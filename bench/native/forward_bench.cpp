@@ -211,6 +211,14 @@ void elementwise(Suite& suite, int R) {
   const RmsNormArgs norm{a.x.data(), weight.data(), out.data(), kM, 1e-5f};
   suite.measure("rmsnorm", "", R, "", rmsnormCost(norm, R),
                 [&] { overRows(suite, R, [&](int b, int e) { ops.rmsnorm(norm, b, e); }); });
+  for (float* rows : {static_cast<float*>(nullptr), out.data()}) {
+    const RmsNormQuantizeArgs both{norm.x, norm.weight, rows, q.data(), d.data(), s.data(), kM,
+                                   norm.epsilon};
+    suite.measure("rmsnormQuantize", "", R, rows == nullptr ? "" : "and the rows",
+                  rmsnormQuantizeCost(both, R), [&] {
+                    overRows(suite, R, [&](int b, int e) { ops.rmsnormQuantize(both, b, e); });
+                  });
+  }
   const AddBiasArgs bias{weight.data(), out.data(), kM};
   suite.measure("addBias", "", R, "", addBiasCost(bias, R),
                 [&] { overRows(suite, R, [&](int b, int e) { ops.addBias(bias, b, e); }); });

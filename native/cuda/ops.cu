@@ -13,6 +13,7 @@ const Ops kCudaOps{
     .rmsnorm = rmsnormCuda,
     .addBias = addBiasCuda,
     .quantize = quantizeCuda,
+    .rmsnormQuantize = nullptr,
     .rope = ropeCuda,
     .kvStore = kvStoreCuda,
     .swiglu = swigluCuda,

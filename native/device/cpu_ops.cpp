@@ -28,6 +28,7 @@ constexpr KernelSlot kSlots[] = {
     slot<&Ops::rmsnorm>("rmsnorm"),
     slot<&Ops::addBias>("addBias"),
     slot<&Ops::quantize>("quantize"),
+    slot<&Ops::rmsnormQuantize>("rmsnormQuantize"),
     slot<&Ops::rope>("rope"),
     slot<&Ops::kvStore>("kvStore"),
     slot<&Ops::swiglu>("swiglu"),

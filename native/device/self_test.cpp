@@ -10,32 +10,12 @@
 
 #include "base/buffer.h"
 #include "device/device.h"
-#include "kernels/linear/panels.h"
-#include "quant/types.h"
+#include "device/self_test_data.h"
 
 namespace baton {
 namespace {
 
-constexpr int kRows = 5, kCols = 40, kDepth = 96, kHeadDim = 32;
-constexpr int kManyRows = 26;  // kernels of linear take other paths from 16 and from 24 on
-constexpr int kTileRows = 12;  // of the largest tile of dLinear
-
-// kDepth, or the next larger one that is whole blocks of the type.
-int depthFor(DType type) {
-  const int block = quantType(type).blockElements;
-  return (kDepth + block - 1) / block * block;
-}
-
-// Numbers in [-1, 1) that do not depend on the library (Knuth's MMIX generator).
-std::vector<float> numbers(size_t n, uint64_t seed) {
-  std::vector<float> out(n);
-  uint64_t state = seed;
-  for (float& value : out) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    value = static_cast<float>(static_cast<int64_t>(state) >> 40) * 0x1p-23f;
-  }
-  return out;
-}
+using namespace self_test;
 
 // Largest difference, relative to the largest magnitude of the reference. NaN counts as infinite.
 double relativeError(const std::vector<float>& got, const std::vector<float>& reference) {
@@ -47,43 +27,6 @@ double relativeError(const std::vector<float>& got, const std::vector<float>& re
   }
   return difference / largest;
 }
-
-struct Quantised {
-  std::vector<int8_t> q;
-  std::vector<float> d, s;
-};
-
-Quantised quantised(const Ops& ops, const std::vector<float>& x, int rows) {
-  Quantised out{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / kGroup),
-                std::vector<float>(x.size() / kGroup)};
-  ops.quantize(
-      {x.data(), out.q.data(), out.d.data(), out.s.data(), static_cast<int>(x.size()) / rows}, 0,
-      rows);
-  return out;
-}
-
-// What the checks of a weight type share.
-struct Weights {
-  explicit Weights(DType dtype)
-      : type(dtype),
-        depth(depthFor(dtype)),
-        rows(quantRowBytes(quantType(dtype), kCols * depth)),
-        x(numbers(static_cast<size_t>(kManyRows * depth), 2)),
-        xq(quantised(kScalarOps, x, kManyRows)) {
-    const std::vector<float> w = numbers(static_cast<size_t>(kCols * depth), 1);
-    quantType(type).quantize(w.data(), rows.data(), w.size());
-    if (!isInteger(type)) return;
-    panels.ensure(panelsBytes(type, kCols, depth));
-    packPanels(type, rows.data(), kCols, depth, 0, panelCount(kCols), panels.data());
-  }
-
-  DType type;
-  int depth;
-  std::vector<std::byte> rows;  // [kCols, depth]
-  Buffer panels;                // the same; empty for float formats
-  std::vector<float> x;         // [kManyRows, depth]
-  Quantised xq;
-};
 
 std::vector<float> linear(const Ops& ops, const Weights& w, bool int8, int rows, bool invariant) {
   std::vector<float> y(static_cast<size_t>(rows) * kCols);
@@ -104,29 +47,6 @@ std::vector<float> linear(const Ops& ops, const Weights& w, bool int8, int rows,
                         invariant};
   ops.linear(args, 0, kCols, scratch.data());
   return y;
-}
-
-struct Pool {
-  std::vector<std::byte> bytes;
-  size_t half;
-};
-
-// K and V of three blocks, written by the kernel under test.
-Pool stored(const Ops& ops, KvType kv) {
-  constexpr int kPoolRows = 3 * kBlockRows;
-  const std::vector<float> k = numbers(size_t{kPoolRows} * kHeadDim, 3);
-  const std::vector<float> v = numbers(size_t{kPoolRows} * kHeadDim, 4);
-  const size_t block = kvHeadBytes(kv, kHeadDim);
-  Pool pool{std::vector<std::byte>(6 * block), block};
-  std::vector<int32_t> blocks(kPoolRows), slots(kPoolRows);
-  for (int r = 0; r < kPoolRows; ++r) {
-    blocks[static_cast<size_t>(r)] = 2 - r / kBlockRows;
-    slots[static_cast<size_t>(r)] = r % kBlockRows;
-  }
-  ops.kvStore({k.data(), kHeadDim, v.data(), kHeadDim, 1, kHeadDim, kv, pool.bytes.data(),
-               pool.bytes.data() + block, 0, 2 * block, blocks.data(), slots.data()},
-              0, kPoolRows);
-  return pool;
 }
 
 std::vector<float> attend(const Ops& ops, KvType kv, bool windowed) {
@@ -199,6 +119,21 @@ std::vector<float> quantize(const Ops& ops) {
   all.insert(all.end(), out.d.begin(), out.d.end());
   all.insert(all.end(), out.s.begin(), out.s.end());
   return all;
+}
+
+// The normed rows and what their groups are multiples of; or the rows as int8 has them, and sums.
+std::vector<float> rmsnormQuantize(const Ops& ops, bool rows) {
+  const std::vector<float> x = numbers(size_t{kRows} * kDepth, 10), w = numbers(kDepth, 11);
+  std::vector<float> y(x.size());
+  Quantised out = quantised(kScalarOps, y, kRows);
+  ops.rmsnormQuantize({x.data(), w.data(), rows ? y.data() : nullptr, out.q.data(), out.d.data(),
+                       out.s.data(), kDepth, 1e-5f},
+                      0, kRows);
+  for (size_t i = 0; i < y.size() && !rows; ++i)
+    y[i] = static_cast<float>(out.q[i]) * out.d[i / kGroup];
+  const std::vector<float>& rest = rows ? out.d : out.s;
+  y.insert(y.end(), rest.begin(), rest.end());
+  return y;
 }
 
 std::vector<float> kvStore(const Ops& ops, KvType kv) {
@@ -371,6 +306,9 @@ void Checks::ofRows() {
   check("rmsnorm", " accumulate", 1e-5, [](const Ops& o) { return rmsnorm(o, true); });
   check("addBias", "", 0, addBias);
   check("quantize", "", 0, quantize);
+  check("rmsnormQuantize", " rows", 1e-5, [](const Ops& o) { return rmsnormQuantize(o, true); });
+  // The norms differ in their last bits, so that a quant may be one more or one less.
+  check("rmsnormQuantize", "", 8e-3, [](const Ops& o) { return rmsnormQuantize(o, false); });
   check("rope", " adjacent", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kAdjacent); });
   check("rope", " halves", 1e-6, [](const Ops& o) { return rope(o, RopePairing::kHalves); });
   check("swiglu", "", 1e-5, [](const Ops& o) { return glu(o.swiglu); });

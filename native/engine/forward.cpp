@@ -50,24 +50,23 @@ Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool&
                                              std::to_string(kMaxQueries) + " are supported");
   }
   const int R = options.maxRows;
-  const int wide = std::max({c.hidden, c.ffn, c.heads * c.headDim});
+  const int read = std::max(c.hidden, c.heads * c.headDim);
   x_.ensure(floats(R, c.hidden));
   normed_.ensure(floats(R, c.hidden));
   q_.ensure(floats(R, c.heads * c.headDim));
   k_.ensure(floats(R, c.kvHeads * c.headDim));
   v_.ensure(floats(R, c.kvHeads * c.headDim));
   attended_.ensure(floats(R, c.heads * c.headDim));
-  gate_.ensure(floats(R, c.ffn));
-  up_.ensure(floats(R, c.ffn));
+  tileFloats_ = tileFloats(R);
+  tiles_.ensure(2 * tileFloats_ * sizeof(float) * static_cast<size_t>(threads.workers()));
+  hidden_.ensure(floats(R, c.ffn));
   // The head takes two rows for one, of which there are no more than rows.
-  const size_t quantised =
-      std::max(floats(R, wide), floats(2 * std::min(R, options.logitRows), c.hidden));
-  xq_.ensure(quantised / sizeof(float));
-  xd_.ensure(quantised / kGroup);
-  xs_.ensure(quantised / kGroup);
+  xq_.ensure(std::max(floats(R, read), floats(2 * std::min(R, options.logitRows), c.hidden)) /
+             sizeof(float));
+  gated_.ensure(floats(R, c.ffn) / sizeof(float));
   final_.ensure(floats(R, c.hidden));
   logits_.ensure(floats(2 * options.logitRows, c.vocab));
-  scratchBytes_ = (linearScratchBytes(wide) + 63) / 64 * 64;
+  scratchBytes_ = (linearScratchBytes(std::max(read, c.ffn)) + 63) / 64 * 64;
   scratch_.ensure(scratchBytes_ * static_cast<size_t>(threads.workers()));
   tokens_.resize(static_cast<size_t>(R));
 }
@@ -143,18 +142,15 @@ void Forward::layer(int index, LayerActivations* keep) {
   const trace::Scope scope("layer", "layer", index);
   const ModelConfig& c = model_->config;
   const LayerWeights& w = model_->layers[static_cast<size_t>(index)];
-  float* x = x_.as<float>();
-  float* normed = normed_.as<float>();
   float* q = q_.as<float>();
   float* k = k_.as<float>();
   float* v = v_.as<float>();
   const int width = c.heads * c.headDim;
   const int kvWidth = c.kvHeads * c.headDim;
 
-  rmsnorm({x, w.attnNorm, normed, c.hidden, c.normEpsilon}, rows_);
   const Projection qkv[] = {
       {&w.q, q, width, false}, {&w.k, k, kvWidth, false}, {&w.v, v, kvWidth, false}};
-  linear("linear qkv", normed, rows_, qkv, 3);
+  multiply("linear qkv", normedFor(w.attnNorm, qkv, 3), rows_, qkv, 3);
   addBias(w.qBias, q, width);
   addBias(w.kBias, k, kvWidth);
   addBias(w.vBias, v, kvWidth);
@@ -170,32 +166,21 @@ void Forward::layer(int index, LayerActivations* keep) {
   }
   attention_.run(index, q, k, v, attended_.as<float>(), lse);
   if (keep != nullptr) keepRows(keep->attended, attended_.as<float>(), width);
-  addToStream("linear o", attended_.as<float>(), w.o, w.attnPostNorm,
-              keep ? &keep->attnOut : nullptr);
-  if (keep != nullptr) keepRows(keep->middle, x, c.hidden);
-
-  rmsnorm({x, w.ffnNorm, normed, c.hidden, c.normEpsilon}, rows_);
-  const Projection gateUp[] = {{&w.gate, gate_.as<float>(), c.ffn, false},
-                               {&w.up, up_.as<float>(), c.ffn, false}};
-  linear("linear gate up", normed, rows_, gateUp, 2);
-  if (keep != nullptr) {
-    keepRows(keep->gate, gate_.as<float>(), c.ffn);
-    keepRows(keep->up, up_.as<float>(), c.ffn);
-  }
-  const GluArgs glu{gate_.as<float>(), up_.as<float>(), gate_.as<float>(), c.ffn};
-  gate(glu);
-  addToStream("linear down", gate_.as<float>(), w.down, w.ffnPostNorm,
-              keep ? &keep->ffnOut : nullptr);
+  const Activations attended{attended_.as<float>(), &xq_};
+  if (takesInt8(w.o)) quantize(xq_.from(attended.x, width), rows_);
+  addToStream("linear o", attended, w.o, w.attnPostNorm, keep ? &keep->attnOut : nullptr);
+  if (keep != nullptr) keepRows(keep->middle, x_.as<float>(), c.hidden);
+  feedForward(w, keep);
 }
 
 // x += W a, or x += norm(W a) and W a is kept.
-void Forward::addToStream(const char* name, const float* a, const Weight& weight,
+void Forward::addToStream(const char* name, const Activations& a, const Weight& weight,
                           const float* postNorm, std::vector<float>* keep) {
   const ModelConfig& c = model_->config;
   float* x = x_.as<float>();
   float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
   const Projection out{&weight, to, c.hidden, postNorm == nullptr};
-  linear(name, a, rows_, &out, 1);
+  multiply(name, a, rows_, &out, 1);
   if (postNorm == nullptr) return;
   if (keep != nullptr) keepRows(*keep, to, c.hidden);
   rmsnorm({to, postNorm, x, c.hidden, c.normEpsilon, true}, rows_);
@@ -208,84 +193,106 @@ void Forward::addBias(const float* bias, float* y, int width) {
   threads_.forEach(rows_, 16, [&](int begin, int end, int) { ops_.addBias(args, begin, end); });
 }
 
-void Forward::gate(const GluArgs& args) {
-  const bool gelu = model_->config.activation == Activation::kGelu;
-  const trace::Scope scope("glu", [&] { return gluCost(args, rows_, gelu); });
-  const GluFn gated = gelu ? ops_.geglu : ops_.swiglu;
-  threads_.forEach(rows_, 8, [&](int begin, int end, int) { gated(args, begin, end); });
-}
-
 void Forward::rmsnorm(const RmsNormArgs& args, int rows) {
   if (rows == 0) return;
   const trace::Scope scope("norm", [&] { return rmsnormCost(args, rows); });
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.rmsnorm(args, begin, end); });
 }
 
-// All projections read the same x [rows, K].
-void Forward::linear(const char* name, const float* x, int rows, const Projection* projections,
-                     int count) {
-  bool int8 = false;
-  for (int i = 0; i < count; ++i) int8 = int8 || takesInt8(*projections[i].weight);
-  if (int8) quantize(x, rows, projections[0].weight->cols, 0);
-  multiply(name, x, rows, projections, count);
+// The stream, normed, as its readers take it: in float32, as int8, or both.
+Forward::Activations Forward::normedFor(const float* norm, const Projection* readers, int count) {
+  bool float32 = false, int8 = false;
+  for (int i = 0; i < count; ++i) (takesInt8(*readers[i].weight) ? int8 : float32) = true;
+  const ModelConfig& c = model_->config;
+  float* normed = normed_.as<float>();
+  if (!int8) {
+    rmsnorm({x_.as<float>(), norm, normed, c.hidden, c.normEpsilon}, rows_);
+    return {normed, nullptr};
+  }
+  const QuantizeArgs to = xq_.from(normed, c.hidden);
+  const RmsNormQuantizeArgs args{.x = x_.as<float>(),
+                                 .weight = norm,
+                                 .y = float32 ? normed : nullptr,
+                                 .q = to.q,
+                                 .d = to.d,
+                                 .s = to.s,
+                                 .M = c.hidden,
+                                 .epsilon = c.normEpsilon};
+  const trace::Scope scope("norm and quantize", [&] { return rmsnormQuantizeCost(args, rows_); });
+  threads_.forEach(rows_, 16,
+                   [&](int begin, int end, int) { ops_.rmsnormQuantize(args, begin, end); });
+  return {normed, &xq_};
 }
 
 bool Forward::takesInt8(const Weight& weight) const {
   return options_.int8Activations && isInteger(weight.type);
 }
 
-QuantizeArgs Forward::quantize(const float* x, int rows, int K, int at) {
-  const auto values = static_cast<size_t>(at) * static_cast<size_t>(K);
-  const size_t groups = values / kGroup;
-  const QuantizeArgs args{x, xq_.as<int8_t>() + values, xd_.as<float>() + groups,
-                          xs_.as<float>() + groups, K};
-  const trace::Scope scope("quantize", [&] { return quantizeCost(args, rows); });
-  threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.quantize(args, begin, end); });
-  return args;
+void Forward::Int8Rows::ensure(size_t values) {
+  q.ensure(values);
+  d.ensure(values / kGroup * sizeof(float));
+  s.ensure(values / kGroup * sizeof(float));
 }
 
-// Their column panels are dealt out together.
-void Forward::multiply(const char* name, const float* x, int rows, const Projection* projections,
-                       int count) {
+QuantizeArgs Forward::Int8Rows::from(const float* x, int K, int at) {
+  const auto values = static_cast<size_t>(at) * static_cast<size_t>(K);
+  const size_t groups = values / kGroup;
+  return {x, q.as<int8_t>() + values, d.as<float>() + groups, s.as<float>() + groups, K};
+}
+
+void Forward::quantize(const QuantizeArgs& args, int rows) {
+  const trace::Scope scope("quantize", [&] { return quantizeCost(args, rows); });
+  threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.quantize(args, begin, end); });
+}
+
+LinearArgs Forward::argsOf(const Projection& projection, const Activations& a, int rows) const {
+  const Weight& weight = *projection.weight;
+  const bool int8 = takesInt8(weight);
+  return {.weight = weight.data,
+          .panels = options_.panels == nullptr ? nullptr : options_.panels->of(weight),
+          .type = weight.type,
+          .N = weight.rows,
+          .K = weight.cols,
+          .x = int8 ? nullptr : a.x,
+          .xq = int8 ? a.quantised->q.as<int8_t>() : nullptr,
+          .xd = int8 ? a.quantised->d.as<float>() : nullptr,
+          .xs = int8 ? a.quantised->s.as<float>() : nullptr,
+          .y = projection.y,
+          .ldy = projection.ldy,
+          .R = rows,
+          .accumulate = projection.accumulate,
+          .invariant = options_.batchInvariant};
+}
+
+void* Forward::scratch(int worker) {
+  return scratch_.as<std::byte>() + static_cast<size_t>(worker) * scratchBytes_;
+}
+
+// All projections read the same rows; their column panels are dealt out together.
+void Forward::multiply(const char* name, const Activations& a, int rows,
+                       const Projection* projections, int count) {
   constexpr int kMost = 3;
   LinearArgs args[kMost];
   int panelEnd[kMost];
   int panels = 0;
   bool int8 = false;
-  const int K = projections[0].weight->cols;
   for (int i = 0; i < count; ++i) {
-    const Weight& weight = *projections[i].weight;
-    const bool quantised = takesInt8(weight);
-    int8 = int8 || quantised;
-    args[i] = {.weight = weight.data,
-               .panels = options_.panels == nullptr ? nullptr : options_.panels->of(weight),
-               .type = weight.type,
-               .N = weight.rows,
-               .K = K,
-               .x = quantised ? nullptr : x,
-               .xq = quantised ? xq_.as<int8_t>() : nullptr,
-               .xd = quantised ? xd_.as<float>() : nullptr,
-               .xs = quantised ? xs_.as<float>() : nullptr,
-               .y = projections[i].y,
-               .ldy = projections[i].ldy,
-               .R = rows,
-               .accumulate = projections[i].accumulate,
-               .invariant = options_.batchInvariant};
-    panels += panelCount(weight.rows);
+    args[i] = argsOf(projections[i], a, rows);
+    int8 = int8 || args[i].xq != nullptr;
+    panels += panelCount(args[i].N);
     panelEnd[i] = panels;
   }
   const trace::Scope scope(name, [&] {
-    Cost cost = activationCost(rows, K, int8);
+    Cost cost = activationCost(rows, args[0].K, int8);
     for (int i = 0; i < count; ++i) cost += linearCost(args[i]);
     return cost;
   });
   const int grain = std::max(1, panels / (8 * threads_.workers()));
   threads_.forEach(panels, grain, [&](int begin, int end, int worker) {
-    std::byte* scratch = scratch_.as<std::byte>() + static_cast<size_t>(worker) * scratchBytes_;
     for (int i = 0, first = 0; i < count; first = panelEnd[i++]) {
       const int from = (std::max(begin, first) - first) * kPanelColumns;
       const int to = (std::min(end, panelEnd[i]) - first) * kPanelColumns;
-      if (from < to) ops_.linear(args[i], from, std::min(to, args[i].N), scratch);
+      if (from < to) ops_.linear(args[i], from, std::min(to, args[i].N), scratch(worker));
     }
   });
 }
@@ -298,12 +305,14 @@ float* Forward::logits(int first, int count) {
   const float* x = final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden);
   const Projection head{&model_->output, logits_.as<float>(), c.vocab, false};
   if (!takesInt8(model_->output)) {
-    multiply("logits", x, count, &head, 1);
+    multiply("logits", {x, nullptr}, count, &head, 1);
     return logits_.as<float>();
   }
-  residual(quantize(x, count, c.hidden, 0), count, normed_.as<float>());
-  quantize(normed_.as<float>(), count, c.hidden, count);
-  multiply("logits", nullptr, 2 * count, &head, 1);
+  const QuantizeArgs rounded = xq_.from(x, c.hidden);
+  quantize(rounded, count);
+  residual(rounded, count, normed_.as<float>());
+  quantize(xq_.from(normed_.as<float>(), c.hidden, count), count);
+  multiply("logits", {nullptr, &xq_}, 2 * count, &head, 1);
   const auto V = static_cast<size_t>(c.vocab);
   threads_.forEach(count, 1, [&](int begin, int end, int) {
     float* sum = logits_.as<float>();

@@ -64,6 +64,21 @@ class Forward {
   const std::vector<RopeTable>& ropes() const { return ropes_; }
 
  private:
+  // Activations as int8 arithmetic reads them.
+  struct Int8Rows {
+    Buffer q;  // [R, K] int8
+    Buffer d;  // [R, K / 32]
+    Buffer s;  // [R, K / 32]
+
+    void ensure(size_t values);
+    // Where rows x [.., K] go, from row `at` on.
+    QuantizeArgs from(const float* x, int K, int at = 0);
+  };
+  // Rows [R, K], in the form or forms that the weights take.
+  struct Activations {
+    const float* x;
+    Int8Rows* quantised;
+  };
   struct Projection {
     const Weight* weight;
     float* y;
@@ -73,19 +88,22 @@ class Forward {
 
   void embed(const Batch& batch);
   void layer(int index, LayerActivations* keep);
-  void addToStream(const char* name, const float* a, const Weight& weight, const float* postNorm,
-                   std::vector<float>* keep);
+  void feedForward(const LayerWeights& w, LayerActivations* keep);
+  void gateUp(const LayerWeights& w, LayerActivations* keep);
+  void activate(float* tile, int from, int count, bool quantised, LayerActivations* keep);
+  static size_t tileFloats(int rows);
+  void addToStream(const char* name, const Activations& a, const Weight& weight,
+                   const float* postNorm, std::vector<float>* keep);
   void keepRows(std::vector<float>& into, const float* from, int width) const;
   void addBias(const float* bias, float* y, int width);
-  void gate(const GluArgs& args);
   void rmsnorm(const RmsNormArgs& args, int rows);
-  // `name` is what the trace calls it.
-  void linear(const char* name, const float* x, int rows, const Projection* projections, int count);
+  Activations normedFor(const float* norm, const Projection* readers, int count);
   bool takesInt8(const Weight& weight) const;
-  // Rows x [rows, K] to rows of xq_ from row `at` on.
-  QuantizeArgs quantize(const float* x, int rows, int K, int at);
-  // Of rows of x, and where weights take int8 of the first rows of xq_ in their place.
-  void multiply(const char* name, const float* x, int rows, const Projection* projections,
+  void quantize(const QuantizeArgs& args, int rows);
+  LinearArgs argsOf(const Projection& projection, const Activations& a, int rows) const;
+  void* scratch(int worker);
+  // `name` is what the trace calls it.
+  void multiply(const char* name, const Activations& a, int rows, const Projection* projections,
                 int count);
 
   std::shared_ptr<const Model> model_;
@@ -102,14 +120,14 @@ class Forward {
   Buffer k_;         // [R, G, D]
   Buffer v_;         // [R, G, D]
   Buffer attended_;  // [R, H, D]
-  Buffer gate_;      // [R, F]
-  Buffer up_;        // [R, F]
-  Buffer xq_;        // [R, K] int8
-  Buffer xd_;        // [R, K / 32]
-  Buffer xs_;        // [R, K / 32]
-  Buffer final_;     // [logit rows, M]
-  Buffer logits_;    // [2 logitRows, V]
-  Buffer scratch_;   // per worker
+  Buffer tiles_;     // per worker: columns of gate, of up
+  size_t tileFloats_;
+  Buffer hidden_;   // [R, F] what down reads
+  Int8Rows gated_;  // [R, F] or that
+  Int8Rows xq_;     // [R, M], [R, H * D] or of the head
+  Buffer final_;    // [logit rows, M]
+  Buffer logits_;   // [2 logitRows, V]
+  Buffer scratch_;  // per worker
   size_t scratchBytes_;
   std::vector<int32_t> tokens_;  // [R], -1 for soft rows
 };

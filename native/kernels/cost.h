@@ -55,6 +55,14 @@ inline Cost quantizeCost(const QuantizeArgs& a, int R) {
   return cost;
 }
 
+// The normed rows are written only where they are asked for, and never read.
+inline Cost rmsnormQuantizeCost(const RmsNormQuantizeArgs& a, int R) {
+  Cost cost = activationCost(R, a.M, true);
+  cost.bytes += floatBytes(a.y == nullptr ? R : 2 * R, a.M) + floatBytes(1, a.M);
+  cost.flops = 7.0 * R * a.M + 3.0 * R;
+  return cost;
+}
+
 // Four products and two sums for each pair, with its cosine and sine.
 inline Cost ropeCost(const RopeArgs& a, int R) {
   return {R, 2 * floatBytes(R, double(a.heads) * a.D) + floatBytes(R, a.D), 3.0 * R * a.heads * a.D,
@@ -68,8 +76,22 @@ inline Cost kvStoreCost(const KvStoreArgs& a, int R) {
 }
 
 // act(gate) * up: SwiGLU's exponential, sum, division and product; GeGLU adds its cubic.
+inline double gluFlops(int F, int R, bool gelu) {
+  return (gelu ? 9.0 : 5.0) * R * F;
+}
+
 inline Cost gluCost(const GluArgs& a, int R, bool gelu) {
-  return {R, 3 * floatBytes(R, a.F), (gelu ? 9.0 : 5.0) * R * a.F, 0};
+  return {R, 3 * floatBytes(R, a.F), gluFlops(a.F, R, gelu), 0};
+}
+
+// Gate and up in one with the activation, of R rows: what it takes beyond linearCost of both. They
+// are not read again; where they are not `kept` they need not reach memory either. The result is
+// float32 or, `quantised`, int8.
+inline Cost gateUpCost(int F, int R, bool gelu, bool kept, bool quantised) {
+  Cost cost{0, kept ? 0 : -2 * floatBytes(R, F), gluFlops(F, R, gelu), 0};
+  cost.bytes += activationCost(R, F, quantised).bytes;
+  if (quantised) cost.flops += 3.0 * R * F;
+  return cost;
 }
 
 inline Cost dLinearCost(const DLinearArgs& a) {

@@ -25,6 +25,7 @@ struct Ops {
   RmsNormFn rmsnorm;
   AddBiasFn addBias;
   QuantizeFn quantize;
+  RmsNormQuantizeFn rmsnormQuantize;
   RopeFn rope;
   KvStoreFn kvStore;
   GluFn swiglu;

@@ -5,10 +5,10 @@
 namespace baton {
 
 const Ops kScalarOps{
-    Isa::kScalar,  linearScalar,       attendScalar,       mergeScalar,      embedScalar,
-    rmsnormScalar, addBiasScalar,      quantizeScalar,     ropeScalar,       kvStoreScalar,
-    swigluScalar,  gegluScalar,        dLinearScalar,      dRmsnormScalar,   dSwigluScalar,
-    dGegluScalar,  crossEntropyScalar, dAttendQueryScalar, dAttendKeyScalar,
+    Isa::kScalar,  linearScalar,  attendScalar,       mergeScalar,           embedScalar,
+    rmsnormScalar, addBiasScalar, quantizeScalar,     rmsnormQuantizeScalar, ropeScalar,
+    kvStoreScalar, swigluScalar,  gegluScalar,        dLinearScalar,         dRmsnormScalar,
+    dSwigluScalar, dGegluScalar,  crossEntropyScalar, dAttendQueryScalar,    dAttendKeyScalar,
 };
 
 }  // namespace baton

@@ -51,6 +51,19 @@ struct QuantizeArgs {
 };
 using QuantizeFn = void (*)(const QuantizeArgs& args, int r0, int r1);
 
+// rmsnorm and quantize of its rows in one, with the bits that one after the other would give.
+struct RmsNormQuantizeArgs {
+  const float* x;       // [R, M]
+  const float* weight;  // [M]
+  float* y;             // [R, M] the normed rows, or null where nobody reads them; may equal x
+  int8_t* q;            // [R, M]
+  float* d;             // [R, M / 32]
+  float* s;             // [R, M / 32]
+  int M;                // multiple of 32
+  float epsilon;
+};
+using RmsNormQuantizeFn = void (*)(const RmsNormQuantizeArgs& args, int r0, int r1);
+
 enum class RopePairing : uint8_t {
   kAdjacent,  // pairs (2i, 2i + 1): llama family in GGUF order
   kHalves,    // pairs (i, i + D/2): Hugging Face order

@@ -39,6 +39,7 @@ describe("the program", () => {
       "rmsnorm",
       "addBias",
       "quantize",
+      "rmsnormQuantize",
       "rope",
       "kvStore",
       "embed",

@@ -58,19 +58,21 @@ describe("a prefill", () => {
       expect(sumOf(trace, "linear ")).toMatchObject({
         count: 4 * layers * forwards,
         rows: 4 * n * layers,
-        flop: 2 * n * layerWeights(info) * layers,
+        flop: (2 * n * layerWeights(info) + 5 * n * ffn) * layers, // and the activation of the gated unit
       });
-      // float32 activations in and out; o and down read what they add to.
+      // float32 activations in and out; o and down read what they add to, and of gate and up only what
+      // the activation makes of them is written.
       const width = heads * headDim;
       const columns = [
-        { name: "linear qkv", reads: hidden, writes: width + 2 * kvHeads * headDim, times: 1 },
-        { name: "linear o", reads: width, writes: hidden, times: 2 },
-        { name: "linear gate up", reads: hidden, writes: 2 * ffn, times: 1 },
-        { name: "linear down", reads: ffn, writes: hidden, times: 2 },
+        { name: "linear qkv", reads: hidden, columns: width + 2 * kvHeads * headDim, times: 1 },
+        { name: "linear o", reads: width, columns: hidden, times: 2 },
+        { name: "linear gate up glu", reads: hidden, columns: 2 * ffn, times: 1 / 2 },
+        { name: "linear down", reads: ffn, columns: hidden, times: 2 },
       ];
-      for (const { name, reads, writes, times } of columns) {
-        const weights = forwards * reads * writes * q8;
-        expect(sumOf(trace, name).bytes).toBe(layers * (weights + 4 * n * (reads + times * writes)));
+      for (const one of columns) {
+        const weights = forwards * one.reads * one.columns * q8;
+        const rows = 4 * n * (one.reads + one.times * one.columns);
+        expect(sumOf(trace, one.name).bytes, one.name).toBe(layers * (weights + rows));
       }
       expect(sumOf(trace, "logits")).toMatchObject({ count: 1, rows: 1, flop: 2 * hidden * vocab });
       expect(sumOf(trace, "attend")).toMatchObject({
@@ -82,7 +84,10 @@ describe("a prefill", () => {
       });
       expect(sumOf(trace, "rope and kv store")).toMatchObject({ rows: n * layers });
       expect(sumOf(trace, "rope")).toMatchObject({ rows: 2 * n * layers });
-      expect(sumOf(trace, "glu")).toMatchObject({ rows: n * layers, flop: 5 * n * ffn * layers });
+      expect(sumOf(trace, "linear gate up glu")).toMatchObject({
+        rows: n * layers,
+        flop: (4 * hidden + 5) * n * ffn * layers,
+      });
       expect(sumOf(trace, "norm")).toMatchObject({ rows: 2 * n * layers + 1 });
       expect(sumOf(trace, "embed")).toMatchObject({ rows: n, bytes: n * hidden * (q8 + 4) });
       expect(sumOf(trace, "quantize").count).toBe(0);
@@ -111,8 +116,22 @@ describe("a prefill", () => {
       "q8_0",
       options,
     );
-    const { layers, hidden, heads, kvHeads, headDim } = info;
-    expect(sumOf(trace, "quantize").count).toBe(2 * (4 * layers + 2)); // the head takes two for each row
+    const { layers, hidden, ffn, heads, kvHeads, headDim } = info;
+    // What attention made, and two for each row of the head; the rest with what comes before it.
+    expect(sumOf(trace, "quantize").count).toBe(2 * (layers + 2));
+    const int8 = 1 + 8 / 32; // bytes of a number with its share of scale and sum
+    const norms = trace.events.filter((one) => one.name === "norm and quantize");
+    expect(norms).toHaveLength(2 * 2 * layers);
+    expect(norms.at(-1)?.args).toMatchObject({
+      rows: 10,
+      bytes: 10 * hidden * (4 + int8) + 4 * hidden,
+      FLOP: 10 * (7 * hidden + 3),
+    });
+    expect(trace.events.filter((one) => one.name === "linear gate up glu").at(-1)?.args).toMatchObject({
+      rows: 10,
+      bytes: (hidden * 2 * ffn * 34) / 32 + 10 * (hidden + ffn) * int8,
+      FLOP: 10 * ffn * (4 * hidden + 5 + 3),
+    });
     const attends = trace.events.filter((one) => one.name === "attend").slice(layers);
     const pairs = 2 * (5 * 32 + 15);
     const bytes = (32 + 5 + 5) * 2 * kvHeads * headDim * 2 + 2 * 10 * heads * headDim * 4;
@@ -121,7 +140,7 @@ describe("a prefill", () => {
     }
     const qkv = trace.events.filter((one) => one.name === "linear qkv").at(-1);
     const columns = headDim * (heads + 2 * kvHeads);
-    expect(qkv?.args.bytes).toBe((hidden * columns * 34) / 32 + 10 * (hidden * (1 + 8 / 32) + 4 * columns));
+    expect(qkv?.args.bytes).toBe((hidden * columns * 34) / 32 + 10 * (hidden * int8 + 4 * columns));
   });
 });
 

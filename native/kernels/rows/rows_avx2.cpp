@@ -44,29 +44,47 @@ void embed(const EmbedArgs& a, int r0, int r1) {
   }
 }
 
-inline __m256i quantizeEight(const float* x, __m256 inverse) {
-  const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+// 1 / sqrt(mean(x^2) + epsilon) in all lanes.
+__m256 normScale(const float* x, int M, float epsilon) {
+  __m256 sum[4] = {};
+  int i = 0;
+  for (; i + 32 <= M; i += 32) {
+    for (int p = 0; p < 4; ++p) {
+      const __m256 v = _mm256_loadu_ps(x + i + 8 * p);
+      sum[p] = _mm256_fmadd_ps(v, v, sum[p]);
+    }
+  }
+  for (; i < M; i += 8) {
+    const __m256 v = loadFirst(x + i, M - i);
+    sum[0] = _mm256_fmadd_ps(v, v, sum[0]);
+  }
+  const float squares =
+      sumLanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+  const float mean = squares / static_cast<float>(M) + epsilon;
+  return _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean))));
+}
+
+inline __m256i quantizeEight(__m256 x, __m256 inverse) {
+  const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse));
   return _mm256_max_epi32(_mm256_min_epi32(q, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
 }
 
-inline float largestMagnitude(const float* x) {  // of 32
+inline float largestMagnitude(const Group8x4& x) {
   const __m256 noSign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  __m256 m = _mm256_and_ps(_mm256_loadu_ps(x), noSign);
-  for (int i = 8; i < 32; i += 8) {
-    m = _mm256_max_ps(m, _mm256_and_ps(_mm256_loadu_ps(x + i), noSign));
-  }
+  __m256 m = _mm256_and_ps(x.v[0], noSign);
+  for (int p = 1; p < 4; ++p) m = _mm256_max_ps(m, _mm256_and_ps(x.v[p], noSign));
   __m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
   h = _mm_max_ps(h, _mm_movehl_ps(h, h));
   return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
 }
 
-void quantizeGroup(const float* x, int8_t* q, float* d, float* s) {
+inline void quantizeGroup(const Group8x4& x, int8_t* q, float* d, float* s) {
   const float largest = largestMagnitude(x);
   const bool zero = largest < kTiniest;
   *d = zero ? 0.0f : largest / 127.0f;
   const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / largest);
   __m256i part[4];
-  for (int p = 0; p < 4; ++p) part[p] = quantizeEight(x + 8 * p, inverse);
+  for (int p = 0; p < 4; ++p) part[p] = quantizeEight(x.v[p], inverse);
   const __m256i total =
       _mm256_add_epi32(_mm256_add_epi32(part[0], part[1]), _mm256_add_epi32(part[2], part[3]));
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
@@ -238,23 +256,8 @@ void rmsnormAvx2(const RmsNormArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
     const float* x = a.x + static_cast<size_t>(r) * static_cast<size_t>(a.M);
     float* y = a.y + static_cast<size_t>(r) * static_cast<size_t>(a.M);
-    __m256 sum[4] = {};
-    int i = 0;
-    for (; i + 32 <= a.M; i += 32) {
-      for (int p = 0; p < 4; ++p) {
-        const __m256 v = _mm256_loadu_ps(x + i + 8 * p);
-        sum[p] = _mm256_fmadd_ps(v, v, sum[p]);
-      }
-    }
-    for (; i < a.M; i += 8) {
-      const __m256 v = loadFirst(x + i, a.M - i);
-      sum[0] = _mm256_fmadd_ps(v, v, sum[0]);
-    }
-    const float squares =
-        sumLanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
-    const float mean = squares / static_cast<float>(a.M) + a.epsilon;
-    const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean))));
-    for (i = 0; i < a.M; i += 8) {
+    const __m256 scale = normScale(x, a.M, a.epsilon);
+    for (int i = 0; i < a.M; i += 8) {
       __m256 v = _mm256_mul_ps(loadFirst(x + i, a.M - i), scale);
       v = _mm256_mul_ps(v, loadFirst(a.weight + i, a.M - i));
       if (a.accumulate) v = _mm256_add_ps(loadFirst(y + i, a.M - i), v);
@@ -276,7 +279,27 @@ void addBiasAvx2(const AddBiasArgs& a, int r0, int r1) {
 void quantizeAvx2(const QuantizeArgs& a, int r0, int r1) {
   const auto groups = static_cast<size_t>(a.K / kGroup);
   for (size_t g = static_cast<size_t>(r0) * groups; g < static_cast<size_t>(r1) * groups; ++g) {
-    quantizeGroup(a.x + g * kGroup, a.q + g * kGroup, a.d + g, a.s + g);
+    Group8x4 x;
+    for (int p = 0; p < 4; ++p) x.v[p] = _mm256_loadu_ps(a.x + g * kGroup + 8 * p);
+    quantizeGroup(x, a.q + g * kGroup, a.d + g, a.s + g);
+  }
+}
+
+// The second pass finds the row in cache, and its groups go from registers to int8.
+void rmsnormQuantizeAvx2(const RmsNormQuantizeArgs& a, int r0, int r1) {
+  for (int r = r0; r < r1; ++r) {
+    const size_t row = static_cast<size_t>(r) * static_cast<size_t>(a.M);
+    const __m256 scale = normScale(a.x + row, a.M, a.epsilon);
+    for (int i = 0; i < a.M; i += kGroup) {
+      const size_t at = row + static_cast<size_t>(i);
+      Group8x4 normed;
+      for (int p = 0; p < 4; ++p) {
+        const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(a.x + at + 8 * p), scale);
+        normed.v[p] = _mm256_mul_ps(v, _mm256_loadu_ps(a.weight + i + 8 * p));
+        if (a.y != nullptr) _mm256_storeu_ps(a.y + at + 8 * p, normed.v[p]);
+      }
+      quantizeGroup(normed, a.q + at, a.d + at / kGroup, a.s + at / kGroup);
+    }
   }
 }
 

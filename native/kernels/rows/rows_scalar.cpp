@@ -62,6 +62,27 @@ void storeKv(KvType kv, const float* x, int D, std::byte* base, int row, int fir
   }
 }
 
+float normScale(const float* x, int M, float epsilon) {
+  float squares = 0;
+  for (int i = 0; i < M; ++i) squares += x[i] * x[i];
+  return 1.0f / std::sqrt(squares / static_cast<float>(M) + epsilon);
+}
+
+void quantizeGroup(const float* x, int8_t* q, float& d, float& s) {
+  float largest = 0;
+  for (int i = 0; i < kGroup; ++i) largest = std::fmax(largest, std::fabs(x[i]));
+  const bool zero = largest < kTiniest;
+  const float inverse = zero ? 0.0f : 127.0f / largest;
+  int sum = 0;
+  for (int i = 0; i < kGroup; ++i) {
+    const int value = static_cast<int>(std::nearbyint(x[i] * inverse));
+    q[i] = static_cast<int8_t>(value > 127 ? 127 : value < -127 ? -127 : value);
+    sum += q[i];
+  }
+  d = zero ? 0.0f : largest / 127.0f;
+  s = d * static_cast<float>(sum);
+}
+
 }  // namespace
 
 void embedScalar(const EmbedArgs& a, int r0, int r1) {
@@ -80,9 +101,7 @@ void rmsnormScalar(const RmsNormArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
     const float* x = a.x + static_cast<size_t>(r) * a.M;
     float* y = a.y + static_cast<size_t>(r) * a.M;
-    float squares = 0;
-    for (int i = 0; i < a.M; ++i) squares += x[i] * x[i];
-    const float scale = 1.0f / std::sqrt(squares / static_cast<float>(a.M) + a.epsilon);
+    const float scale = normScale(x, a.M, a.epsilon);
     for (int i = 0; i < a.M; ++i) {
       const float value = x[i] * scale * a.weight[i];
       y[i] = a.accumulate ? y[i] + value : value;
@@ -98,25 +117,22 @@ void addBiasScalar(const AddBiasArgs& a, int r0, int r1) {
 }
 
 void quantizeScalar(const QuantizeArgs& a, int r0, int r1) {
-  const int groups = a.K / kGroup;
+  const auto groups = static_cast<size_t>(a.K / kGroup);
+  for (size_t g = static_cast<size_t>(r0) * groups; g < static_cast<size_t>(r1) * groups; ++g) {
+    quantizeGroup(a.x + g * kGroup, a.q + g * kGroup, a.d[g], a.s[g]);
+  }
+}
+
+void rmsnormQuantizeScalar(const RmsNormQuantizeArgs& a, int r0, int r1) {
   for (int r = r0; r < r1; ++r) {
-    for (int g = 0; g < groups; ++g) {
-      const size_t group = static_cast<size_t>(r) * groups + g;
-      const float* x = a.x + group * kGroup;
-      int8_t* q = a.q + group * kGroup;
-      float largest = 0;
-      for (int i = 0; i < kGroup; ++i) largest = std::fmax(largest, std::fabs(x[i]));
-      const bool zero = largest < kTiniest;
-      const float d = zero ? 0.0f : largest / 127.0f;
-      const float inverse = zero ? 0.0f : 127.0f / largest;
-      int sum = 0;
-      for (int i = 0; i < kGroup; ++i) {
-        const int value = static_cast<int>(std::nearbyint(x[i] * inverse));
-        q[i] = static_cast<int8_t>(value > 127 ? 127 : value < -127 ? -127 : value);
-        sum += q[i];
-      }
-      a.d[group] = d;
-      a.s[group] = d * static_cast<float>(sum);
+    const size_t row = static_cast<size_t>(r) * a.M;
+    const float scale = normScale(a.x + row, a.M, a.epsilon);
+    for (int i = 0; i < a.M; i += kGroup) {
+      float normed[kGroup];
+      for (int j = 0; j < kGroup; ++j) normed[j] = a.x[row + i + j] * scale * a.weight[i + j];
+      if (a.y != nullptr) std::memcpy(a.y + row + i, normed, sizeof normed);
+      const size_t group = (row + i) / kGroup;
+      quantizeGroup(normed, a.q + row + i, a.d[group], a.s[group]);
     }
   }
 }

@@ -140,6 +140,37 @@ TEST("quantize: same bits in every table, half a step at most, zeros and tiny gr
   }
 }
 
+TEST("rmsnormQuantize: the bits of rmsnorm and then quantize, with the normed rows and without") {
+  for (const Ops* ops : tablesWith(&Ops::rmsnormQuantize)) {
+    for (const int M : {32, 64, 96, 576, 2048}) {
+      const auto n = static_cast<size_t>(M), groups = n / kGroup;
+      Misaligned<float> x(4 * n, 1), weight(n, 3), want(4 * n, 1, 5.0f);
+      Random random(static_cast<uint32_t>(M));
+      random.fill(x);
+      random.fill(weight);
+      for (size_t i = 0; i < 32; ++i) weight[i] *= i < 16 ? 0 : 1e-38f;  // a group that is zero
+      for (size_t i = 2 * n; i < 3 * n; ++i) x[i] *= 1e-12f;             // epsilon counts
+      std::vector<int8_t> wantQ(4 * n, 99);
+      std::vector<float> wantD(4 * groups, -1), wantS = wantD;
+      ops->rmsnorm({x.data(), weight.data(), want.data(), M, 1e-5f}, 1, 3);
+      ops->quantize({want.data(), wantQ.data(), wantD.data(), wantS.data(), M}, 1, 3);
+      CHECK(wantD[groups] == 0 && (M == 32 || wantD[groups + 1] > 0));
+      Misaligned<float> y(4 * n, 1, 5.0f);
+      for (float* rows : {static_cast<float*>(nullptr), y.data(), x.data()}) {  // x: in place
+        std::vector<int8_t> q(4 * n, 99);
+        std::vector<float> d(4 * groups, -1), s = d;
+        ops->rmsnormQuantize(
+            {x.data(), weight.data(), rows, q.data(), d.data(), s.data(), M, 1e-5f}, 1, 3);
+        CHECK(q == wantQ);
+        CHECK(sameBits(d.data(), wantD.data(), d.size()));
+        CHECK(sameBits(s.data(), wantS.data(), s.size()));
+      }
+      CHECK(sameBits(y.data(), want.data(), y.size()));
+      CHECK(sameBits(&x[n], &want[n], 2 * n));
+    }
+  }
+}
+
 TEST("rope: both pairings against double precision; turning back gives the row again") {
   for (const Ops* ops : tablesWith(&Ops::rope)) {
     for (const int D : {16, 32, 64, 80, 128, 256}) {

@@ -5,49 +5,54 @@
 namespace baton::bench {
 namespace {
 
-// R rows of activations in both forms.
+// R rows of activations in all forms.
 struct Activations {
   Activations(int R, int K)
       : x(randomFloats(static_cast<size_t>(R) * static_cast<size_t>(K))),
         q(x.size()),
         d(x.size() / kGroup),
-        s(d.size()) {
+        s(d.size()),
+        bf16(x.size()) {
     kScalarOps.quantize({x.data(), q.data(), d.data(), s.data(), K}, 0, R);
+    kScalarOps.toBf16({x.data(), bf16.data(), K}, 0, R);
   }
 
   std::vector<float> x;
   std::vector<int8_t> q;
   std::vector<float> d, s;
+  std::vector<uint16_t> bf16;
 };
 
-LinearArgs argsOf(const Matrix& w, const Activations& a, float* y, int R, bool int8,
+LinearArgs argsOf(const Matrix& w, const Activations& a, float* y, int R, ActivationForm form,
                   bool invariant) {
   return {w.bytes.data(),
           w.panels.data(),
           w.type->dtype,
           w.N,
           w.K,
-          int8 ? nullptr : a.x.data(),
-          int8 ? a.q.data() : nullptr,
+          form == ActivationForm::kFloat32 ? a.x.data() : nullptr,
+          form == ActivationForm::kInt8 ? a.q.data() : nullptr,
           a.d.data(),
           a.s.data(),
           y,
           w.N,
           R,
           false,
-          invariant};
+          invariant,
+          form == ActivationForm::kBf16 ? a.bf16.data() : nullptr};
 }
 
 void multiply(Suite& suite, const LinearArgs& args) {
   const int panels = (args.N + 31) / 32;
   const int grain = std::max(1, panels / (4 * suite.pool().workers()));
+  const LinearFn linear = args.xb != nullptr ? suite.ops().linearBf16 : suite.ops().linear;
   suite.pool().forEach(panels, grain, [&](int begin, int end, int worker) {
-    suite.ops().linear(args, begin * 32, std::min(end * 32, args.N), suite.scratch(worker));
+    linear(args, begin * 32, std::min(end * 32, args.N), suite.scratch(worker));
   });
 }
 
-void linears(Suite& suite, const std::vector<Matrix>& weights, const char* op, int R, bool int8,
-             bool invariant) {
+void linears(Suite& suite, const std::vector<Matrix>& weights, const char* op, int R,
+             ActivationForm form, bool invariant) {
   const std::string type = weights[0].type->name;
   if (!suite.wants(op, type, R)) return;
   int widest = 0, deepest = 0;
@@ -59,12 +64,12 @@ void linears(Suite& suite, const std::vector<Matrix>& weights, const char* op, i
   std::vector<float> y(static_cast<size_t>(R) * static_cast<size_t>(widest));
   Cost cost;
   for (const Matrix& w : weights) {
-    cost += linearCost(argsOf(w, a, y.data(), R, int8, invariant));
-    cost += activationCost(R, w.K, int8);
+    cost += linearCost(argsOf(w, a, y.data(), R, form, invariant));
+    cost += activationCost(R, w.K, form);
   }
   const std::string detail = std::to_string(weights.size()) + (weights.size() == 1 ? " weight" : " weights");
   suite.measure(op, type, R, invariant ? detail + ", invariant" : detail, cost, [&] {
-    for (const Matrix& w : weights) multiply(suite, argsOf(w, a, y.data(), R, int8, invariant));
+    for (const Matrix& w : weights) multiply(suite, argsOf(w, a, y.data(), R, form, invariant));
   });
 }
 
@@ -74,11 +79,15 @@ void benchLinear(Suite& suite, const QuantType* type) {
   for (const int R : kRowCounts) {
     const double perLayer = 2.0 * R * (4.0 * kM * kM + 3.0 * kM * kF);
     const std::vector<Matrix> weights = randomLayers(*type, suite.layersFor(perLayer));
-    for (const bool int8 : {true, false}) {
-      if (int8 && type->unpack == nullptr) continue;
-      linears(suite, weights, int8 ? "linear int8" : "linear float32", R, int8, false);
-      if (R == 1) linears(suite, weights, int8 ? "linear int8" : "linear float32", R, int8, true);
+    const auto each = [&](const char* op, ActivationForm form) {
+      linears(suite, weights, op, R, form, false);
+      if (R == 1) linears(suite, weights, op, R, form, true);
+    };
+    if (type->unpack != nullptr) each("linear int8", ActivationForm::kInt8);
+    if (type->dtype == DType::kBF16 && suite.ops().linearBf16 != nullptr) {
+      each("linear bf16", ActivationForm::kBf16);
     }
+    each("linear float32", ActivationForm::kFloat32);
   }
 }
 
@@ -87,7 +96,7 @@ void benchLogits(Suite& suite, const QuantType*) {
   for (const DType type : {DType::kQ8_0, DType::kF16}) {
     std::vector<Matrix> head;
     head.push_back(randomMatrix(quantType(type), kV, kM));
-    for (const int R : {1, 8}) linears(suite, head, "linear logits", R, false, false);
+    for (const int R : {1, 8}) linears(suite, head, "linear logits", R, ActivationForm::kFloat32, false);
   }
 }
 

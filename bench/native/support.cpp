@@ -152,6 +152,10 @@ void Suite::measureLimits() {
     rates(limit(probes.int8Name, "OP/s", 0), probes.int8Ops * all,
           [&] { spinInt8(pool_, probes, rounds); });
   }
+  if (probes.bf16 != nullptr) {
+    rates(limit(probes.bf16Name, "FLOP/s", 0), probes.bf16Flops * all,
+          [&] { spinBf16(pool_, probes, rounds); });
+  }
   // Beyond the last level of cache, as far as memory allows.
   const uint64_t room = availableMemory() / 4;
   const int most = options_.quick ? 28 : 30;
@@ -179,10 +183,17 @@ double Suite::bandwidthFor(double bytes) const {
 // best that was seen: what others on the machine took meanwhile is none of it.
 double Suite::share(const Result& result, const char** bound) const {
   double arithmetic = 0;
+  const char* const bf16 = cpuProbes().bf16Name;
   for (const Limit& one : limits_) {
     const Cost& cost = result.cost;
-    if (one.unit == "FLOP/s") arithmetic += (cost.flops - cost.int8) / spreadOf(one.values).max;
-    if (one.unit == "OP/s") arithmetic += cost.int8 / spreadOf(one.values).max;
+    const double best = spreadOf(one.values).max;
+    if (bf16 != nullptr && one.name == bf16) {
+      arithmetic += cost.bf16 / best;
+    } else if (one.unit == "FLOP/s") {
+      arithmetic += (cost.flops - cost.int8 - (bf16 == nullptr ? 0 : cost.bf16)) / best;
+    } else if (one.unit == "OP/s") {
+      arithmetic += cost.int8 / best;
+    }
   }
   const double memory = result.cost.bytes / bandwidthFor(result.cost.bytes);
   *bound = memory >= arithmetic ? "memory" : "arithmetic";
@@ -232,9 +243,9 @@ void Suite::printJson() const {
     const char* bound = "";
     const double reached = share(one, &bound);
     std::printf("%s{\"op\":\"%s\",\"type\":\"%s\",\"rows\":%d,\"detail\":\"%s\",\"isa\":\"%s\","
-                "\"bytes\":%.0f,\"flops\":%.0f,\"int8\":%.0f,",
+                "\"bytes\":%.0f,\"flops\":%.0f,\"int8\":%.0f,\"bf16\":%.0f,",
                 comma, one.op.c_str(), one.type.c_str(), one.rows, one.detail.c_str(),
-                isaName(one.isa), one.cost.bytes, one.cost.flops, one.cost.int8);
+                isaName(one.isa), one.cost.bytes, one.cost.flops, one.cost.int8, one.cost.bf16);
     printSpread("milliseconds", one.seconds, 1e3);
     std::printf(",\"bound\":\"%s\",\"share\":%.4f}", bound, reached);
     comma = ",";

@@ -27,10 +27,12 @@ export interface OpsKernel {
   detail: string;
   /** Whose kernel it is. */
   isa: string;
-  /** What one call moves at least and computes; `int8` of `flops` are int8 dot products. */
+  /** What one call moves at least and computes; of `flops`, `int8` and `bf16` are dot products of those. */
   bytes: number;
   flops: number;
   int8: number;
+  /** Missing in reports made before there were any. */
+  bf16?: number;
   milliseconds: Figures;
   bound: "memory" | "arithmetic";
   /** Of the nearer limit, the best that the section saw of it; more than 1 where rows come out of a nearer cache than their number of bytes says. */
@@ -79,12 +81,12 @@ function checkKernel(value: unknown, where: string): void {
     const figure = one[field];
     mustBe(Number.isFinite(figure) && Number(figure) > 0, `${where}.${field}`, figure, "a positive number");
   }
-  const { flops = Number.NaN, int8 = Number.NaN } = one;
+  const { flops = Number.NaN, int8 = Number.NaN, bf16 = 0 } = one;
   mustBe(
-    flops >= int8 && int8 >= 0,
+    flops >= int8 + bf16 && int8 >= 0 && bf16 >= 0,
     `${where}.flops`,
-    `${flops} of which ${int8} int8`,
-    "the sum of both kinds",
+    `${flops} of which ${int8} int8 and ${bf16} bf16`,
+    "the sum of all kinds",
   );
   checkFigures(one.milliseconds, `${where}.milliseconds`);
 }

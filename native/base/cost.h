@@ -15,12 +15,15 @@ struct Cost {
   double flops = 0;
   // Of `flops`, those that are int8 dot products.
   double int8 = 0;
+  // Of `flops`, those that are dot products of bfloat16.
+  double bf16 = 0;
 
   Cost& operator+=(const Cost& other) {
     rows += other.rows;
     bytes += other.bytes;
     flops += other.flops;
     int8 += other.int8;
+    bf16 += other.bf16;
     return *this;
   }
 };

@@ -79,7 +79,10 @@ struct Least {
 Least leastTime(const Cost& cost, const Limits& limits) {
   const double memory = limits.bytesPerSecond > 0 ? cost.bytes / limits.bytesPerSecond : 0;
   double compute = 0;
-  if (limits.flopsPerSecond > 0) compute += (cost.flops - cost.int8) / limits.flopsPerSecond;
+  const bool bf16 = limits.bf16PerSecond > 0;
+  const double apart = cost.int8 + (bf16 ? cost.bf16 : 0);
+  if (limits.flopsPerSecond > 0) compute += (cost.flops - apart) / limits.flopsPerSecond;
+  if (bf16) compute += cost.bf16 / limits.bf16PerSecond;
   if (limits.int8PerSecond > 0) compute += cost.int8 / limits.int8PerSecond;
   return memory >= compute ? Least{memory, "memory"} : Least{compute, "compute"};
 }
@@ -152,8 +155,10 @@ class Session {
     group.limits = limits;
     char text[160];
     std::snprintf(
-        text, sizeof text, "limits: read %.1f GB/s, float32 %.0f GFLOP/s, int8 %.0f GOP/s",
-        1e-9 * limits.bytesPerSecond, 1e-9 * limits.flopsPerSecond, 1e-9 * limits.int8PerSecond);
+        text, sizeof text,
+        "limits: read %.1f GB/s, float32 %.0f GFLOP/s, int8 %.0f GOP/s, bf16 %.0f GFLOP/s",
+        1e-9 * limits.bytesPerSecond, 1e-9 * limits.flopsPerSecond, 1e-9 * limits.int8PerSecond,
+        1e-9 * limits.bf16PerSecond);
     attempt([&] { describe(group, "process_labels", text); });
   }
 

@@ -25,6 +25,7 @@ struct Limits {
   double bytesPerSecond = 0;  // read from memory
   double flopsPerSecond = 0;  // float32
   double int8PerSecond = 0;   // operations of int8 dot products
+  double bf16PerSecond = 0;   // of bfloat16 dot products; 0 where they are float32's
 };
 
 class Group;

@@ -7,6 +7,7 @@ namespace baton {
 const Ops kCudaOps{
     .isa = Isa::kCuda,
     .linear = nullptr,
+    .linearBf16 = nullptr,
     .attend = nullptr,
     .merge = nullptr,
     .embed = embedCuda,
@@ -14,6 +15,7 @@ const Ops kCudaOps{
     .addBias = addBiasCuda,
     .quantize = quantizeCuda,
     .rmsnormQuantize = nullptr,
+    .toBf16 = nullptr,
     .rope = ropeCuda,
     .kvStore = kvStoreCuda,
     .swiglu = swigluCuda,

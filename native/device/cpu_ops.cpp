@@ -22,6 +22,7 @@ constexpr KernelSlot slot(const char* name) {
 
 constexpr KernelSlot kSlots[] = {
     slot<&Ops::linear>("linear"),
+    slot<&Ops::linearBf16>("linearBf16"),
     slot<&Ops::attend>("attend"),
     slot<&Ops::merge>("merge"),
     slot<&Ops::embed>("embed"),
@@ -29,6 +30,7 @@ constexpr KernelSlot kSlots[] = {
     slot<&Ops::addBias>("addBias"),
     slot<&Ops::quantize>("quantize"),
     slot<&Ops::rmsnormQuantize>("rmsnormQuantize"),
+    slot<&Ops::toBf16>("toBf16"),
     slot<&Ops::rope>("rope"),
     slot<&Ops::kvStore>("kvStore"),
     slot<&Ops::swiglu>("swiglu"),

@@ -47,6 +47,10 @@ void spinInt8(ThreadPool& threads, const Probes& probes, int64_t rounds) {
   threads.run([&](int) { sink += static_cast<uint64_t>(probes.int8(rounds)); });
 }
 
+void spinBf16(ThreadPool& threads, const Probes& probes, int64_t rounds) {
+  threads.run([&](int) { sink += static_cast<uint64_t>(probes.bf16(rounds) != 0); });
+}
+
 void readPasses(ThreadPool& threads, const Probes& probes, const Buffer& buffer, int passes) {
   const size_t part = buffer.size() / static_cast<size_t>(threads.workers());
   threads.run([&](int worker) {
@@ -78,6 +82,10 @@ trace::Limits measureLimits(ThreadPool& threads) {
   if (probes.int8 != nullptr) {
     limits.int8PerSecond =
         probes.int8Ops * rounds / bestSeconds(kTimes, [&] { spinInt8(threads, probes, kRounds); });
+  }
+  if (probes.bf16 != nullptr) {
+    limits.bf16PerSecond = probes.bf16Flops * rounds /
+                           bestSeconds(kTimes, [&] { spinBf16(threads, probes, kRounds); });
   }
   const Buffer buffer = probeBuffer(threads, size_t{64} << 20);
   limits.bytesPerSecond = static_cast<double>(buffer.size()) /

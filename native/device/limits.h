@@ -18,6 +18,7 @@ const Probes& cpuProbes();
 // Each worker runs the loop once; returns after the last.
 void spinFma(ThreadPool& threads, const Probes& probes, int64_t rounds);
 void spinInt8(ThreadPool& threads, const Probes& probes, int64_t rounds);
+void spinBf16(ThreadPool& threads, const Probes& probes, int64_t rounds);
 
 // Each worker reads its own part of `buffer` so many times; small buffers need many, or the
 // threads' start is what is measured.

@@ -49,6 +49,24 @@ std::vector<float> linear(const Ops& ops, const Weights& w, bool int8, int rows,
   return y;
 }
 
+std::vector<float> linearBf16(const Ops& ops, const Weights& w, int rows) {
+  std::vector<uint16_t> x(w.x.size());
+  kScalarOps.toBf16({w.x.data(), x.data(), w.depth}, 0, kManyRows);
+  std::vector<float> y(static_cast<size_t>(rows) * kCols);
+  Buffer scratch(linearScratchBytes(w.depth));
+  LinearArgs args{};
+  args.weight = w.rows.data();
+  args.type = w.type;
+  args.N = kCols;
+  args.K = w.depth;
+  args.y = y.data();
+  args.ldy = kCols;
+  args.R = rows;
+  args.xb = x.data();
+  ops.linearBf16(args, 0, kCols, scratch.data());
+  return y;
+}
+
 std::vector<float> attend(const Ops& ops, KvType kv, bool windowed) {
   const Pool pool = stored(kScalarOps, kv);
   const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
@@ -134,6 +152,13 @@ std::vector<float> rmsnormQuantize(const Ops& ops, bool rows) {
   const std::vector<float>& rest = rows ? out.d : out.s;
   y.insert(y.end(), rest.begin(), rest.end());
   return y;
+}
+
+std::vector<float> toBf16(const Ops& ops) {
+  const std::vector<float> x = numbers(size_t{kRows} * kDepth, 15);
+  std::vector<uint16_t> out(x.size());
+  ops.toBf16({x.data(), out.data(), kDepth}, 0, kRows);
+  return {out.begin(), out.end()};
 }
 
 std::vector<float> kvStore(const Ops& ops, KvType kv) {
@@ -254,6 +279,7 @@ class Checks {
   std::vector<KernelCheck> take() { return std::move(done_); }
 
   void ofType(const QuantType& type);
+  void ofBf16(const Weights& weights);
   void ofKv(KvType kv);
   void ofRows();
   void ofRowsBackward();
@@ -277,6 +303,7 @@ void Checks::ofType(const QuantType& type) {
     compare("linear", name + " rows", 1e-5, linear(ops_, weights, int8, kRows, false), all);
     compare("linear", name + " vector", 1e-5, linear(ops_, weights, int8, 1, false), one);
   }
+  if (type.dtype == DType::kBF16) ofBf16(weights);
   const std::string name = std::string(" ") + type.name;
   check("embed", name, 1e-6, [&](const Ops& o) { return embed(o, weights); });
   check("dLinear", name, 1e-5, [&](const Ops& o) { return dLinear(o, weights, false); });
@@ -285,6 +312,17 @@ void Checks::ofType(const QuantType& type) {
   // A kernel may round or not, so this is how far bfloat16 can be from float32.
   check("dLinear", name + " bf16", 1e-2,
         [&](const Ops& o) { return dLinear(o, weights, false, true); });
+}
+
+void Checks::ofBf16(const Weights& weights) {
+  if (ops_.linearBf16 == nullptr) return;
+  const std::vector<float> many = linearBf16(kScalarOps, weights, kManyRows);
+  const auto first = [&](int rows) {
+    return std::vector<float>(many.begin(), many.begin() + rows * kCols);
+  };
+  compare("linearBf16", " many rows", 1e-5, linearBf16(ops_, weights, kManyRows), many);
+  compare("linearBf16", " rows", 1e-5, linearBf16(ops_, weights, kRows), first(kRows));
+  compare("linearBf16", " vector", 1e-5, linearBf16(ops_, weights, 1), first(1));
 }
 
 void Checks::ofKv(KvType kv) {
@@ -306,6 +344,7 @@ void Checks::ofRows() {
   check("rmsnorm", " accumulate", 1e-5, [](const Ops& o) { return rmsnorm(o, true); });
   check("addBias", "", 0, addBias);
   check("quantize", "", 0, quantize);
+  check("toBf16", "", 0, toBf16);
   check("rmsnormQuantize", " rows", 1e-5, [](const Ops& o) { return rmsnormQuantize(o, true); });
   // The norms differ in their last bits, so that a quant may be one more or one less.
   check("rmsnormQuantize", "", 8e-3, [](const Ops& o) { return rmsnormQuantize(o, false); });

@@ -55,7 +55,7 @@ void Forward::gateUp(const LayerWeights& w, LayerActivations* keep) {
   }
   const trace::Scope scope("linear gate up glu", [&] {
     const bool gelu = model_->config.activation == Activation::kGelu;
-    Cost cost = activationCost(rows_, gate.K, gate.xq != nullptr || up.xq != nullptr);
+    Cost cost = activationCost(rows_, gate.K, std::max(formOf(gate), formOf(up)));
     cost += linearCost(gate);
     cost += linearCost(up);
     return cost += gateUpCost(F, rows_, gelu, keep != nullptr, takesInt8(w.down));
@@ -67,8 +67,8 @@ void Forward::gateUp(const LayerWeights& w, LayerActivations* keep) {
     const int last = std::min(end * kGroup, F);
     for (int from = begin * kGroup, count; from < last; from += count) {
       count = std::min(tileColumns(rows_), last - from);
-      ops_.linear(columns(gate, from, count, tile), 0, count, scratch(worker));
-      ops_.linear(columns(up, from, count, tile + tileFloats_), 0, count, scratch(worker));
+      multiplyColumns(columns(gate, from, count, tile), 0, count, worker);
+      multiplyColumns(columns(up, from, count, tile + tileFloats_), 0, count, worker);
       activate(tile, from, count, takesInt8(w.down), keep);
     }
   });

@@ -64,6 +64,9 @@ Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool&
   xq_.ensure(std::max(floats(R, read), floats(2 * std::min(R, options.logitRows), c.hidden)) /
              sizeof(float));
   gated_.ensure(floats(R, c.ffn) / sizeof(float));
+  if (options.int8Activations && ops.linearBf16 != nullptr) {
+    xb_.ensure(floats(R, std::max(read, c.ffn)) / sizeof(float) * sizeof(uint16_t));
+  }
   final_.ensure(floats(R, c.hidden));
   logits_.ensure(floats(2 * options.logitRows, c.vocab));
   scratchBytes_ = (linearScratchBytes(std::max(read, c.ffn)) + 63) / 64 * 64;
@@ -179,6 +182,7 @@ void Forward::addToStream(const char* name, const Activations& a, const Weight& 
   const ModelConfig& c = model_->config;
   float* x = x_.as<float>();
   float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
+  if (takesBf16(weight)) toBf16(a.x, rows_, weight.cols);
   const Projection out{&weight, to, c.hidden, postNorm == nullptr};
   multiply(name, a, rows_, &out, 1);
   if (postNorm == nullptr) return;
@@ -199,14 +203,18 @@ void Forward::rmsnorm(const RmsNormArgs& args, int rows) {
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.rmsnorm(args, begin, end); });
 }
 
-// The stream, normed, as its readers take it: in float32, as int8, or both.
+// The stream, normed, as its readers take it: in float32 or bf16, as int8, or several of them.
 Forward::Activations Forward::normedFor(const float* norm, const Projection* readers, int count) {
-  bool float32 = false, int8 = false;
-  for (int i = 0; i < count; ++i) (takesInt8(*readers[i].weight) ? int8 : float32) = true;
+  bool float32 = false, int8 = false, bf16 = false;
+  for (int i = 0; i < count; ++i) {
+    (takesInt8(*readers[i].weight) ? int8 : float32) = true;
+    bf16 = bf16 || takesBf16(*readers[i].weight);
+  }
   const ModelConfig& c = model_->config;
   float* normed = normed_.as<float>();
   if (!int8) {
     rmsnorm({x_.as<float>(), norm, normed, c.hidden, c.normEpsilon}, rows_);
+    if (bf16) toBf16(normed, rows_, c.hidden);
     return {normed, nullptr};
   }
   const QuantizeArgs to = xq_.from(normed, c.hidden);
@@ -218,14 +226,22 @@ Forward::Activations Forward::normedFor(const float* norm, const Projection* rea
                                  .s = to.s,
                                  .M = c.hidden,
                                  .epsilon = c.normEpsilon};
-  const trace::Scope scope("norm and quantize", [&] { return rmsnormQuantizeCost(args, rows_); });
-  threads_.forEach(rows_, 16,
-                   [&](int begin, int end, int) { ops_.rmsnormQuantize(args, begin, end); });
+  {
+    const trace::Scope scope("norm and quantize", [&] { return rmsnormQuantizeCost(args, rows_); });
+    threads_.forEach(rows_, 16,
+                     [&](int begin, int end, int) { ops_.rmsnormQuantize(args, begin, end); });
+  }
+  if (bf16) toBf16(normed, rows_, c.hidden);
   return {normed, &xq_};
 }
 
 bool Forward::takesInt8(const Weight& weight) const {
   return options_.int8Activations && isInteger(weight.type);
+}
+
+bool Forward::takesBf16(const Weight& weight) const {
+  return options_.int8Activations && weight.type == DType::kBF16 && weight.cols % kGroup == 0 &&
+         ops_.linearBf16 != nullptr;
 }
 
 void Forward::Int8Rows::ensure(size_t values) {
@@ -245,15 +261,21 @@ void Forward::quantize(const QuantizeArgs& args, int rows) {
   threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.quantize(args, begin, end); });
 }
 
+void Forward::toBf16(const float* x, int rows, int K) {
+  const ToBf16Args args{x, xb_.as<uint16_t>(), K};
+  const trace::Scope scope("to bf16", [&] { return toBf16Cost(args, rows); });
+  threads_.forEach(rows, 16, [&](int begin, int end, int) { ops_.toBf16(args, begin, end); });
+}
+
 LinearArgs Forward::argsOf(const Projection& projection, const Activations& a, int rows) const {
   const Weight& weight = *projection.weight;
-  const bool int8 = takesInt8(weight);
+  const bool int8 = takesInt8(weight), bf16 = takesBf16(weight);
   return {.weight = weight.data,
           .panels = options_.panels == nullptr ? nullptr : options_.panels->of(weight),
           .type = weight.type,
           .N = weight.rows,
           .K = weight.cols,
-          .x = int8 ? nullptr : a.x,
+          .x = int8 || bf16 ? nullptr : a.x,
           .xq = int8 ? a.quantised->q.as<int8_t>() : nullptr,
           .xd = int8 ? a.quantised->d.as<float>() : nullptr,
           .xs = int8 ? a.quantised->s.as<float>() : nullptr,
@@ -261,11 +283,17 @@ LinearArgs Forward::argsOf(const Projection& projection, const Activations& a, i
           .ldy = projection.ldy,
           .R = rows,
           .accumulate = projection.accumulate,
-          .invariant = options_.batchInvariant};
+          .invariant = options_.batchInvariant,
+          .xb = bf16 ? xb_.as<uint16_t>() : nullptr};
 }
 
 void* Forward::scratch(int worker) {
   return scratch_.as<std::byte>() + static_cast<size_t>(worker) * scratchBytes_;
+}
+
+void Forward::multiplyColumns(const LinearArgs& args, int from, int to, int worker) {
+  const LinearFn linear = args.xb != nullptr ? ops_.linearBf16 : ops_.linear;
+  linear(args, from, to, scratch(worker));
 }
 
 // All projections read the same rows; their column panels are dealt out together.
@@ -275,15 +303,15 @@ void Forward::multiply(const char* name, const Activations& a, int rows,
   LinearArgs args[kMost];
   int panelEnd[kMost];
   int panels = 0;
-  bool int8 = false;
+  ActivationForm form{};
   for (int i = 0; i < count; ++i) {
     args[i] = argsOf(projections[i], a, rows);
-    int8 = int8 || args[i].xq != nullptr;
+    form = std::max(form, formOf(args[i]));
     panels += panelCount(args[i].N);
     panelEnd[i] = panels;
   }
   const trace::Scope scope(name, [&] {
-    Cost cost = activationCost(rows, args[0].K, int8);
+    Cost cost = activationCost(rows, args[0].K, form);
     for (int i = 0; i < count; ++i) cost += linearCost(args[i]);
     return cost;
   });
@@ -292,7 +320,7 @@ void Forward::multiply(const char* name, const Activations& a, int rows,
     for (int i = 0, first = 0; i < count; first = panelEnd[i++]) {
       const int from = (std::max(begin, first) - first) * kPanelColumns;
       const int to = (std::min(end, panelEnd[i]) - first) * kPanelColumns;
-      if (from < to) ops_.linear(args[i], from, std::min(to, args[i].N), scratch(worker));
+      if (from < to) multiplyColumns(args[i], from, std::min(to, args[i].N), worker);
     }
   });
 }
@@ -305,6 +333,7 @@ float* Forward::logits(int first, int count) {
   const float* x = final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden);
   const Projection head{&model_->output, logits_.as<float>(), c.vocab, false};
   if (!takesInt8(model_->output)) {
+    if (takesBf16(model_->output)) toBf16(x, count, c.hidden);
     multiply("logits", {x, nullptr}, count, &head, 1);
     return logits_.as<float>();
   }

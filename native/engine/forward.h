@@ -23,9 +23,11 @@
 namespace baton {
 
 struct ForwardOptions {
-  int maxRows;           // most rows of a batch
-  bool int8Activations;  // for quantised weights; false: weights are dequantised exactly
-  bool batchInvariant;   // same bits for a row whatever the batch
+  int maxRows;  // most rows of a batch
+  // For quantised weights; those in BF16 then take bfloat16 activations where there are kernels for
+  // it. False: weights are dequantised exactly and activations stay float32.
+  bool int8Activations;
+  bool batchInvariant;  // same bits for a row whatever the batch
   // Of the model, for int8Activations (packWeights()).
   std::shared_ptr<const WeightPanels> panels = {};
   int logitRows = 8;  // most rows of one call of logits()
@@ -99,9 +101,13 @@ class Forward {
   void rmsnorm(const RmsNormArgs& args, int rows);
   Activations normedFor(const float* norm, const Projection* readers, int count);
   bool takesInt8(const Weight& weight) const;
+  bool takesBf16(const Weight& weight) const;
   void quantize(const QuantizeArgs& args, int rows);
+  // Rows x [rows, K] to xb_, where the next linear with weights that take bf16 reads them.
+  void toBf16(const float* x, int rows, int K);
   LinearArgs argsOf(const Projection& projection, const Activations& a, int rows) const;
   void* scratch(int worker);
+  void multiplyColumns(const LinearArgs& args, int from, int to, int worker);
   // `name` is what the trace calls it.
   void multiply(const char* name, const Activations& a, int rows, const Projection* projections,
                 int count);
@@ -125,6 +131,7 @@ class Forward {
   Buffer hidden_;   // [R, F] what down reads
   Int8Rows gated_;  // [R, F] or that
   Int8Rows xq_;     // [R, M], [R, H * D] or of the head
+  Buffer xb_;       // [R, K] bfloat16, what xq_ or gated_ is for int8
   Buffer final_;    // [logit rows, M]
   Buffer logits_;   // [2 logitRows, V]
   Buffer scratch_;  // per worker

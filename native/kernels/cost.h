@@ -23,13 +23,25 @@ inline Cost linearCost(const LinearArgs& a) {
   const double reads = a.accumulate ? 2 : 1;
   const double flops = linearFlops(a);
   return {0, weightBytes(a.type, a.N, a.K) + reads * floatBytes(a.R, a.N), flops,
-          a.xq == nullptr ? 0 : flops};
+          a.xq == nullptr ? 0 : flops, a.xb == nullptr ? 0 : flops};
 }
 
-// Of the R rows [R, K] that linears read: float32, or int8 with scale and sum of each group.
-inline Cost activationCost(int R, int K, bool int8) {
-  const double count = static_cast<double>(R) * K;
-  return {R, int8 ? count * (1 + 8.0 / kGroup) : 4 * count, 0, 0};
+// How a linear reads its activations (linear.h).
+enum class ActivationForm : uint8_t { kFloat32, kBf16, kInt8 };
+
+inline ActivationForm formOf(const LinearArgs& a) {
+  return a.xq != nullptr   ? ActivationForm::kInt8
+         : a.xb != nullptr ? ActivationForm::kBf16
+                           : ActivationForm::kFloat32;
+}
+
+// Of the R rows [R, K] that linears read: float32, bfloat16, or int8 with scale and sum of each
+// group.
+inline Cost activationCost(int R, int K, ActivationForm form) {
+  const double each = form == ActivationForm::kInt8   ? 1 + 8.0 / kGroup
+                      : form == ActivationForm::kBf16 ? 2
+                                                      : 4;
+  return {R, each * R * K, 0, 0};
 }
 
 inline Cost embedCost(const EmbedArgs& a, int R) {
@@ -49,7 +61,7 @@ inline Cost addBiasCost(const AddBiasArgs& a, int R) {
 
 // Per element: magnitude into the maximum, the scale, the sum.
 inline Cost quantizeCost(const QuantizeArgs& a, int R) {
-  Cost cost = activationCost(R, a.K, true);
+  Cost cost = activationCost(R, a.K, ActivationForm::kInt8);
   cost.bytes += floatBytes(R, a.K);
   cost.flops = 3.0 * R * a.K;
   return cost;
@@ -57,9 +69,16 @@ inline Cost quantizeCost(const QuantizeArgs& a, int R) {
 
 // The normed rows are written only where they are asked for, and never read.
 inline Cost rmsnormQuantizeCost(const RmsNormQuantizeArgs& a, int R) {
-  Cost cost = activationCost(R, a.M, true);
+  Cost cost = activationCost(R, a.M, ActivationForm::kInt8);
   cost.bytes += floatBytes(a.y == nullptr ? R : 2 * R, a.M) + floatBytes(1, a.M);
   cost.flops = 7.0 * R * a.M + 3.0 * R;
+  return cost;
+}
+
+inline Cost toBf16Cost(const ToBf16Args& a, int R) {
+  Cost cost = activationCost(R, a.K, ActivationForm::kBf16);
+  cost.bytes += floatBytes(R, a.K);
+  cost.flops = static_cast<double>(R) * a.K;
   return cost;
 }
 
@@ -89,7 +108,8 @@ inline Cost gluCost(const GluArgs& a, int R, bool gelu) {
 // float32 or, `quantised`, int8.
 inline Cost gateUpCost(int F, int R, bool gelu, bool kept, bool quantised) {
   Cost cost{0, kept ? 0 : -2 * floatBytes(R, F), gluFlops(F, R, gelu), 0};
-  cost.bytes += activationCost(R, F, quantised).bytes;
+  const auto form = quantised ? ActivationForm::kInt8 : ActivationForm::kFloat32;
+  cost.bytes += activationCost(R, F, form).bytes;
   if (quantised) cost.flops += 3.0 * R * F;
   return cost;
 }

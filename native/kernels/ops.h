@@ -19,6 +19,7 @@ enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx, kCuda };
 struct Ops {
   Isa isa;
   LinearFn linear;
+  LinearFn linearBf16;  // null where the instruction set has no products of bfloat16
   AttendFn attend;
   MergeFn merge;
   EmbedFn embed;
@@ -26,6 +27,7 @@ struct Ops {
   AddBiasFn addBias;
   QuantizeFn quantize;
   RmsNormQuantizeFn rmsnormQuantize;
+  ToBf16Fn toBf16;
   RopeFn rope;
   KvStoreFn kvStore;
   GluFn swiglu;

@@ -64,6 +64,15 @@ struct RmsNormQuantizeArgs {
 };
 using RmsNormQuantizeFn = void (*)(const RmsNormQuantizeArgs& args, int r0, int r1);
 
+// To bfloat16, to nearest even; subnormal numbers are kept, NaN stays NaN. Every table gives the
+// same bits.
+struct ToBf16Args {
+  const float* x;  // [R, K]
+  uint16_t* out;   // [R, K]
+  int K;           // multiple of 32
+};
+using ToBf16Fn = void (*)(const ToBf16Args& args, int r0, int r1);
+
 enum class RopePairing : uint8_t {
   kAdjacent,  // pairs (2i, 2i + 1): llama family in GGUF order
   kHalves,    // pairs (i, i + D/2): Hugging Face order

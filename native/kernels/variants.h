@@ -7,6 +7,7 @@
 namespace baton {
 
 void linearScalar(const LinearArgs& args, int n0, int n1, void* scratch);
+void linearBf16Scalar(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendScalar(const AttendArgs& args);
 void mergeScalar(const MergeArgs& args);
 void embedScalar(const EmbedArgs& args, int r0, int r1);
@@ -14,6 +15,7 @@ void rmsnormScalar(const RmsNormArgs& args, int r0, int r1);
 void addBiasScalar(const AddBiasArgs& args, int r0, int r1);
 void quantizeScalar(const QuantizeArgs& args, int r0, int r1);
 void rmsnormQuantizeScalar(const RmsNormQuantizeArgs& args, int r0, int r1);
+void toBf16Scalar(const ToBf16Args& args, int r0, int r1);
 void ropeScalar(const RopeArgs& args, int r0, int r1);
 void kvStoreScalar(const KvStoreArgs& args, int r0, int r1);
 void swigluScalar(const GluArgs& args, int r0, int r1);
@@ -35,6 +37,7 @@ void rmsnormAvx2(const RmsNormArgs& args, int r0, int r1);
 void addBiasAvx2(const AddBiasArgs& args, int r0, int r1);
 void quantizeAvx2(const QuantizeArgs& args, int r0, int r1);
 void rmsnormQuantizeAvx2(const RmsNormQuantizeArgs& args, int r0, int r1);
+void toBf16Avx2(const ToBf16Args& args, int r0, int r1);
 void ropeAvx2(const RopeArgs& args, int r0, int r1);
 void kvStoreAvx2(const KvStoreArgs& args, int r0, int r1);
 void swigluAvx2(const GluArgs& args, int r0, int r1);
@@ -49,6 +52,7 @@ void dAttendKeyAvx2(const DAttendArgs& args);
 
 // The rest of this table is AVX2's: ops_avx512.cpp.
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
+void linearBf16Avx512(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendAvx512(const AttendArgs& args);
 void dLinearAvx512(const DLinearArgs& args, int k0, int k1, void* scratch);
 void dAttendQueryAvx512(const DAttendArgs& args);
@@ -56,6 +60,7 @@ void dAttendKeyAvx512(const DAttendArgs& args);
 
 // The rest of this table is that of AVX-512: ops_amx.cpp.
 void linearAmx(const LinearArgs& args, int n0, int n1, void* scratch);
+void linearBf16Amx(const LinearArgs& args, int n0, int n1, void* scratch);
 void dLinearAmx(const DLinearArgs& args, int k0, int k1, void* scratch);
 #endif
 

@@ -29,7 +29,8 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
    */
   kvType?: KvType;
   /**
-   * `int8` (default): activations are quantised per block of 32 before they meet quantised weights.
+   * `int8` (default): activations are quantised per block of 32 before they meet quantised weights, and rounded to
+   * bfloat16 before BF16 weights where the CPU multiplies those (AVX-512, AMX); other weights meet float32.
    * `float32`: weights are dequantised exactly; slower, for comparisons. In training, `int8` also lets gradients be
    * multiplied in bfloat16 where the CPU has AVX-512.
    */

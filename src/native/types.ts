@@ -35,7 +35,10 @@ export interface NativeModelOptions {
   indexBytes: number;
   /** Number format of stored K and V. */
   kvType: KvType;
-  /** `int8`: activations of quantised weights are quantised per block of 32; `float32`: weights are dequantised. */
+  /**
+   * `int8`: activations of quantised weights are quantised per block of 32, those of BF16 weights rounded to bfloat16
+   * where there are kernels for it; `float32`: weights are dequantised.
+   */
   activations: "int8" | "float32";
   /** Same bits whatever the batch, the chunking and the thread count. */
   batchInvariant: boolean;

@@ -44,6 +44,14 @@ describe("tiny llama, every weight type", () => {
   }
 });
 
+test("tiny-bf16.gguf with fast activations, bfloat16 where the CPU has its products: logits stay near", async () => {
+  const arrays = loadArrays("tiny-llama");
+  const engine = await openTiny("bf16", { activations: "int8" });
+  const ours = await logitsOfText(engine, arrays.ints("tokens"));
+  await engine.close();
+  expect(relativeL2(ours, arrays.matrix("logits.bf16"))).toBeLessThanOrEqual(0.03);
+});
+
 describe("a layer of every quantised type that K-quantised files mix", () => {
   const arrays = loadArrays("tiny-mixed");
   const path = fixturePath("tiny-mixed/tiny-mixed.gguf");

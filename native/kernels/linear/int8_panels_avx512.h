@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/linear/linear.h"
+#include "kernels/linear/store_avx512.h"
 #include "kernels/linear/unpack_avx2.h"
 #include "kernels/unroll.h"
 
@@ -192,11 +193,8 @@ inline void addGroup(const LinearArgs& a, int r, int g, const Panel* panels, con
 }
 
 inline void storeColumns512(const LinearArgs& a, int r, int n, int columns, __m512 value) {
-  const int stored = columns < kPanelColumns ? columns : kPanelColumns;
-  const __mmask16 mask = static_cast<__mmask16>((1u << stored) - 1);
   float* y = a.y + static_cast<size_t>(r) * static_cast<size_t>(a.ldy) + n;
-  if (a.accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), value);
-  _mm512_mask_storeu_ps(y, mask, value);
+  storeRow512(y, value, columns, a.accumulate);
 }
 
 constexpr size_t kAhead = 2048;  // bytes between the group in work and the one asked from memory

@@ -3,16 +3,11 @@
 // then tiles of twelve rows of x run over it; each y is one FMA chain in ascending k.
 #include "kernels/linear/panels_avx2.h"
 #include "kernels/linear/parts_avx512.h"
+#include "kernels/linear/store_avx512.h"
 #include "kernels/unroll.h"
 
 namespace baton {
 namespace {
-
-inline void storeRow(float* y, __m512 sum, int columns, bool accumulate) {
-  const __mmask16 mask = static_cast<__mmask16>((1u << columns) - 1);
-  if (accumulate) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), sum);
-  _mm512_mask_storeu_ps(y, mask, sum);
-}
 
 template <int rows>
 void panelTile(const LinearArgs& a, int r, int n, int columns, const float* panel) {
@@ -30,7 +25,7 @@ void panelTile(const LinearArgs& a, int r, int n, int columns, const float* pane
   BATON_UNROLL
   for (int i = 0; i < rows; ++i) {
     float* y = a.y + static_cast<size_t>(r + i) * static_cast<size_t>(a.ldy) + n;
-    storeRow(y, sum[i], columns, a.accumulate);
+    storeRow512(y, sum[i], columns, a.accumulate);
   }
 }
 

@@ -7,12 +7,11 @@
 // the others.
 #include "kernels/linear/int8_panels_avx512.h"
 #include "kernels/linear/parts_avx512.h"
+#include "kernels/linear/tiles_amx.h"
 #include "kernels/unroll.h"
 
 namespace baton {
 namespace {
-
-constexpr int kTileRows = 16;
 
 // Tile registers, of the second section the next. Numbers are parts of instructions, hence macros.
 #define BATON_DOTS 0
@@ -21,18 +20,6 @@ constexpr int kTileRows = 16;
 #define BATON_X_2 3
 #define BATON_W 4
 #define BATON_W_2 5
-
-// What ldtilecfg reads.
-struct alignas(64) TileShapes {
-  uint8_t palette = 1, startRow = 0, reserved[14] = {};
-  uint16_t rowBytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-// The compiler does not know what tile instructions read (GCC 12 deletes the stores).
-inline void writeMemory() {
-  asm volatile("" : : : "memory");
-}
 
 template <DType type>
 constexpr int sectionsOfGroup() {
@@ -43,14 +30,10 @@ template <DType type>
 void shapeTiles() {
   constexpr int kDepth = kGroup / sectionsOfGroup<type>();  // k of a product of tiles
   TileShapes shapes;
-  const auto shape = [&](int tile, int rows, int rowBytes) {
-    shapes.rows[tile] = static_cast<uint8_t>(rows);
-    shapes.rowBytes[tile] = static_cast<uint16_t>(rowBytes);
-  };
   for (int section = 0; section < sectionsOfGroup<type>(); ++section) {
-    shape(BATON_DOTS + section, kTileRows, 4 * kPanelColumns);
-    shape(BATON_X + section, kTileRows, kDepth);
-    shape(BATON_W + section, kDepth / 4, 4 * kPanelColumns);
+    shapes.set(BATON_DOTS + section, kTileRows, 4 * kPanelColumns);
+    shapes.set(BATON_X + section, kTileRows, kDepth);
+    shapes.set(BATON_W + section, kDepth / 4, 4 * kPanelColumns);
   }
   writeMemory();
   _tile_loadconfig(&shapes);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reference of linear.h: one weight row at a time, read by the codec of its format.
+#include "base/half.h"
 #include "kernels/variants.h"
 #include "quant/types.h"
 
@@ -9,6 +10,12 @@ namespace {
 float dotFloat(const float* w, const float* x, int K) {
   float sum = 0;
   for (int k = 0; k < K; ++k) sum += w[k] * x[k];
+  return sum;
+}
+
+float dotBf16(const float* w, const uint16_t* x, int K) {
+  float sum = 0;
+  for (int k = 0; k < K; ++k) sum += w[k] * floatOfBfloat(x[k]);
   return sum;
 }
 
@@ -58,6 +65,21 @@ void linearScalar(const LinearArgs& a, int n0, int n1, void* scratch) {
       const float sum =
           a.xq != nullptr ? dotInt8(a, row, r) : dotFloat(w, a.x + static_cast<size_t>(r) * K, a.K);
       float& y = a.y[static_cast<size_t>(r) * a.ldy + n];
+      y = a.accumulate ? y + sum : sum;
+    }
+  }
+}
+
+void linearBf16Scalar(const LinearArgs& a, int n0, int n1, void* scratch) {
+  const QuantType& type = quantType(a.type);
+  const auto K = static_cast<size_t>(a.K);
+  auto* w = static_cast<float*>(scratch);
+  for (int n = n0; n < n1; ++n) {
+    const size_t at = static_cast<size_t>(n) * quantRowBytes(type, a.K);
+    type.dequantize(static_cast<const std::byte*>(a.weight) + at, w, K);
+    for (int r = 0; r < a.R; ++r) {
+      const float sum = dotBf16(w, a.xb + static_cast<size_t>(r) * K, a.K);
+      float& y = a.y[static_cast<size_t>(r) * static_cast<size_t>(a.ldy) + static_cast<size_t>(n)];
       y = a.accumulate ? y + sum : sum;
     }
   }

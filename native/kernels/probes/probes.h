@@ -22,6 +22,10 @@ struct Probes {
   int32_t (*int8)(int64_t rounds);
   // Reads [bytes], a multiple of kProbeBytes, 64-byte aligned, as four streams, once.
   uint64_t (*read)(const void* from, size_t bytes);
+  // Dot products of bfloat16, or null where the instruction set has none.
+  const char* bf16Name = nullptr;
+  double bf16Flops = 0;  // of a round
+  float (*bf16)(int64_t rounds) = nullptr;
 };
 
 inline constexpr size_t kProbeBytes = 1024;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: tdpbssd, sixteen rows times sixteen columns over 64 k an instruction. The rest of this
-// table is that of AVX-512.
+// int8: tdpbssd, sixteen rows times sixteen columns over 64 k an instruction. bf16: tdpbf16ps, over
+// 32 k. The rest of this table is that of AVX-512.
 #include <immintrin.h>
 
 #include "kernels/probes/probes.h"
@@ -10,13 +10,34 @@ namespace {
 
 constexpr int kProducts = 4;  // of a round, each into a tile of its own
 
-int32_t tileDots(int64_t rounds) {
+struct Bytes {
+  using Sum = int32_t;
+  static void multiply() {
+    _tile_dpbssd(0, 4, 5);
+    _tile_dpbssd(1, 4, 5);
+    _tile_dpbssd(2, 4, 5);
+    _tile_dpbssd(3, 4, 5);
+  }
+};
+
+struct Bfloats {
+  using Sum = float;
+  static void multiply() {
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_dpbf16ps(1, 4, 5);
+    _tile_dpbf16ps(2, 4, 5);
+    _tile_dpbf16ps(3, 4, 5);
+  }
+};
+
+template <class Of>
+typename Of::Sum tileDots(int64_t rounds) {
   struct alignas(64) {
     uint8_t palette = 1, startRow = 0, reserved[14] = {};
     uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
   } shapes;
-  alignas(64) int32_t dots[16][16] = {};
+  alignas(64) typename Of::Sum dots[16][16] = {};
   asm volatile("" : : "r"(&shapes), "r"(dots) : "memory");  // GCC 12 deletes what tiles read
   _tile_loadconfig(&shapes);
   _tile_loadd(4, dots, 64);
@@ -25,12 +46,7 @@ int32_t tileDots(int64_t rounds) {
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int64_t round = 0; round < rounds; ++round) {
-    _tile_dpbssd(0, 4, 5);
-    _tile_dpbssd(1, 4, 5);
-    _tile_dpbssd(2, 4, 5);
-    _tile_dpbssd(3, 4, 5);
-  }
+  for (int64_t round = 0; round < rounds; ++round) Of::multiply();
   _tile_stored(0, dots, 64);
   _tile_release();
   asm volatile("" : : : "memory");
@@ -39,8 +55,11 @@ int32_t tileDots(int64_t rounds) {
 
 }  // namespace
 
-const Probes kAmxProbes = {Isa::kAmx,      "AVX-512 FMA",  kAvx512FmaFlops,
-                           probeFmaAvx512, "AMX tdpbssd",  2.0 * 16 * 16 * 64 * kProducts,
-                           tileDots,       probeReadAvx512};
+const Probes kAmxProbes = {Isa::kAmx,        "AVX-512 FMA",
+                           kAvx512FmaFlops,  probeFmaAvx512,
+                           "AMX tdpbssd",    2.0 * 16 * 16 * 64 * kProducts,
+                           tileDots<Bytes>,  probeReadAvx512,
+                           "AMX tdpbf16ps",  2.0 * 16 * 16 * 32 * kProducts,
+                           tileDots<Bfloats>};
 
 }  // namespace baton

@@ -122,6 +122,19 @@ void ropeHalves(const float* x, float* out, const float* c, const float* s, int 
   }
 }
 
+inline void storeBf16(void* at, __m256 value) {
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256 isNan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+  rounded = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(isNan));
+  rounded = _mm256_srli_epi32(rounded, 16);
+  _mm_storeu_si128(
+      static_cast<__m128i*>(at),
+      _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
+}
+
 template <KvType kv>
 inline void storeKv(std::byte* at, __m256 value) {
   if constexpr (kv == KvType::kF32) {
@@ -130,16 +143,7 @@ inline void storeKv(std::byte* at, __m256 value) {
     const __m128i half = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(at), half);
   } else {
-    const __m256i bits = _mm256_castps_si256(value);
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-    const __m256 isNan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
-    rounded = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(isNan));
-    rounded = _mm256_srli_epi32(rounded, 16);
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(at),
-        _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
+    storeBf16(at, value);
   }
 }
 
@@ -300,6 +304,13 @@ void rmsnormQuantizeAvx2(const RmsNormQuantizeArgs& a, int r0, int r1) {
       }
       quantizeGroup(normed, a.q + at, a.d + at / kGroup, a.s + at / kGroup);
     }
+  }
+}
+
+void toBf16Avx2(const ToBf16Args& a, int r0, int r1) {
+  const auto K = static_cast<size_t>(a.K);
+  for (size_t i = static_cast<size_t>(r0) * K; i < static_cast<size_t>(r1) * K; i += 8) {
+    storeBf16(a.out + i, _mm256_loadu_ps(a.x + i));
   }
 }
 

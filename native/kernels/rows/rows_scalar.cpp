@@ -137,6 +137,13 @@ void rmsnormQuantizeScalar(const RmsNormQuantizeArgs& a, int r0, int r1) {
   }
 }
 
+void toBf16Scalar(const ToBf16Args& a, int r0, int r1) {
+  const auto K = static_cast<size_t>(a.K);
+  for (size_t i = static_cast<size_t>(r0) * K; i < static_cast<size_t>(r1) * K; ++i) {
+    a.out[i] = bfloatOfFloat(a.x[i]);
+  }
+}
+
 void ropeScalar(const RopeArgs& a, int r0, int r1) {
   const int half = a.D / 2;
   const bool adjacent = a.pairing == RopePairing::kAdjacent;

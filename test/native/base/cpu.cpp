@@ -63,7 +63,7 @@ TEST("cpu: features agree with what Linux lists") {
   flags += " ";
   for (const char* name :
        {"avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl",
-        "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "sha_ni"}) {
+        "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16", "sha_ni"}) {
     CHECK_EQ(has(name), flags.find(std::string(" ") + name + " ") != std::string::npos);
   }
 }

@@ -98,6 +98,22 @@ TEST("device: a kernel that is wrong for one form of one weight type is found") 
   CHECK(checked.ops.linear == kScalarOps.linear);
 }
 
+TEST("device: without products of bfloat16 below, a wrong kernel of them leaves the table none") {
+  Ops middle = table(Isa::kAvx2), top = table(Isa::kAvx512);
+  middle.linearBf16 = nullptr;
+  top.linearBf16 = [](const LinearArgs& a, int n0, int n1, void* scratch) {
+    kScalarOps.linearBf16(a, n0, n1, scratch);
+    a.y[n1 - 1] += 0.1f;
+  };
+  const Ops* const tables[] = {&kScalarOps, &middle, &top};
+  const CheckedOps checked = checkedOps(tables);
+  REQUIRE(checked.replaced.size() == 1);
+  CHECK(checked.replaced[0].failed.isa == Isa::kAvx512);
+  CHECK(checked.replaced[0].by == Isa::kAvx2);
+  CHECK(checked.ops.linearBf16 == nullptr);
+  for (const KernelCheck& check : selfTest(checked.ops)) CHECK(check.ok);
+}
+
 TEST("device: right tables stay as they are, and the reference is taken at its word") {
   CHECK(checkedOps(availableOps()).replaced.empty());
   const Ops* const alone[] = {&kScalarOps};

@@ -22,10 +22,18 @@ size_t floats(int rows, int cols) {
 void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
                     const Weight& weight, const float* dy, float* dx, int rows, bool accumulate,
                     bool fast) {
-  const trace::Scope scope(name, [&] {
-    return dLinearCost({weight.data, weight.type, weight.rows, weight.cols, dy, weight.rows, dx,
-                        weight.cols, rows, accumulate});
-  });
+  const DLinearArgs whole{.weight = weight.data,
+                          .type = weight.type,
+                          .N = weight.rows,
+                          .K = weight.cols,
+                          .dy = dy,
+                          .ldy = weight.rows,
+                          .dx = dx,
+                          .ldx = weight.cols,
+                          .R = rows,
+                          .accumulate = accumulate,
+                          .bf16 = fast && weight.type != DType::kF32 && weight.type != DType::kF16};
+  const trace::Scope scope(name, [&] { return dLinearCost(whole); });
   const size_t bytes = (dLinearScratchBytes() + 63) / 64 * 64;
   scratch.ensure(bytes * static_cast<size_t>(threads.workers()));
   const int panels = (weight.cols + kDLinearColumns - 1) / kDLinearColumns;
@@ -35,18 +43,10 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
     for (int item = begin; item < end; ++item) {
       const int from = rows * (item % slices) / slices;
       const int to = rows * (item % slices + 1) / slices;
-      const DLinearArgs args{
-          .weight = weight.data,
-          .type = weight.type,
-          .N = weight.rows,
-          .K = weight.cols,
-          .dy = dy + static_cast<size_t>(from) * static_cast<size_t>(weight.rows),
-          .ldy = weight.rows,
-          .dx = dx + static_cast<size_t>(from) * static_cast<size_t>(weight.cols),
-          .ldx = weight.cols,
-          .R = to - from,
-          .accumulate = accumulate,
-          .bf16 = fast && weight.type != DType::kF32 && weight.type != DType::kF16};
+      DLinearArgs args = whole;
+      args.dy += static_cast<size_t>(from) * static_cast<size_t>(weight.rows);
+      args.dx += static_cast<size_t>(from) * static_cast<size_t>(weight.cols);
+      args.R = to - from;
       const int k0 = item / slices * kDLinearColumns;
       ops.dLinear(args, k0, std::min(k0 + kDLinearColumns, weight.cols),
                   scratch.as<std::byte>() + static_cast<size_t>(worker) * bytes);

@@ -5,6 +5,8 @@
 // what stands behind them in scratch makes sums that nobody reads.
 #include "kernels/linear/dlinear_pairs_avx512.h"
 #include "kernels/linear/dlinear_tiles.h"
+#include "kernels/linear/store_avx512.h"
+#include "kernels/linear/tiles_amx.h"
 #include "kernels/variants.h"
 
 namespace baton {
@@ -20,18 +22,6 @@ namespace {
 #define BATON_DY_1 5
 #define BATON_W_0 6
 #define BATON_W_1 7
-
-// What ldtilecfg reads: all tiles are sixteen rows of 64 bytes.
-struct alignas(64) TileShapes {
-  uint8_t palette = 1, startRow = 0, reserved[14] = {};
-  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// The compiler does not know what tile instructions read (GCC 12 deletes the stores).
-inline void writeMemory() {
-  asm volatile("" : : : "memory");
-}
 
 constexpr int kBlock = 32;  // rows and columns of dX
 constexpr int kDyBytes = kDLinearPairs * 4, kWBytes = kDLinearTile * 4, kSumBytes = kBlock * 4;
@@ -85,10 +75,7 @@ struct Kernel {
       for (int i = 0; i < end; ++i) {
         float* to = dx + static_cast<size_t>(r + i) * static_cast<size_t>(ldx);
         for (int k = 0; k < columns; k += 16) {
-          const __mmask16 mask = lanesFrom(k, columns);
-          __m512 out = _mm512_load_ps(sums + i * kBlock + k);
-          if (tile.add) out = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to + k), out);
-          _mm512_mask_storeu_ps(to + k, mask, out);
+          storeRow512(to + k, _mm512_load_ps(sums + i * kBlock + k), columns - k, tile.add);
         }
       }
     }
@@ -100,7 +87,7 @@ struct Kernel {
 void dLinearAmx(const DLinearArgs& a, int k0, int k1, void* scratch) {
   if (!a.bf16) return dLinearAvx512(a, k0, k1, scratch);
   auto* memory = static_cast<float*>(scratch);
-  const TileShapes shapes;
+  const TileShapes shapes = TileShapes::whole();
   writeMemory();
   _tile_loadconfig(&shapes);
   withType(a.type,

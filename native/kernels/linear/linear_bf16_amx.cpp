@@ -217,8 +217,7 @@ void rowTiles(const LinearArgs& a, int r0, int r1, int n, int columns, const std
 }
 
 void manyRows(const LinearArgs& a, int n0, int n1, std::byte* scratch) {
-  TileShapes shapes;
-  for (int t = 0; t < 8; ++t) shapes.set(t, kTileRows, 64);
+  const TileShapes shapes = TileShapes::whole();
   writeMemory();
   _tile_loadconfig(&shapes);
   const size_t rowBytes = bytesOfRow(a);

@@ -22,6 +22,13 @@ struct alignas(64) TileShapes {
     rows[tile] = static_cast<uint8_t>(tileRows);
     rowBytes[tile] = static_cast<uint16_t>(bytes);
   }
+
+  // All eight of sixteen rows of 64 bytes.
+  static TileShapes whole() {
+    TileShapes shapes;
+    for (int tile = 0; tile < 8; ++tile) shapes.set(tile, kTileRows, 64);
+    return shapes;
+  }
 };
 
 // The compiler does not know what tile instructions read (GCC 12 deletes the stores).

@@ -3,6 +3,7 @@
 // 32 k. The rest of this table is that of AVX-512.
 #include <immintrin.h>
 
+#include "kernels/linear/tiles_amx.h"
 #include "kernels/probes/probes.h"
 
 namespace baton {
@@ -32,13 +33,9 @@ struct Bfloats {
 
 template <class Of>
 typename Of::Sum tileDots(int64_t rounds) {
-  struct alignas(64) {
-    uint8_t palette = 1, startRow = 0, reserved[14] = {};
-    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
-  } shapes;
+  const TileShapes shapes = TileShapes::whole();
   alignas(64) typename Of::Sum dots[16][16] = {};
-  asm volatile("" : : "r"(&shapes), "r"(dots) : "memory");  // GCC 12 deletes what tiles read
+  asm volatile("" : : "r"(&shapes), "r"(dots) : "memory");  // both are read by tile instructions
   _tile_loadconfig(&shapes);
   _tile_loadd(4, dots, 64);
   _tile_loadd(5, dots, 64);
@@ -49,7 +46,7 @@ typename Of::Sum tileDots(int64_t rounds) {
   for (int64_t round = 0; round < rounds; ++round) Of::multiply();
   _tile_stored(0, dots, 64);
   _tile_release();
-  asm volatile("" : : : "memory");
+  writeMemory();
   return dots[0][0];
 }
 

@@ -113,7 +113,7 @@ void multiply(const LinearArgs& a, int n0, int n1, void* scratch) {
     unpackPanel<type>(a.K, panel);
     int r = 0;
     for (; r + kTileRows <= a.R; r += kTileRows) tile<type>(a, r, n, n1 - n, panel);
-    panelTiles<type, 1, false>(a, r, n, n1 - n, &panel);
+    unpackedTiles<type, 1>(a, r, n, n1 - n, &panel);
   }
   _tile_release();
 }

@@ -93,6 +93,28 @@ TEST("emulated CUDA: shuffles within groups of lanes, sums over warps and blocks
   });
 }
 
+TEST("emulated CUDA: lanes that are read by number, votes, and a barrier of one warp") {
+  inBothOrders([] {
+    std::vector<int> wrong(32);
+    baton::emulation::launch(dim3(1), dim3(32), 32 * sizeof(unsigned), [&] {
+      const unsigned lane = threadIdx.x;
+      int& bad = wrong[lane];
+      bad += __shfl_sync(kAllLanes, 3 * lane, 7) != 21;
+      bad += __shfl_sync(kAllLanes, lane, static_cast<int>(lane + 33)) != (lane + 1) % 32;
+      bad += __ballot_sync(kAllLanes, lane % 3 == 0) != 0x49249249u;
+      bad += __any_sync(kAllLanes, lane == 31) == 0 || __any_sync(kAllLanes, lane > 31) != 0;
+      bad += __all_sync(kAllLanes, lane < 32) == 0 || __all_sync(kAllLanes, lane != 4) != 0;
+      const unsigned half = lane < 16 ? 0xffffu : 0xffff0000u;
+      bad += __all_sync(half, (lane < 16) != (lane == 20)) != (lane < 16);
+      unsigned* shared = sharedMemory<unsigned>();
+      shared[lane] = lane;
+      __syncwarp();
+      bad += shared[31 - lane] != 31 - lane;
+    });
+    CHECK(wrong == std::vector<int>(32, 0));
+  });
+}
+
 TEST("emulated CUDA: a barrier orders threads, and where one is missing the two orders differ") {
   std::vector<std::vector<int>> with, without;
   inBothOrders([&] {
@@ -156,6 +178,15 @@ TEST("emulated CUDA: threads that wait for what never comes are a fault that nam
     }
   });
   CHECK(has(text, "thread 16 waits at __shfl_xor_sync"));
+  // and so are two functions of the same type
+  text = faultOf(32, [] {
+    if (threadIdx.x < 16) {
+      __shfl_xor_sync(kAllLanes, 1, 1);
+    } else {
+      __shfl_sync(kAllLanes, 1, 1);
+    }
+  });
+  CHECK(has(text, "thread 0 waits at __shfl_xor_sync") && has(text, "thread 16 waits at __shfl_sync"));
 }
 
 TEST("emulated CUDA: a lane read that takes no part, and launches that a device refuses") {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -142,6 +143,12 @@ std::string whatItDoes(const Fiber& fiber) {
               std::to_string(blockIdx.z) + "): " + what);
 }
 
+// Whether both wait for the same thing, of which `meet` says the type and `name` the function.
+bool together(const Fiber& a, const Fiber& b) {
+  return a.state == b.state && a.mask == b.mask && a.meet == b.meet &&
+         std::strcmp(a.name, b.name) == 0;
+}
+
 // Why nothing goes on: the first thread that waits, and the first of those it waits for that does
 // something else.
 [[noreturn]] void stuck() {
@@ -160,7 +167,7 @@ std::string whatItDoes(const Fiber& fiber) {
     if (!wanted) continue;
     if (t >= m.threads) fault(who + ", thread " + std::to_string(t) + " does not exist");
     const Fiber& other = m.fibers[t];
-    if (other.state != waiting.state || other.meet != waiting.meet || other.mask != waiting.mask) {
+    if (!together(other, waiting)) {
       fault(who + ", thread " + std::to_string(t) + " " + whatItDoes(other));
     }
   }
@@ -178,9 +185,7 @@ bool meetLanes(unsigned warp, unsigned lane) {
     if ((asked.mask >> other & 1) == 0) continue;
     if (warp + other >= m.threads) return false;
     const Fiber& fiber = m.fibers[warp + other];
-    if (fiber.state != State::kWarp || fiber.mask != asked.mask || fiber.meet != asked.meet) {
-      return false;
-    }
+    if (!together(fiber, asked)) return false;
     in[other] = fiber.in;
     out[other] = fiber.out;
   }

@@ -41,6 +41,10 @@ inline float4 make_float4(float x, float y, float z, float w) {
   return {x, y, z, w};
 }
 
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
 // Of the thread that runs.
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
@@ -96,6 +100,21 @@ inline unsigned laneOfThread() {
   return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % kLanes;
 }
 
+// Every lane of `mask` learns which of them say yes.
+inline unsigned vote(const char* name, uint32_t mask, bool yes) {
+  unsigned got = 0;
+  meetWarp(name, mask, &yes, &got, [](const void* const* in, void* const* out) {
+    unsigned all = 0;
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (in[lane] != nullptr && *static_cast<const bool*>(in[lane])) all |= 1u << lane;
+    }
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (in[lane] != nullptr) *static_cast<unsigned*>(out[lane]) = all;
+    }
+  });
+  return got;
+}
+
 }  // namespace baton::emulation
 
 inline void __syncthreads() {
@@ -106,6 +125,30 @@ template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits) {
   return baton::emulation::shuffle("__shfl_xor_sync", mask, value,
                                    baton::emulation::laneOfThread() ^ static_cast<unsigned>(bits));
+}
+
+// Lane numbers are taken modulo 32, as the device does.
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+  return baton::emulation::shuffle("__shfl_sync", mask, value,
+                                   static_cast<unsigned>(lane) % baton::emulation::kLanes);
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool yes) {
+  return baton::emulation::vote("__ballot_sync", mask, yes);
+}
+
+inline int __any_sync(unsigned mask, bool yes) {
+  return baton::emulation::vote("__any_sync", mask, yes) != 0;
+}
+
+inline int __all_sync(unsigned mask, bool yes) {
+  return baton::emulation::vote("__all_sync", mask, yes) == mask;
+}
+
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+  baton::emulation::meetWarp("__syncwarp", mask, &mask, nullptr,
+                             [](const void* const*, void* const*) {});
 }
 
 // ---- the runtime

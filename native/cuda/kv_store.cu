@@ -3,9 +3,9 @@
 // lanes share a row and neighbours write to neighbouring slots; V is stored as rows, so a row at a
 // time, neighbours writing neighbouring numbers. Rows may go to any blocks; 16 of one block, which
 // a prefill has, are the fast case.
-#include "base/half.h"
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
+#include "cuda/stored.cuh"
 
 namespace baton {
 namespace cuda {
@@ -13,55 +13,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 16;  // rows of a warp
-constexpr float kLargestHalf = 65504;
-
-// The larger magnitude; a NaN stays.
-struct LargestOrNan {
-  __device__ float operator()(float a, float b) const {
-    if (a != a) return a;
-    return b <= a ? a : b;
-  }
-};
-
-struct Int8Row {
-  uint16_t scale;  // float16
-  float inverse;   // of the scale, 0 where there is none
-};
-
-__device__ inline Int8Row int8Row(float largest) {
-  const float wanted = largest / 127.0f;
-  const uint16_t half = halfOfFloat(wanted > kLargestHalf ? kLargestHalf : wanted);
-  const float scale = floatOfHalf(half);
-  return {half, scale > 0 ? 1.0f / scale : 0.0f};
-}
-
-// What of a number is stored; `inverse` is of int8 only.
-template <KvType kKv>
-struct Stored;
-template <>
-struct Stored<KvType::kF32> {
-  using Type = float;
-  __device__ static Type of(float x, float) { return x; }
-};
-template <>
-struct Stored<KvType::kF16> {
-  using Type = uint16_t;
-  __device__ static Type of(float x, float) { return halfOfFloat(x); }
-};
-template <>
-struct Stored<KvType::kBF16> {
-  using Type = uint16_t;
-  __device__ static Type of(float x, float) { return bfloatOfFloat(x); }
-};
-template <>
-struct Stored<KvType::kInt8> {
-  using Type = int8_t;
-  __device__ static Type of(float x, float inverse) {
-    float value = x * inverse;
-    value = value > -127 ? value : -127;  // NaN, too
-    return static_cast<int8_t>(rintf(value < 127 ? value : 127));
-  }
-};
 
 // K or V of one head: x of row r at x + r * stride, blocks from base.
 struct Side {
@@ -72,12 +23,6 @@ struct Side {
 
 __device__ inline std::byte* blockOf(const KvStoreArgs& a, const Side& side, size_t r) {
   return side.base + static_cast<size_t>(a.block[r]) * a.blockStride;
-}
-
-template <KvType kKv>
-__device__ inline void storeScale(const KvStoreArgs& a, std::byte* base, size_t r, uint16_t scale) {
-  auto* scales = reinterpret_cast<uint16_t*>(base + static_cast<size_t>(a.D) * kBlockRows);
-  scales[a.slot[r]] = scale;
 }
 
 // Lanes j and j + 16 have row first + j: fours 0, 2, 4 ... of it and 1, 3, 5 ...
@@ -101,7 +46,7 @@ __device__ inline void storeKeys(const KvStoreArgs& a, const Side& side, size_t 
     largest = larger(largest, __shfl_xor_sync(kAllLanes, largest, kTile));
     const Int8Row row = int8Row(largest);
     inverse = row.inverse;
-    if (mine && lane < kTile) storeScale<kKv>(a, blockOf(a, side, r), r, row.scale);
+    if (mine && lane < kTile) scalesOf(blockOf(a, side, r), a.D)[a.slot[r]] = row.scale;
   }
   if (!mine) return;
   using To = Stored<kKv>;
@@ -129,7 +74,7 @@ __device__ inline void storeValues(const KvStoreArgs& a, const Side& side, size_
       for (size_t t = lane; t < D; t += kWarp) largest = LargestOrNan{}(largest, fabsf(x[t]));
       const Int8Row row = int8Row(overWarp(largest, LargestOrNan{}));
       inverse = row.inverse;
-      if (lane == 0) storeScale<kKv>(a, base, r, row.scale);
+      if (lane == 0) scalesOf(base, a.D)[a.slot[r]] = row.scale;
     }
     using To = Stored<kKv>;
     auto* to = reinterpret_cast<typename To::Type*>(base) + static_cast<size_t>(a.slot[r]) * D;

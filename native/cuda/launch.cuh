@@ -8,6 +8,17 @@
 #include <cstddef>
 #include <cstdint>
 
+// Before a loop over an array that stands in registers: its indices must be constants. BY: before
+// one that is unrolled so many times, for as many loads on their way at once.
+#if defined(__CUDACC__)
+#define BATON_PRAGMA(text) _Pragma(#text)
+#define BATON_UNROLL BATON_PRAGMA(unroll)
+#define BATON_UNROLL_BY(times) BATON_PRAGMA(unroll times)
+#else
+#define BATON_UNROLL
+#define BATON_UNROLL_BY(times)
+#endif
+
 namespace baton::cuda {
 
 // Where this thread's launches go. The owner of the device sets it.

@@ -9,6 +9,8 @@
 
 namespace baton {
 
+void attendCuda(const AttendArgs& args);
+void mergeCuda(const MergeArgs& args);
 void embedCuda(const EmbedArgs& args, int r0, int r1);
 void rmsnormCuda(const RmsNormArgs& args, int r0, int r1);
 void addBiasCuda(const AddBiasArgs& args, int r0, int r1);

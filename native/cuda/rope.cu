@@ -3,20 +3,13 @@
 // it may be done in place.
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
+#include "cuda/turn.cuh"
 
 namespace baton {
 namespace cuda {
 namespace {
 
 constexpr int kThreads = 128;
-
-struct Turned {
-  float first, second;
-};
-
-__device__ inline Turned turn(float first, float second, float c, float s) {
-  return {first * c - second * s, first * s + second * c};
-}
 
 template <RopePairing kPairing, bool kFours>
 __global__ void __launch_bounds__(kThreads) rope(RopeArgs a, int r0) {

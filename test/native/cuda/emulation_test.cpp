@@ -186,7 +186,8 @@ TEST("emulated CUDA: threads that wait for what never comes are a fault that nam
       __shfl_sync(kAllLanes, 1, 1);
     }
   });
-  CHECK(has(text, "thread 0 waits at __shfl_xor_sync") && has(text, "thread 16 waits at __shfl_sync"));
+  CHECK(has(text, "thread 0 waits at __shfl_xor_sync") &&
+        has(text, "thread 16 waits at __shfl_sync"));
 }
 
 TEST("emulated CUDA: a lane read that takes no part, and launches that a device refuses") {

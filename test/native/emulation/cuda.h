@@ -41,6 +41,10 @@ inline float4 make_float4(float x, float y, float z, float w) {
   return {x, y, z, w};
 }
 
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
@@ -149,6 +153,14 @@ inline int __all_sync(unsigned mask, bool yes) {
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   baton::emulation::meetWarp("__syncwarp", mask, &mask, nullptr,
                              [](const void* const*, void* const*) {});
+}
+
+// sum + the products of the four signed bytes of two words.
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 32; i += 8) {
+    sum += static_cast<int8_t>(a >> i) * static_cast<int8_t>(b >> i);
+  }
+  return sum;
 }
 
 // ---- the runtime

@@ -68,6 +68,15 @@ inline __m512i cvtepi8_epi32(__m128i a) {
 inline __m512i srai_epi32(__m512i a, int bits) {
   return each<int32_t>(Integers(&a), [bits](int32_t v) { return v >> bits; });
 }
+inline __m512i srav_epi32(__m512i a, __m512i bits) {
+  Integers lanes(&a);
+  const Lanes<uint32_t> by(&bits);
+  for (int i = 0; i < 16; ++i) lanes.at[i] >>= by.at[i] < 31 ? by.at[i] : 31;
+  return vectorOf(lanes);
+}
+inline __m512i cvtepu8_epi32(__m128i a) {
+  return each<int32_t>(Lanes<uint8_t>(&a), [](uint8_t v) { return int32_t{v}; });
+}
 inline __m512 cvtph_ps(__m256i a) {
   const __m256 halves[2] = {_mm256_cvtph_ps(_mm256_castsi256_si128(a)),
                             _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1))};
@@ -145,6 +154,8 @@ inline float cvtss_f32(__m512 a) {
 #define _mm512_cvtepu16_epi32 baton::emulation::cvtepu16_epi32
 #define _mm512_cvtepi8_epi32 baton::emulation::cvtepi8_epi32
 #define _mm512_srai_epi32 baton::emulation::srai_epi32
+#define _mm512_srav_epi32 baton::emulation::srav_epi32
+#define _mm512_cvtepu8_epi32 baton::emulation::cvtepu8_epi32
 #define _mm512_cvtph_ps baton::emulation::cvtph_ps
 #define _mm512_maskz_loadu_ps baton::emulation::maskz_loadu_ps
 #define _mm512_mask_storeu_ps baton::emulation::mask_storeu_ps

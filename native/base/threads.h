@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 
 namespace baton {
@@ -25,8 +26,9 @@ class ThreadPool {
               &fn);
   }
 
-  // fn(int begin, int end, int worker) over [0, count) in chunks of `grain` that workers take as
-  // they come free.
+  // fn(int begin, int end, int worker) over [0, count) in chunks of `grain`. Each worker has a part
+  // of its own, which it takes in ascending order: what lies in memory in that order is then one
+  // stream for it, which CPUs fetch ahead of it. Who comes free takes of what the others have left.
   template <class Fn>
   void forEach(int count, int grain, const Fn& fn) {
     if (count <= 0) return;
@@ -34,12 +36,18 @@ class ThreadPool {
       fn(0, count, 0);
       return;
     }
-    std::atomic<int> next{0};
+    for (int part = 0; part < workers_; ++part) {
+      parts_[part].next.store(partBegin(count, part), std::memory_order_relaxed);
+    }
     run([&](int worker) {
-      for (;;) {
-        const int begin = next.fetch_add(grain, std::memory_order_relaxed);
-        if (begin >= count) return;
-        fn(begin, begin + grain < count ? begin + grain : count, worker);
+      for (int i = 0, part = worker; i < workers_; ++i, part = part + 1 < workers_ ? part + 1 : 0) {
+        const int last = partBegin(count, part + 1);
+        std::atomic<int>& next = parts_[part].next;
+        while (next.load(std::memory_order_relaxed) < last) {
+          const int begin = next.fetch_add(grain, std::memory_order_relaxed);
+          if (begin >= last) break;
+          fn(begin, begin + grain < last ? begin + grain : last, worker);
+        }
       }
     });
   }
@@ -47,8 +55,16 @@ class ThreadPool {
  private:
   void runErased(void (*fn)(const void*, int), const void* context);
 
+  int partBegin(int count, int part) const {
+    return static_cast<int>(int64_t{count} * part / workers_);
+  }
+
+  struct alignas(64) Part {
+    std::atomic<int> next{0};  // the first of it that nobody took
+  };
   struct State;
   int workers_;
+  std::unique_ptr<Part[]> parts_;
   std::unique_ptr<State> state_;
 };
 

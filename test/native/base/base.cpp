@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffers, 16-bit floats and the thread pool.
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <thread>
 #include <vector>
 
 #include "base/buffer.h"
@@ -92,6 +98,37 @@ TEST("threads: forEach covers each index once, whatever the grain") {
     }
   }
 }
+
+TEST("threads: a chunk of forEach lies in the part of one worker") {
+  constexpr int kWorkers = 3, kCount = 100;
+  ThreadPool pool(kWorkers);
+  std::atomic<int> across{0};
+  pool.forEach(kCount, 7, [&](int begin, int end, int) {
+    for (int part = 1; part < kWorkers; ++part) {
+      const int border = kCount * part / kWorkers;
+      if (begin < border && end > border) ++across;
+    }
+  });
+  CHECK_EQ(across.load(), 0);
+}
+
+#if defined(__linux__)
+TEST("threads: a worker that left the CPU of its caller may run where it could before") {
+  cpu_set_t allowed;
+  CHECK_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  ThreadPool pool(3);
+  std::atomic<int> different{0};
+  for (int run = 0; run < 50; ++run) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // longer than workers spin
+    pool.run([&](int) {
+      cpu_set_t now;
+      const bool same = sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &allowed);
+      if (!same) ++different;
+    });
+  }
+  CHECK_EQ(different.load(), 0);
+}
+#endif
 
 TEST("threads: pools come and go, also while their workers sleep") {
   for (int round = 0; round < 200; ++round) {

@@ -124,7 +124,7 @@ struct Contexts {
   std::vector<int32_t> blocks;  // of a piece
 };
 
-void attends(Suite& suite, KvType kv, int rows, int context) {
+void attends(Suite& suite, const char* op, AttendFn attend, KvType kv, int rows, int context) {
   const double flops = attendFlops(double(rows) * context * kH, kD);
   const Contexts all(kv, context, suite.layersFor(flops));
   const int group = kH / kG;
@@ -132,12 +132,13 @@ void attends(Suite& suite, KvType kv, int rows, int context) {
   const std::vector<int32_t> visible(static_cast<size_t>(kTileRows * group), kPieceRows);
   std::vector<const float*> queries;
   for (size_t i = 0; i < visible.size(); ++i) queries.push_back(q.data() + i * kD);
-  const size_t state = visible.size() * (kD + 2 + kPieceRows);
+  const size_t floats = visible.size() * (kD + 2 + kPieceRows);
+  const size_t state = floats + attendPairsBytes(kD) / sizeof(float);
   Buffer memory(state * sizeof(float) * static_cast<size_t>(suite.pool().workers()));
   const double layers = double(all.heads) / kG;
   const Cost cost{rows, double(all.bytes.size()) + 2 * layers * floatBytes(rows, kH * kD),
-                  flops * layers, 0};
-  suite.measure("attend", kvTypeName(kv), rows, "context " + std::to_string(context), cost, [&] {
+                  flops * layers, 0, attend == suite.ops().attend ? 0 : flops * layers};
+  suite.measure(op, kvTypeName(kv), rows, "context " + std::to_string(context), cost, [&] {
     suite.pool().forEach(all.heads, 1, [&](int begin, int end, int worker) {
       float* o = memory.as<float>() + static_cast<size_t>(worker) * state;
       float* m = o + visible.size() * kD;
@@ -148,9 +149,9 @@ void attends(Suite& suite, KvType kv, int rows, int context) {
           const int Q = std::min(kTileRows, rows - row) * group;
           for (int piece = 0; piece < context; piece += kPieceRows) {
             const std::byte* k = base + static_cast<size_t>(piece / kBlockRows) * 2 * all.half;
-            suite.ops().attend({queries.data(), Q, kD, 0.125f, kv, k, k + all.half, 2 * all.half,
+            attend({queries.data(), Q, kD, 0.125f, kv, k, k + all.half, 2 * all.half,
                                 all.blocks.data(), visible.data(), o, m, m + visible.size(),
-                                scores});
+                                scores, nullptr, o + floats});
           }
         }
       }
@@ -163,7 +164,11 @@ void attends(Suite& suite, KvType kv, int rows, int context) {
 void benchAttend(Suite& suite, const QuantType*) {
   for (const int rows : kRowCounts) {
     for (const int context : {256, 2048}) {
-      for (const KvType kv : kKvTypes) attends(suite, kv, rows, context);
+      for (const KvType kv : kKvTypes) {
+        attends(suite, "attend", suite.ops().attend, kv, rows, context);
+        if (suite.ops().attendBf16 != nullptr)
+          attends(suite, "attendBf16", suite.ops().attendBf16, kv, rows, context);
+      }
     }
   }
 }

@@ -9,6 +9,7 @@ const Ops kCudaOps{
     .linear = nullptr,
     .linearBf16 = nullptr,
     .attend = attendCuda,
+    .attendBf16 = nullptr,
     .merge = mergeCuda,
     .embed = embedCuda,
     .rmsnorm = rmsnormCuda,

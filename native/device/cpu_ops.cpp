@@ -24,6 +24,7 @@ constexpr KernelSlot kSlots[] = {
     slot<&Ops::linear>("linear"),
     slot<&Ops::linearBf16>("linearBf16"),
     slot<&Ops::attend>("attend"),
+    slot<&Ops::attendBf16>("attendBf16"),
     slot<&Ops::merge>("merge"),
     slot<&Ops::embed>("embed"),
     slot<&Ops::rmsnorm>("rmsnorm"),

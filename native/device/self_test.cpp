@@ -67,7 +67,7 @@ std::vector<float> linearBf16(const Ops& ops, const Weights& w, int rows) {
   return y;
 }
 
-std::vector<float> attend(const Ops& ops, KvType kv, bool windowed) {
+std::vector<float> attend(AttendFn op, KvType kv, bool windowed) {
   const Pool pool = stored(kScalarOps, kv);
   const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
   const int32_t blocks[] = {2, 1, 0}, visible[] = {1, 16, 31, 40, 48}, first[] = {0, 3, 17, 17, 33};
@@ -75,10 +75,10 @@ std::vector<float> attend(const Ops& ops, KvType kv, bool windowed) {
   for (int i = 0; i < kRows; ++i) queries[i] = q.data() + i * kHeadDim;
   std::vector<float> out(kRows * (kHeadDim + 2));
   float* const m = out.data() + kRows * kHeadDim;
-  Buffer scores(size_t{kRows} * kPieceRows * 4);
-  ops.attend({queries, kRows, kHeadDim, 0.5f, kv, pool.bytes.data(), pool.bytes.data() + pool.half,
-              2 * pool.half, blocks, visible, out.data(), m, m + kRows, scores.as<float>(),
-              windowed ? first : nullptr});
+  Buffer scores(size_t{kRows} * kPieceRows * 4), pairs(attendPairsBytes(kHeadDim));
+  op({queries, kRows, kHeadDim, 0.5f, kv, pool.bytes.data(), pool.bytes.data() + pool.half,
+      2 * pool.half, blocks, visible, out.data(), m, m + kRows, scores.as<float>(),
+      windowed ? first : nullptr, pairs.data()});
   return out;
 }
 
@@ -329,7 +329,12 @@ void Checks::ofKv(KvType kv) {
   const std::string name = kvTypeName(kv);
   for (const bool windowed : {false, true}) {
     const std::string what = (windowed ? " window " : " ") + name;
-    check("attend", what, 1e-5, [&](const Ops& o) { return attend(o, kv, windowed); });
+    check("attend", what, 1e-5, [&](const Ops& o) { return attend(o.attend, kv, windowed); });
+    // A weight that lies between two numbers of bfloat16 may be rounded to either.
+    if (ops_.attendBf16 != nullptr) {
+      check("attendBf16", what, 2e-3,
+            [&](const Ops& o) { return attend(o.attendBf16, kv, windowed); });
+    }
     check("dAttendQuery", what, 1e-5,
           [&](const Ops& o) { return dAttend(o.dAttendQuery, kv, windowed); });
     check("dAttendKey", what, 1e-5,

@@ -21,6 +21,7 @@ struct Ops {
   LinearFn linear;
   LinearFn linearBf16;  // null where the instruction set has no products of bfloat16
   AttendFn attend;
+  AttendFn attendBf16;  // null likewise
   MergeFn merge;
   EmbedFn embed;
   RmsNormFn rmsnorm;

@@ -9,6 +9,7 @@ namespace baton {
 void linearScalar(const LinearArgs& args, int n0, int n1, void* scratch);
 void linearBf16Scalar(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendScalar(const AttendArgs& args);
+void attendBf16Scalar(const AttendArgs& args);
 void mergeScalar(const MergeArgs& args);
 void embedScalar(const EmbedArgs& args, int r0, int r1);
 void rmsnormScalar(const RmsNormArgs& args, int r0, int r1);
@@ -54,6 +55,7 @@ void dAttendKeyAvx2(const DAttendArgs& args);
 void linearAvx512(const LinearArgs& args, int n0, int n1, void* scratch);
 void linearBf16Avx512(const LinearArgs& args, int n0, int n1, void* scratch);
 void attendAvx512(const AttendArgs& args);
+void attendBf16Avx512(const AttendArgs& args);
 void dLinearAvx512(const DLinearArgs& args, int k0, int k1, void* scratch);
 void dAttendQueryAvx512(const DAttendArgs& args);
 void dAttendKeyAvx512(const DAttendArgs& args);

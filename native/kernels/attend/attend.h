@@ -19,6 +19,14 @@
 
 namespace baton {
 
+// What this thread will attend after this, as far as is known: a hint, for prefetching.
+struct AttendNext {
+  const std::byte* k = nullptr;  // of its kv head in block 0
+  const std::byte* v = nullptr;
+  const int32_t* blocks = nullptr;  // [count]
+  int count = 0;
+};
+
 struct AttendArgs {
   const float* const* q;  // [Q] pointers to query vectors [D], rotated for this interval
   int Q;                  // 1 .. kMaxQueries
@@ -37,12 +45,23 @@ struct AttendArgs {
   // [Q] first row that the query reads, 0 .. kPieceRows; null: 0 for all. At or beyond `visible`
   // the query reads nothing.
   const int32_t* first = nullptr;
+  void* pairs = nullptr;  // attendBf16: scratch [attendPairsBytes(D)], 64-byte aligned
+  AttendNext next = {};
 };
 
 // Most query vectors of one call: rows of a tile times heads of a group.
 inline constexpr int kMaxQueries = 64;
 
 using AttendFn = void (*)(const AttendArgs& args);
+
+// attendBf16 is the same with products of bfloat16 summed in float32: q, K and V are rounded to
+// bfloat16 (of int8 the stored numbers, which are exact), and so are the weights e^(s_j - m), of
+// int8 times the scale of V's row, before they meet V. m and d are not rounded. It repays itself
+// with many queries, because a piece is converted once for all of them.
+constexpr size_t attendPairsBytes(int D) {  // K and V of a piece, and the queries
+  return static_cast<size_t>(2 * kPieceRows + kMaxQueries) * static_cast<size_t>(D) *
+         sizeof(uint16_t);
+}
 
 // Merges the state (o, m, d) of a later piece into an accumulated one:
 //   m' = max(m1, m2);  d' = d1 e^(m1-m') + d2 e^(m2-m');  o' likewise. -inf on both sides stays

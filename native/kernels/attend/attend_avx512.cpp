@@ -126,6 +126,17 @@ void softmax(const AttendArgs& a, int query) {
   a.d[query] = _mm512_reduce_add_ps(sum);
 }
 
+// While V is in work memory would rest: row j's share of the K that comes next.
+inline void prefetchNext(const AttendArgs& a, int j) {
+  if (j / kBlockRows >= a.next.count) return;
+  const auto bytes = static_cast<size_t>(a.D * kvTypeBytes(a.kv));
+  const auto block = static_cast<size_t>(a.next.blocks[j / kBlockRows]);
+  const std::byte* at =
+      a.next.k + block * a.blockStride + static_cast<size_t>(j % kBlockRows) * bytes;
+  for (size_t line = 0; line < bytes; line += kCacheLine)
+    _mm_prefetch(reinterpret_cast<const char*>(at) + line, _MM_HINT_T1);
+}
+
 // o[t .. t + 16 * vectors) += sum over rows [j0, j1) of e_j V_j, ascending.
 template <KvType kv, int queries, int vectors>
 void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
@@ -140,6 +151,7 @@ void valueTile(const AttendArgs& a, int query, int t, int j0, int j1) {
     const std::byte* v = blockAt(a, a.v, j / kBlockRows);
     const int last = (j / kBlockRows + 1) * kBlockRows;
     for (const int stop = last < j1 ? last : j1; j < stop; ++j) {
+      if (queries <= kFewQueries && t == 0) prefetchNext(a, j);
       __m512 row[vectors];
       BATON_UNROLL
       for (int u = 0; u < vectors; ++u) {

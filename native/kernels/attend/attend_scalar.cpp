@@ -13,6 +13,10 @@ const std::byte* blockOf(const AttendArgs& a, const std::byte* base, int row) {
   return base + static_cast<size_t>(a.blocks[row / kBlockRows]) * a.blockStride;
 }
 
+float rounded(float x) {
+  return floatOfBfloat(bfloatOfFloat(x));
+}
+
 }  // namespace
 
 void attendScalar(const AttendArgs& a) {
@@ -41,6 +45,36 @@ void attendScalar(const AttendArgs& a) {
     for (int j = first; j < visible; ++j) {
       const std::byte* v = blockOf(a, a.v, j);
       for (int t = 0; t < a.D; ++t) o[t] += s[j] * valueElement(a.kv, v, a.D, j % 16, t);
+    }
+    a.m[i] = m;
+    a.d[i] = d;
+  }
+}
+
+void attendBf16Scalar(const AttendArgs& a) {
+  for (int i = 0; i < a.Q; ++i) {
+    const int visible = a.visible[i];
+    const int first = a.first == nullptr ? 0 : a.first[i];
+    float* s = a.scores + static_cast<size_t>(i) * kPieceRows;
+    float* o = a.o + static_cast<size_t>(i) * a.D;
+    float m = -std::numeric_limits<float>::infinity();
+    for (int j = first; j < visible; ++j) {
+      const std::byte* k = blockOf(a, a.k, j);
+      float dot = 0;
+      for (int t = 0; t < a.D; ++t)
+        dot += rounded(a.q[i][t]) * rounded(kvStored(a.kv, k, t * kBlockRows + j % kBlockRows));
+      s[j] = a.scale * kvScale(a.kv, k, a.D, j % kBlockRows) * dot;
+      m = s[j] > m ? s[j] : m;
+    }
+    float d = 0;
+    for (int t = 0; t < a.D; ++t) o[t] = 0;
+    for (int j = first; j < visible; ++j) {
+      const std::byte* v = blockOf(a, a.v, j);
+      const float e = std::exp(s[j] - m);
+      d += e;
+      const float weight = rounded(e * kvScale(a.kv, v, a.D, j % kBlockRows));
+      for (int t = 0; t < a.D; ++t)
+        o[t] += weight * rounded(kvStored(a.kv, v, j % kBlockRows * a.D + t));
     }
     a.m[i] = m;
     a.d[i] = d;

@@ -131,6 +131,14 @@ inline __m512bh cvtne2ps_pbh(__m512 a, __m512 b) {
   std::memcpy(&out, to, sizeof out);
   return out;
 }
+inline __m256bh cvtneps_pbh(__m512 a) {
+  const Floats from(&a);
+  uint16_t to[16];
+  for (int i = 0; i < 16; ++i) to[i] = bfloatOf(from.at[i]);
+  __m256bh out;
+  std::memcpy(&out, to, sizeof out);
+  return out;
+}
 // Of each pair the upper product first.
 inline __m512 dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
   Floats lanes(&sum);
@@ -163,6 +171,7 @@ inline float cvtss_f32(__m512 a) {
 #define _mm512_reduce_max_ps baton::emulation::reduce_max_ps
 #define _mm512_cvtss_f32 baton::emulation::cvtss_f32
 #define _mm512_cvtne2ps_pbh baton::emulation::cvtne2ps_pbh
+#define _mm512_cvtneps_pbh baton::emulation::cvtneps_pbh
 #undef _mm512_dpbf16_ps
 #define _mm512_dpbf16_ps baton::emulation::dpbf16_ps
 #undef _mm512_shuffle_f32x4

@@ -102,7 +102,8 @@ class Plain {
         options_(options),
         rows_(place.batch.rows),
         threads_(1),
-        attention_(model.config, ops, threads_, *place.pool, ropes) {
+        attention_(model.config, ops, threads_, *place.pool, ropes,
+                   options.int8Activations && !options.batchInvariant) {
     attention_.plan(place.batch);
   }
 

@@ -309,7 +309,7 @@ void Attention::runGroups(int layer, const Output& to) {
   const int items = static_cast<int>(groups_.groups.size()) * heads;
   threads_.forEach(items, 1, [&](int begin, int end, int worker) {
     for (int item = begin; item < end; ++item) {
-      const int after = item + threads_.workers();  // if all go on at the same pace
+      const int after = item + 1;  // unless it is another worker's
       const Item next = itemOf(after < items ? after : item);
       const auto& group = groups_.groups[static_cast<size_t>(item / heads)];
       const std::span members(groups_.members.data() + group.memberBegin,

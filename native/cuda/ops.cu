@@ -6,8 +6,8 @@ namespace baton {
 
 const Ops kCudaOps{
     .isa = Isa::kCuda,
-    .linear = nullptr,
-    .linearBf16 = nullptr,
+    .linear = linearCuda,
+    .linearBf16 = linearBf16Cuda,
     .attend = attendCuda,
     .attendBf16 = nullptr,
     .merge = mergeCuda,
@@ -16,7 +16,7 @@ const Ops kCudaOps{
     .addBias = addBiasCuda,
     .quantize = quantizeCuda,
     .rmsnormQuantize = nullptr,
-    .toBf16 = nullptr,
+    .toBf16 = toBf16Cuda,
     .rope = ropeCuda,
     .kvStore = kvStoreCuda,
     .swiglu = swigluCuda,

@@ -9,12 +9,17 @@
 
 namespace baton {
 
+// Panels, which int8 arithmetic reads, begin at 16 bytes. `scratch` is not looked at.
+void linearCuda(const LinearArgs& args, int n0, int n1, void* scratch);
+void linearBf16Cuda(const LinearArgs& args, int n0, int n1, void* scratch);
+void linearInt8Cuda(const LinearArgs& args, int n0, int n1);  // what linear does where xq is given
 void attendCuda(const AttendArgs& args);
 void mergeCuda(const MergeArgs& args);
 void embedCuda(const EmbedArgs& args, int r0, int r1);
 void rmsnormCuda(const RmsNormArgs& args, int r0, int r1);
 void addBiasCuda(const AddBiasArgs& args, int r0, int r1);
 void quantizeCuda(const QuantizeArgs& args, int r0, int r1);
+void toBf16Cuda(const ToBf16Args& args, int r0, int r1);
 void ropeCuda(const RopeArgs& args, int r0, int r1);
 void kvStoreCuda(const KvStoreArgs& args, int r0, int r1);
 void swigluCuda(const GluArgs& args, int r0, int r1);

@@ -200,9 +200,10 @@ TEST("cuda: the operations that there are") {
   for (const KernelSlot& slot : kernelSlots()) {
     if (!slot.same(kCudaOps, Ops{})) there.insert(slot.name);
   }
-  CHECK((there == std::set<std::string>{"attend", "merge", "embed", "rmsnorm", "addBias",
-                                        "quantize", "rope", "kvStore", "swiglu", "geglu",
-                                        "dRmsnorm", "dSwiglu", "dGeglu", "crossEntropy"}));
+  CHECK(
+      (there == std::set<std::string>{"linear", "linearBf16", "toBf16", "attend", "merge", "embed",
+                                      "rmsnorm", "addBias", "quantize", "rope", "kvStore", "swiglu",
+                                      "geglu", "dRmsnorm", "dSwiglu", "dGeglu", "crossEntropy"}));
 }
 
 TEST("cuda: the same bits whatever the alignment, the order of threads and the rows beside") {
@@ -235,4 +236,42 @@ TEST("cuda: no rows, no launch") {
   for (const DGluFn op : {kCudaOps.dSwiglu, kCudaOps.dGeglu}) op({}, 3, 3);
   kCudaOps.crossEntropy({}, 3, 3);
   CHECK(true);  // a launch with no blocks is a Fault
+}
+
+TEST("cuda: products have the same bits whatever the alignment and the order of threads") {
+  constexpr int kN = 19, kK = 264, kR = 5;
+  const auto product = [](size_t shift, bool bf16, DType type) {
+    const auto halves = [&](size_t n, uint32_t seed) {
+      Misaligned<uint16_t> values(n, shift);
+      Random random(seed);
+      for (size_t i = 0; i < n; ++i) values[i] = bfloatOfFloat(random.number());
+      return values;
+    };
+    const auto weightHalves = halves(kN * kK, 1), xHalves = halves(kR * kK, 2);
+    const auto weight = vectorOf(kN * kK, shift, 3), x = vectorOf(kR * kK, shift, 4);
+    std::vector<float> y(kR * kN, kNan);
+    LinearArgs args{};
+    args.weight = type == DType::kF32 ? static_cast<const void*>(weight.data())
+                                      : static_cast<const void*>(weightHalves.data());
+    args.type = type;
+    args.N = args.ldy = kN;
+    args.K = kK;
+    args.R = kR;
+    args.x = bf16 ? nullptr : x.data();
+    args.xb = bf16 ? xHalves.data() : nullptr;
+    args.y = y.data();
+    (bf16 ? kCudaOps.linearBf16 : kCudaOps.linear)(args, 0, kN, nullptr);
+    return y;
+  };
+  for (const bool bf16 : {false, true}) {
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      if (bf16 && type != DType::kBF16) continue;
+      const std::vector<float> want =
+          product(1, bf16, type);  // which the conformance tests look at
+      CHECK(sameBits(product(0, bf16, type).data(), want.data(), want.size()));
+      emulation::setOrder(emulation::Order::kBackwards);
+      CHECK(sameBits(product(0, bf16, type).data(), want.data(), want.size()));
+      emulation::setOrder(emulation::Order::kForwards);
+    }
+  }
 }

@@ -250,6 +250,40 @@ TEST(
   }
 }
 
+TEST("cuda: a row of K and V that is NaN reaches the rows that read it and no other") {
+  for (const KvType kv : kKvTypes) {
+    Random random(3);
+    const ViewProblem p = chain(kv, 1, 64);
+    World world(p, random);
+    const Planner planner(p, world.blocks);
+    const Plan& plan = planner.plan();
+    world.q.resize(static_cast<size_t>(plan.queryRows * p.group * p.G * p.D));
+    random.fill(world.q);
+    for (const auto& pairs : plan.table) {
+      for (const Pair& pair : pairs) world.store(p, pair.segment, pair.row);
+    }
+    const Result before = run(p, world, plan);
+    // The fourth of the rows that one reader is fed at once: the same threads attend for the three
+    // before it, which do not read it; the fifth does.
+    const Pair last = plan.table[5].back();
+    for (auto* all : {&world.k, &world.v}) {
+      auto& rows = (*all)[static_cast<size_t>(last.segment)];
+      std::fill_n(rows.begin() + last.row * p.G * p.D, p.G * p.D, kNan);
+    }
+    world.store(p, last.segment, last.row);
+    const Result after = run(p, world, plan);
+    const int each = p.group * p.G * p.D;
+    for (int row = 0; row < plan.rows; ++row) {
+      const float *was = before.out.data() + row * each, *is = after.out.data() + row * each;
+      const bool wanted =
+          row == 5 || row == 6
+              ? std::all_of(is, is + each, [](float value) { return std::isnan(value); })
+              : sameBits(was, is, static_cast<size_t>(each));
+      expect(wanted, __FILE__, __LINE__, describe(p) + ": row " + std::to_string(row));
+    }
+  }
+}
+
 TEST("cuda: attention of a row whose slots are empty, or lie before its window, is 0") {
   for (const int split : {0, 1}) {
     // Neither can be of a view, whose rows read at least themselves.

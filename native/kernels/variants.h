@@ -62,6 +62,7 @@ void dAttendKeyAvx512(const DAttendArgs& args);
 
 // The rest of this table is that of AVX-512: ops_amx.cpp.
 void linearAmx(const LinearArgs& args, int n0, int n1, void* scratch);
+void attendBf16Amx(const AttendArgs& args);
 void linearBf16Amx(const LinearArgs& args, int n0, int n1, void* scratch);
 void dLinearAmx(const DLinearArgs& args, int k0, int k1, void* scratch);
 #endif

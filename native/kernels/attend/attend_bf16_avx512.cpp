@@ -42,31 +42,6 @@ struct Sums {
   }
 };
 
-// Lines of what comes next, K then V, one after another.
-class Ahead {
- public:
-  explicit Ahead(const AttendArgs& a)
-      : next_(a.next), stride_(a.blockStride), bytes_(kvHeadBytes(a.kv, a.D)), base_(a.next.k) {}
-
-  void step() {
-    if (block_ >= next_.count) return;
-    const auto block = static_cast<size_t>(next_.blocks[block_]);
-    _mm_prefetch(reinterpret_cast<const char*>(base_ + block * stride_ + at_), _MM_HINT_T1);
-    at_ += 64;
-    if (at_ < bytes_) return;
-    at_ = 0;
-    if (++block_ < next_.count || base_ == next_.v) return;
-    block_ = 0;
-    base_ = next_.v;
-  }
-
- private:
-  const AttendNext& next_;
-  size_t stride_, bytes_, at_ = 0;
-  const std::byte* base_;
-  int block_ = 0;
-};
-
 // q . K for blocks [block, block + blocks).
 template <KvType kv, int queries, int blocks>
 void scoreTile(const AttendArgs& a, const Pairs& pairs, int query, int block, Ahead& ahead) {
@@ -94,13 +69,13 @@ void scoreTile(const AttendArgs& a, const Pairs& pairs, int query, int block, Ah
   }
 }
 
-// o[t .. t + 16 * vectors) of rows [begin, end).
+// o[t .. t + 16 * vectors) of these rows.
 template <int queries, int vectors>
-void valueTile(const AttendArgs& a, const Pairs& pairs, int query, int t, int begin, int end) {
+void valueTile(const AttendArgs& a, const Pairs& pairs, int query, int t, const Rows& rows) {
   const auto D = static_cast<size_t>(a.D);
   const auto* weights = reinterpret_cast<const uint32_t*>(scoresOf(a, query));
   Sums<queries, vectors> sum;
-  for (int pair = begin / 2; pair < end / 2; ++pair) {
+  for (int pair = rows.begin / 2; pair < rows.end / 2; ++pair) {
     __m512bh row[vectors];
     BATON_UNROLL
     for (int u = 0; u < vectors; ++u)
@@ -117,25 +92,17 @@ void valueTile(const AttendArgs& a, const Pairs& pairs, int query, int t, int be
 
 template <KvType kv, int queries>
 void tile(const AttendArgs& a, const Pairs& pairs, int query, Ahead& ahead) {
-  // Blocks that some query of the tile reads.
-  int begin = pairs.end, end = pairs.begin;
-  for (int i = query; i < query + queries; ++i) {
-    if (firstOf(a, i) >= a.visible[i]) continue;
-    begin = firstOf(a, i) < begin ? firstOf(a, i) : begin;
-    end = a.visible[i] > end ? a.visible[i] : end;
-  }
-  begin = begin < end ? begin / kBlockRows * kBlockRows : end;
-  end = (end + kBlockRows - 1) / kBlockRows * kBlockRows;
-  int block = begin / kBlockRows;
-  for (; block + kVectors <= end / kBlockRows; block += kVectors)
+  const Rows rows = whole(readBy(a, query, queries), kBlockRows);
+  int block = rows.begin / kBlockRows;
+  for (; block + kVectors <= rows.end / kBlockRows; block += kVectors)
     scoreTile<kv, queries, kVectors>(a, pairs, query, block, ahead);
-  for (; block < end / kBlockRows; ++block)
+  for (; block < rows.end / kBlockRows; ++block)
     scoreTile<kv, queries, 1>(a, pairs, query, block, ahead);
-  for (int i = query; i < query + queries; ++i) softmaxToPairs<kv>(a, i, begin, end);
+  for (int i = query; i < query + queries; ++i) softmaxToPairs<kv>(a, i, rows);
   int t = 0;
   for (; t + 16 * kVectors <= a.D; t += 16 * kVectors)
-    valueTile<queries, kVectors>(a, pairs, query, t, begin, end);
-  for (; t < a.D; t += 16) valueTile<queries, 1>(a, pairs, query, t, begin, end);
+    valueTile<queries, kVectors>(a, pairs, query, t, rows);
+  for (; t < a.D; t += 16) valueTile<queries, 1>(a, pairs, query, t, rows);
 }
 
 // Queries [query, a.Q), fewer than `queries` + 1.
@@ -147,8 +114,8 @@ void lastTile(const AttendArgs& a, const Pairs& pairs, int query, Ahead& ahead) 
 
 template <KvType kv>
 void attend(const AttendArgs& a) {
-  Pairs pairs = pairsOf(a);
-  if (!pack<kv>(a, pairs)) return attendAvx512(a);
+  const Pairs pairs = pairsOf(a);
+  if (!pack<kv>(a, pairs, kBlockRows)) return attendAvx512(a);
   Ahead ahead(a);
   int query = 0;
   for (; query + kQueries <= a.Q; query += kQueries) tile<kv, kQueries>(a, pairs, query, ahead);

@@ -19,16 +19,15 @@ namespace {
 constexpr float kMinusInfinity = -__builtin_inff();
 
 struct Pairs {
-  uint32_t* k;     // [blocks, D / 2, 16 rows]
-  uint32_t* v;     // [rows / 2, D]
-  uint32_t* q;     // [Q, D / 2]
-  int begin, end;  // rows that some query reads, whole blocks
+  uint32_t* k;  // [blocks, D / 2, 16 rows]
+  uint32_t* v;  // [rows / 2, D]
+  uint32_t* q;  // [Q, D / 2]
 };
 
 inline Pairs pairsOf(const AttendArgs& a) {
   auto* memory = static_cast<uint32_t*>(a.pairs);
   const size_t piece = size_t{kPieceRows} / 2 * static_cast<size_t>(a.D);
-  return {memory, memory + piece, memory + 2 * piece, 0, 0};
+  return {memory, memory + piece, memory + 2 * piece};
 }
 
 inline const std::byte* blockAt(const AttendArgs& a, const std::byte* base, int block) {
@@ -41,6 +40,26 @@ inline int firstOf(const AttendArgs& a, int query) {
 
 inline float* scoresOf(const AttendArgs& a, int query) {
   return a.scores + static_cast<size_t>(query) * kPieceRows;
+}
+
+struct Rows {
+  int begin, end;
+};
+
+// What some query of [query, query + count) reads; {0, 0}: nothing.
+inline Rows readBy(const AttendArgs& a, int query, int count) {
+  Rows rows{kPieceRows, 0};
+  for (int i = query; i < query + count; ++i) {
+    if (firstOf(a, i) >= a.visible[i]) continue;
+    rows.begin = firstOf(a, i) < rows.begin ? firstOf(a, i) : rows.begin;
+    rows.end = a.visible[i] > rows.end ? a.visible[i] : rows.end;
+  }
+  return rows.begin < rows.end ? rows : Rows{0, 0};
+}
+
+// From a multiple of `granule` to the end of a block.
+inline Rows whole(const Rows& rows, int granule) {
+  return {rows.begin / granule * granule, (rows.end + kBlockRows - 1) / kBlockRows * kBlockRows};
 }
 
 // Lane i: low[i] and high[i], rounded.
@@ -78,10 +97,10 @@ inline __mmask16 notFinite(__m512 x) {
   return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(x), exponent), exponent);
 }
 
-// Rows outside [first, last) may hold anything and become 0. Which lanes saw Inf or NaN: times a
+// Rows outside `read` may hold anything and become 0. Which lanes saw Inf or NaN: times a
 // weight of 0 they would not be 0.
 template <KvType kv>
-__mmask16 packValues(const AttendArgs& a, const Pairs& pairs, int block, int first, int last,
+__mmask16 packValues(const AttendArgs& a, const Pairs& pairs, int block, const Rows& read,
                      const NextBlock& next) {
   constexpr size_t kStep = 16 * kvTypeBytes(kv);
   const std::byte* v = blockAt(a, a.v, block);
@@ -89,7 +108,8 @@ __mmask16 packValues(const AttendArgs& a, const Pairs& pairs, int block, int fir
   for (int slot = 0; slot < kBlockRows; slot += 2) {
     const int j = block * kBlockRows + slot;
     uint32_t* to = pairs.v + static_cast<size_t>(j / 2) * static_cast<size_t>(a.D);
-    const bool isLow = j >= first && j < last, isHigh = j + 1 >= first && j + 1 < last;
+    const bool isLow = j >= read.begin && j < read.end;
+    const bool isHigh = j + 1 >= read.begin && j + 1 < read.end;
     for (int t = 0; t < a.D; t += 16) {
       const int at = slot * a.D + t;
       next.prefetch(static_cast<size_t>(at / 16) * kStep);
@@ -115,29 +135,47 @@ inline void packQueries(const AttendArgs& a, const Pairs& pairs) {
   }
 }
 
-// K, V and queries of the piece; `pairs` empty where no query reads anything. False: see
-// packValues.
+// Queries, and what they read of K and V, from a multiple of `granule` rows on. False: a row of V
+// holds Inf or NaN.
 template <KvType kv>
-bool pack(const AttendArgs& a, Pairs& pairs) {
-  int first = kPieceRows, last = 0;
-  for (int i = 0; i < a.Q; ++i) {
-    if (firstOf(a, i) >= a.visible[i]) continue;
-    first = firstOf(a, i) < first ? firstOf(a, i) : first;
-    last = a.visible[i] > last ? a.visible[i] : last;
-  }
-  if (first >= last) return true;
-  pairs.begin = first / kBlockRows * kBlockRows;
-  pairs.end = (last + kBlockRows - 1) / kBlockRows * kBlockRows;
+bool pack(const AttendArgs& a, const Pairs& pairs, int granule) {
+  const Rows read = readBy(a, 0, a.Q);
+  const Rows all = whole(read, granule);
   __mmask16 bad = 0;
-  for (int block = pairs.begin / kBlockRows; block < pairs.end / kBlockRows; ++block) {
-    const int next = (block + 1) * kBlockRows < pairs.end ? block + 1 : block;
+  for (int block = all.begin / kBlockRows; block < all.end / kBlockRows; ++block) {
+    const int next = (block + 1) * kBlockRows < all.end ? block + 1 : block;
     packKeys<kv>(a, pairs, block, {blockAt(a, a.k, next)});
-    bad = static_cast<__mmask16>(
-        bad | packValues<kv>(a, pairs, block, first, last, {blockAt(a, a.v, next)}));
+    bad = static_cast<__mmask16>(bad |
+                                 packValues<kv>(a, pairs, block, read, {blockAt(a, a.v, next)}));
   }
   packQueries(a, pairs);
   return bad == 0;
 }
+
+// Lines of what comes next, K then V, one after another.
+class Ahead {
+ public:
+  explicit Ahead(const AttendArgs& a)
+      : next_(a.next), stride_(a.blockStride), bytes_(kvHeadBytes(a.kv, a.D)), base_(a.next.k) {}
+
+  void step() {
+    if (block_ >= next_.count) return;
+    const auto block = static_cast<size_t>(next_.blocks[block_]);
+    _mm_prefetch(reinterpret_cast<const char*>(base_ + block * stride_ + at_), _MM_HINT_T1);
+    at_ += 64;
+    if (at_ < bytes_) return;
+    at_ = 0;
+    if (++block_ < next_.count || base_ == next_.v) return;
+    block_ = 0;
+    base_ = next_.v;
+  }
+
+ private:
+  const AttendNext& next_;
+  size_t stride_, bytes_, at_ = 0;
+  const std::byte* base_;
+  int block_ = 0;
+};
 
 // 2^y for y <= 0 to 3e-6 of it, by 2^(n + f), |f| <= 1/2, and six terms of the series of 2^f: what
 // follows rounds to 2^-8. At -inf 0; NaN stays.
@@ -160,11 +198,12 @@ inline void storeWeights(float* scores, int j, __m512 weights) {
 }
 
 // Scores of one query, without `scale`, to weights as bfloat16 at the front of its scores, and m
-// and d. Of rows [begin, end), those that the query does not read get 0.
+// and d. Of `rows`, those that the query does not read get 0.
 template <KvType kv>
-void softmaxToPairs(const AttendArgs& a, int query, int begin, int end) {
+void softmaxToPairs(const AttendArgs& a, int query, const Rows& rows) {
   const int first = firstOf(a, query);
   const int visible = a.visible[query];
+  const int begin = rows.begin, end = rows.end;
   float* s = scoresOf(a, query);
   a.m[query] = kMinusInfinity;
   a.d[query] = 0;

@@ -9,7 +9,6 @@ import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Unzip, UnzipInflate } from "fflate";
 import { IoError } from "../../errors.js";
 import type { Found, Source, SourceContext, Wanted } from "./contract.js";
 import { processIsAlive, withLock } from "./lock.js";
@@ -153,6 +152,7 @@ async function unzipMember(
   let found = false;
   let failure: unknown = null;
   const ready: Uint8Array[] = [];
+  const { Unzip, UnzipInflate } = await import("fflate"); // here, as few who import Baton unpack anything
   const unzip = new Unzip((file) => {
     if (file.name !== member) return;
     found = true;

@@ -15,9 +15,6 @@ namespace {
 
 constexpr int kFullTileRows = 16;
 
-// So many queries repay the conversion of a piece to bfloat16.
-constexpr int kManyQueries = 6;
-
 // Tiles times kv heads whose states a worker merges before it asks for more: of a single row's, one
 // worker does all.
 constexpr int kMergesAtOnce = 8;
@@ -75,7 +72,7 @@ Cost Attention::attendCost(int layer) const {
   return {plan_.rows,
           static_cast<double>(reads.keyRows) * keys + floatBytes(plan_.queryRows, width) +
               floatBytes(plan_.rows, width),
-          flops, 0, inBf16(plan_.rows * group_) ? flops : 0};
+          flops, 0, bf16_ ? flops : 0};
 }
 
 void Attention::rotateAndStore(int layer, const float* q, float* k, const float* v) {
@@ -136,10 +133,6 @@ void Attention::storeRows(const RopeArgs& keys, const KvStoreArgs& store) {
     ops_.rope(keys, begin, end);
     ops_.kvStore(store, begin, end);
   });
-}
-
-bool Attention::inBf16(int queries) const {
-  return bf16_ && queries >= kManyQueries;
 }
 
 bool Attention::gather(int layer, int head, std::span<const Member> members, Queries& all) const {
@@ -206,7 +199,7 @@ void Attention::attend(int layer, int head, std::span<const Member> members, con
     args.next = {keys(next->head), keys(next->head) + toValues, next->piece->blocks,
                  (next->piece->rows + kBlockRows - 1) / kBlockRows};
   }
-  (inBf16(queries.count) ? ops_.attendBf16 : ops_.attend)(args);
+  (bf16_ ? ops_.attendBf16 : ops_.attend)(args);
 }
 
 Attention::State Attention::stateAt(float* memory, int queries) const {

@@ -20,7 +20,7 @@ namespace baton {
 
 class Attention {
  public:
-  // `bf16`: many queries at once may be multiplied in bfloat16 (attend.h), where the CPU has that.
+  // `bf16`: products are of bfloat16 (attend.h) where the table has them.
   Attention(const ModelConfig& config, const Ops& ops, ThreadPool& threads, const Pool& pool,
             const std::vector<RopeTable>& ropes, bool bf16 = false);
 
@@ -63,7 +63,6 @@ class Attention {
   // Members read the same rows. `next`: what the worker will probably attend next, or null.
   void attend(int layer, int head, std::span<const Member> members, const State& state, int worker,
               const Item* next);
-  bool inBf16(int queries) const;
   void merge(const State& into, const State& from, int queries) const;
   void finish(const Tile& tile, int head, const State& state, const Output& to) const;
   void mergeGroups(int tile, int head, const State& total, const Output& to);

@@ -42,8 +42,7 @@ Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool&
       threads_(threads),
       options_(options),
       ropes_(ropeTables(model_->config)),
-      attention_(model_->config, ops, threads, pool, ropes_,
-                 options.int8Activations && !options.batchInvariant) {
+      attention_(model_->config, ops, threads, pool, ropes_, options.int8Activations) {
   const ModelConfig& c = model_->config;
   if (c.heads / c.kvHeads > kMaxQueries) {
     throw Error(code::kModelUnsupported, std::to_string(c.heads / c.kvHeads) +

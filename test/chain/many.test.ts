@@ -121,7 +121,15 @@ describe("maxConcurrentRuns", () => {
 
   test("closing the model fails those in progress and those that wait, all with CLOSED", async () => {
     const model = await loadTiny({ maxConcurrentRuns: 1 });
-    const runs = Array.from({ length: 4 }, () => simple(model, 300).run({ question }).result);
+    // Long enough to be in progress when a busy machine comes to look: 300 tokens take some milliseconds.
+    const reads = ["question"] as const;
+    const chain = simple(model, 300)
+      .stage("t", { reads, maxTokens: 300, closers })
+      .stage("u", { reads, maxTokens: 300, closers })
+      .stage("v", { reads, maxTokens: 300, closers })
+      .stage("w", { reads, maxTokens: 300, closers })
+      .stage("x", { reads, maxTokens: 300, closers });
+    const runs = Array.from({ length: 4 }, () => chain.run({ question }).result);
     const outcomes = Promise.allSettled(runs);
     await until(() => model.activity().jobs > 0);
     await model.close();

@@ -56,8 +56,8 @@ using AttendFn = void (*)(const AttendArgs& args);
 
 // attendBf16 is the same with products of bfloat16 summed in float32: q, K and V are rounded to
 // bfloat16 (of int8 the stored numbers, which are exact), and so are the weights e^(s_j - m), of
-// int8 times the scale of V's row, before they meet V. m and d are not rounded. It repays itself
-// with many queries, because a piece is converted once for all of them.
+// int8 times the scale of V's row, before they meet V. m and d are not rounded. Where a row of V
+// that some query reads holds Inf or NaN, float32 takes the whole call.
 constexpr size_t attendPairsBytes(int D) {  // K and V of a piece, and the queries
   return static_cast<size_t>(2 * kPieceRows + kMaxQueries) * static_cast<size_t>(D) *
          sizeof(uint16_t);

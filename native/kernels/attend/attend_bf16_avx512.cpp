@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attendBf16 with vdpbf16ps: tiles of six queries by four registers of K or V, and every sum in the
-// order of its pairs, so that a query has the same bits in any tile.
+// order of its pairs, so that a query has the same bits in any tile. A piece is packed for many
+// tiles; of one tile, each pair is made where it is multiplied.
 #include "kernels/attend/attend_pairs_avx512.h"
 
 namespace baton {
@@ -42,24 +43,55 @@ struct Sums {
   }
 };
 
-// q . K for blocks [block, block + blocks).
-template <KvType kv, int queries, int blocks>
-void scoreTile(const AttendArgs& a, const Pairs& pairs, int query, int block, Ahead& ahead) {
+// What queries and pieces are, and what a tile of them finds out.
+struct Work {
+  const AttendArgs& a;
+  Pairs pairs;
+  Rows read;  // by all queries
+  Ahead ahead;
+  __mmask16 bad;  // valuePairs(), where V is not packed
+};
+
+// q . K for blocks [block, block + blocks) of those before `end`.
+template <KvType kv, bool packed, int queries, int blocks>
+void scoreTile(Work& work, int query, int block, int end) {
+  const AttendArgs& a = work.a;
   const int half = a.D / 2;
-  const uint32_t* q = pairs.q + static_cast<size_t>(query * half);
-  const uint32_t* k = pairs.k + static_cast<size_t>(block * half) * kBlockRows;
+  const uint32_t* q = work.pairs.q + static_cast<size_t>(query * half);
+  const uint32_t* pairs = work.pairs.k + static_cast<size_t>(block * half) * kBlockRows;
+  constexpr size_t kStep = 2 * kBlockRows * kvTypeBytes(kv);  // of a pair of t
+  const std::byte* k[blocks];
+  NextBlock next[blocks];
+  BATON_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    k[b] = blockAt(a, a.k, block + b);
+    next[b] = {blockAt(a, a.k, block + blocks + b < end ? block + blocks + b : block + b)};
+  }
   Sums<queries, blocks> sum;
   for (int t = 0; t < half; ++t) {
-    ahead.step();
     __m512bh key[blocks];
-    BATON_UNROLL
-    for (int b = 0; b < blocks; ++b) key[b] = load(k + (b * half + t) * kBlockRows);
+    if constexpr (packed) {
+      work.ahead.step();
+      BATON_UNROLL
+      for (int b = 0; b < blocks; ++b) key[b] = load(pairs + (b * half + t) * kBlockRows);
+    } else {
+      BATON_UNROLL
+      for (int b = 0; b < blocks; ++b) {
+        for (size_t line = 0; line < kStep; line += 64) {
+          next[b].prefetch(static_cast<size_t>(t) * kStep + line);
+          _mm_prefetch(reinterpret_cast<const char*>(k[b] + (a.v - a.k)) +
+                           static_cast<size_t>(t) * kStep + line,
+                       _MM_HINT_T1);  // of V, which comes after all of K
+        }
+        key[b] = (__m512bh)keyPairs<kv>(k[b], 2 * t);
+      }
+    }
     sum.add(q + t, static_cast<size_t>(half), key);
   }
   BATON_UNROLL
   for (int b = 0; b < blocks; ++b) {
     __m512 scales = _mm512_setzero_ps();
-    if constexpr (kv == KvType::kInt8) scales = loadKvScales(blockAt(a, a.k, block + b), a.D);
+    if constexpr (kv == KvType::kInt8) scales = loadKvScales(k[b], a.D);
     BATON_UNROLL
     for (int i = 0; i < queries; ++i) {
       __m512 s = sum.at[i][b];
@@ -70,18 +102,33 @@ void scoreTile(const AttendArgs& a, const Pairs& pairs, int query, int block, Ah
 }
 
 // o[t .. t + 16 * vectors) of these rows.
-template <int queries, int vectors>
-void valueTile(const AttendArgs& a, const Pairs& pairs, int query, int t, const Rows& rows) {
+template <KvType kv, bool packed, int queries, int vectors>
+void valueTile(Work& work, int query, int t, const Rows& rows) {
+  const AttendArgs& a = work.a;
   const auto D = static_cast<size_t>(a.D);
   const auto* weights = reinterpret_cast<const uint32_t*>(scoresOf(a, query));
   Sums<queries, vectors> sum;
-  for (int pair = rows.begin / 2; pair < rows.end / 2; ++pair) {
+  __mmask16 bad = 0;
+  for (int j = rows.begin; j < rows.end; j += 2) {
     __m512bh row[vectors];
-    BATON_UNROLL
-    for (int u = 0; u < vectors; ++u)
-      row[u] = load(pairs.v + static_cast<size_t>(pair) * D + t + 16 * u);
-    sum.add(weights + pair, kPieceRows, row);
+    if constexpr (packed) {
+      BATON_UNROLL
+      for (int u = 0; u < vectors; ++u)
+        row[u] = load(work.pairs.v + static_cast<size_t>(j / 2) * D + t + 16 * u);
+    } else {
+      const std::byte* v = blockAt(a, a.v, j / kBlockRows);
+      const bool isLow = j >= work.read.begin && j < work.read.end;
+      const bool isHigh = j + 1 >= work.read.begin && j + 1 < work.read.end;
+      // What comes next, as fast as V is read: a pair of rows has so many lines.
+      for (size_t line = 0; line < 32 * vectors * kvTypeBytes(kv); line += 64) work.ahead.step();
+      BATON_UNROLL
+      for (int u = 0; u < vectors; ++u) {
+        row[u] = (__m512bh)valuePairs<kv>(v, a.D, j % kBlockRows, t + 16 * u, isLow, isHigh, bad);
+      }
+    }
+    sum.add(weights + j / 2, kPieceRows, row);
   }
+  work.bad = static_cast<__mmask16>(work.bad | bad);
   BATON_UNROLL
   for (int i = 0; i < queries; ++i) {
     float* o = a.o + static_cast<size_t>(query + i) * D + t;
@@ -90,36 +137,42 @@ void valueTile(const AttendArgs& a, const Pairs& pairs, int query, int t, const 
   }
 }
 
-template <KvType kv, int queries>
-void tile(const AttendArgs& a, const Pairs& pairs, int query, Ahead& ahead) {
+template <KvType kv, bool packed, int queries>
+void tile(Work& work, int query) {
+  const AttendArgs& a = work.a;
   const Rows rows = whole(readBy(a, query, queries), kBlockRows);
+  const int end = rows.end / kBlockRows;
   int block = rows.begin / kBlockRows;
-  for (; block + kVectors <= rows.end / kBlockRows; block += kVectors)
-    scoreTile<kv, queries, kVectors>(a, pairs, query, block, ahead);
-  for (; block < rows.end / kBlockRows; ++block)
-    scoreTile<kv, queries, 1>(a, pairs, query, block, ahead);
+  for (; block + kVectors <= end; block += kVectors)
+    scoreTile<kv, packed, queries, kVectors>(work, query, block, end);
+  for (; block < end; ++block) scoreTile<kv, packed, queries, 1>(work, query, block, end);
   for (int i = query; i < query + queries; ++i) softmaxToPairs<kv>(a, i, rows);
   int t = 0;
   for (; t + 16 * kVectors <= a.D; t += 16 * kVectors)
-    valueTile<queries, kVectors>(a, pairs, query, t, rows);
-  for (; t < a.D; t += 16) valueTile<queries, 1>(a, pairs, query, t, rows);
+    valueTile<kv, packed, queries, kVectors>(work, query, t, rows);
+  for (; t < a.D; t += 16) valueTile<kv, packed, queries, 1>(work, query, t, rows);
 }
 
 // Queries [query, a.Q), fewer than `queries` + 1.
-template <KvType kv, int queries>
-void lastTile(const AttendArgs& a, const Pairs& pairs, int query, Ahead& ahead) {
-  if (a.Q - query == queries) return tile<kv, queries>(a, pairs, query, ahead);
-  if constexpr (queries > 1) lastTile<kv, queries - 1>(a, pairs, query, ahead);
+template <KvType kv, bool packed, int queries>
+void lastTile(Work& work, int query) {
+  if (work.a.Q - query == queries) return tile<kv, packed, queries>(work, query);
+  if constexpr (queries > 1) lastTile<kv, packed, queries - 1>(work, query);
 }
 
 template <KvType kv>
 void attend(const AttendArgs& a) {
-  const Pairs pairs = pairsOf(a);
-  if (!pack<kv>(a, pairs, kBlockRows)) return attendAvx512(a);
-  Ahead ahead(a);
+  Work work{a, pairsOf(a), readBy(a, 0, a.Q), Ahead(a), 0};
+  if (a.Q <= kQueries) {
+    packQueries(a, work.pairs);
+    lastTile<kv, false, kQueries>(work, 0);
+    if (work.bad != 0) attendAvx512(a);
+    return;
+  }
+  if (!pack<kv>(a, work.pairs, kBlockRows)) return attendAvx512(a);
   int query = 0;
-  for (; query + kQueries <= a.Q; query += kQueries) tile<kv, kQueries>(a, pairs, query, ahead);
-  lastTile<kv, kQueries - 1>(a, pairs, query, ahead);
+  for (; query + kQueries <= a.Q; query += kQueries) tile<kv, true, kQueries>(work, query);
+  lastTile<kv, true, kQueries - 1>(work, query);
 }
 
 }  // namespace

@@ -69,6 +69,13 @@ inline __m512i interleaved(__m512 low, __m512 high) {
   return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
+// t and t + 1 of the sixteen rows of a block of K.
+template <KvType kv>
+inline __m512i keyPairs(const std::byte* k, int t) {
+  const __m512 low = loadKv<kv>(k, t * kBlockRows);
+  return interleaved(low, loadKv<kv>(k, (t + 1) * kBlockRows));
+}
+
 // Line by line the same place of the next block of K and V: blocks lie apart, so that the processor
 // does not see which comes next.
 struct NextBlock {
@@ -87,8 +94,7 @@ void packKeys(const AttendArgs& a, const Pairs& pairs, int block, const NextBloc
   for (int t = 0; t < a.D; t += 2, to += kBlockRows) {
     for (size_t line = 0; line < kStep; line += 64)
       next.prefetch(static_cast<size_t>(t / 2) * kStep + line);
-    const __m512 low = loadKv<kv>(k, t * kBlockRows);
-    _mm512_store_si512(to, interleaved(low, loadKv<kv>(k, (t + 1) * kBlockRows)));
+    _mm512_store_si512(to, keyPairs<kv>(k, t));
   }
 }
 
@@ -97,8 +103,21 @@ inline __mmask16 notFinite(__m512 x) {
   return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(x), exponent), exponent);
 }
 
-// Rows outside `read` may hold anything and become 0. Which lanes saw Inf or NaN: times a
-// weight of 0 they would not be 0.
+// Elements t .. t + 15 of rows `slot` and the one after it of a block of V. Rows that nobody reads
+// may hold anything and become 0. Lanes that hold Inf or NaN are noted in `bad`: times a weight of
+// 0 they would not be 0.
+template <KvType kv>
+inline __m512i valuePairs(const std::byte* v, int D, int slot, int t, bool isLow, bool isHigh,
+                          __mmask16& bad) {
+  const int at = slot * D + t;
+  const __m512 low = isLow ? loadKv<kv>(v, at) : _mm512_setzero_ps();
+  const __m512 high = isHigh ? loadKv<kv>(v, at + D) : _mm512_setzero_ps();
+  if constexpr (kv != KvType::kInt8) {
+    bad = static_cast<__mmask16>(bad | notFinite(low) | notFinite(high));
+  }
+  return interleaved(low, high);
+}
+
 template <KvType kv>
 __mmask16 packValues(const AttendArgs& a, const Pairs& pairs, int block, const Rows& read,
                      const NextBlock& next) {
@@ -114,12 +133,7 @@ __mmask16 packValues(const AttendArgs& a, const Pairs& pairs, int block, const R
       const int at = slot * a.D + t;
       next.prefetch(static_cast<size_t>(at / 16) * kStep);
       next.prefetch(static_cast<size_t>((at + a.D) / 16) * kStep);
-      const __m512 low = isLow ? loadKv<kv>(v, at) : _mm512_setzero_ps();
-      const __m512 high = isHigh ? loadKv<kv>(v, at + a.D) : _mm512_setzero_ps();
-      if constexpr (kv != KvType::kInt8) {
-        bad = static_cast<__mmask16>(bad | notFinite(low) | notFinite(high));
-      }
-      _mm512_store_si512(to + t, interleaved(low, high));
+      _mm512_store_si512(to + t, valuePairs<kv>(v, a.D, slot, t, isLow, isHigh, bad));
     }
   }
   return bad;

@@ -102,8 +102,7 @@ class Plain {
         options_(options),
         rows_(place.batch.rows),
         threads_(1),
-        attention_(model.config, ops, threads_, *place.pool, ropes,
-                   options.int8Activations && !options.batchInvariant) {
+        attention_(model.config, ops, threads_, *place.pool, ropes, options.int8Activations) {
     attention_.plan(place.batch);
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page about speed on CPUs from a small report: pictures against context and batch, shares of limits, distances, and
 // what this machine cannot show. The committed page is what the committed figures make.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -146,13 +146,15 @@ describe("the page", () => {
   });
 
   const root = fileURLToPath(new URL("../..", import.meta.url));
-  const committed = path.join(root, "docs/cpu.md");
-  it("is as the committed figures make it", () => {
-    const markdown = readFileSync(committed, "utf8");
+  const committed = readdirSync(path.join(root, "docs")).filter((name) => /^cpu-\w+\.md$/.test(name));
+  it("is committed for some kind of machine", () => expect(committed).not.toEqual([]));
+  it.each(committed)("%s is as the committed figures make it", (file) => {
+    const markdown = readFileSync(path.join(root, "docs", file), "utf8");
     const files = new Set(markdown.match(/bench\/results\/[\w-]+-(?:cpu|ops)[\w-]*\.json/g));
     const made = pageOf([...files].map((file) => path.join(root, file)));
+    expect(`${made.name}.md`).toBe(file);
     expect(made.markdown).toBe(markdown);
     for (const [name, svg] of made.pictures)
-      expect(readFileSync(path.join(root, "docs/cpu", name), "utf8")).toBe(svg);
+      expect(readFileSync(path.join(root, "docs", made.name, name), "utf8")).toBe(svg);
   });
 });

@@ -258,7 +258,9 @@ describe("mark, rewind and truncate", () => {
   });
 
   test("a prefix of any length reads as if it had been written alone", async () => {
-    const model = await load();
+    // Rows in one segment or in two add up in another order, which a random model's tokens show where numbers are rounded
+    // to eight bits.
+    const model = await load({ activations: "float32" });
     const tokens = ids(90, 5);
     for (const rows of [0, 1, 15, 16, 17, 64, 88, 89, 90]) {
       const long = model.cache.open();

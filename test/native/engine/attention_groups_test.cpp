@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Branches on one trunk: what is attended together is what reads the same rows, every reading is in
-// one group, and a branch's attention has the same bits in any company (in bfloat16 nearly).
+// one group, and a branch's attention has the same bits in any company (in bfloat16, too).
 #include "engine/attention_groups.h"
 
 #include <deque>
@@ -155,14 +155,17 @@ TEST("attention groups: a branch has the same bits alone and beside others") {
     ropes.emplace_back(model->config.headDim, spec);
     ropes.back().grow(2 * Branches::kTrunkRows);
   }
-  for (const int rows : {1, 3}) {
+  for (const int rows : {1, 3, 4, 20}) {
     Branches branches(model->config, rows);
     const std::vector<float> all = attended(branches, 0, kBranches, false, ropes);
     const std::vector<float> rounded = attended(branches, 0, kBranches, true, ropes);
     const size_t each = all.size() / kBranches;
     for (size_t b = 0; b < kBranches; ++b) {
+      const auto at = static_cast<int64_t>(b * each);
       const std::vector<float> alone = attended(branches, b, 1, false, ropes);
-      CHECK(std::equal(alone.begin(), alone.end(), all.begin() + static_cast<int64_t>(b * each)));
+      CHECK(std::equal(alone.begin(), alone.end(), all.begin() + at));
+      const std::vector<float> roundedAlone = attended(branches, b, 1, true, ropes);
+      CHECK(std::equal(roundedAlone.begin(), roundedAlone.end(), rounded.begin() + at));
     }
     for (size_t i = 0; i < all.size(); ++i) CHECK_NEAR(rounded[i], all[i], 0.02);
   }

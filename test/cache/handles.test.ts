@@ -258,8 +258,7 @@ describe("mark, rewind and truncate", () => {
   });
 
   test("a prefix of any length reads as if it had been written alone", async () => {
-    // Rows in one segment or in two add up in another order, which a random model's tokens show where numbers are rounded
-    // to eight bits.
+    // Rows of one segment or of two add up in another order, which tokens of a random model show in int8.
     const model = await load({ activations: "float32" });
     const tokens = ids(90, 5);
     for (const rows of [0, 1, 15, 16, 17, 64, 88, 89, 90]) {

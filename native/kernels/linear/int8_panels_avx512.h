@@ -64,7 +64,7 @@ struct PackedGroup {
   const std::byte* at;
   __m512i step(int step) const {
     if constexpr (type == DType::kQ8_0) {
-      const __m512i both = _mm512_load_si512(at + 64 * step);
+      const __m512i both = _mm512_loadu_si512(at + 64 * step);
       return _mm512_xor_si512(both, _mm512_set1_epi8(static_cast<char>(0x80)));
     } else if constexpr (kUpperShifted) {
       return _mm512_and_si512(planeTwice<4>(at, step), byHalf16(0x0f0f, -0xf10));  // 0xf0f0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/cpu.md and its pictures, from the JSON of the suites cpu and ops and nothing else.
+// docs/cpu-KIND.md and its pictures, from the JSON of the suites cpu and ops and nothing else.
 import type { Workload } from "../contract.js";
 import type { OpsReport } from "../ops/report.js";
 import { drawLines, type LinePanel } from "../page/lines.js";

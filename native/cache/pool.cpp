@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/pool.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 
@@ -21,8 +19,10 @@ bool poisonWanted() {
 
 }  // namespace
 
-Pool::Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes)
+Pool::Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes,
+           std::shared_ptr<Memory> memory)
     : shape_(shape),
+      memory_(std::move(memory)),
       poisoned_(poisonWanted()),
       total_(budgetBytes / shape.blockBytes()),
       indexed_(indexBytes >= shape.blockBytes()),
@@ -34,23 +34,14 @@ Pool::Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes)
                 {{"cacheBytes", double(budgetBytes)}, {"blockBytes", double(shape.blockBytes())}});
   }
   mappedBytes_ = total_ * shape.blockBytes();
-  void* memory = mmap(nullptr, mappedBytes_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
-    throw Error(code::kOutOfMemory,
-                "no address space for a KV pool of " + std::to_string(mappedBytes_) +
-                    " bytes; lower cacheBytes",
-                {{"needed", double(mappedBytes_)}});
-  }
-  base_ = static_cast<std::byte*>(memory);
+  base_ = memory_->reserve(mappedBytes_, "a KV pool");
   total_ = std::min<size_t>(
       total_, INT32_MAX);  // block numbers; blocks so small that it matters are those of tests
-  madvise(memory, mappedBytes_, MADV_HUGEPAGE);  // a hint: failing changes nothing
   free_.reserve(1024);
 }
 
 Pool::~Pool() {
-  munmap(base_, mappedBytes_);
+  memory_->unreserve(base_, mappedBytes_);
 }
 
 void Pool::requireLocked(size_t count) const {
@@ -116,7 +107,11 @@ void Pool::freeLocked(int32_t block) noexcept {
 
 void Pool::poison(int32_t block) const noexcept {
   if (!poisoned_) return;
-  std::memset(base_ + static_cast<size_t>(block) * shape_.blockBytes(), 0xFF, shape_.blockBytes());
+  const size_t bytes = shape_.blockBytes();
+  try {
+    memory_->fill(base_ + static_cast<size_t>(block) * bytes, 0xFF, bytes);
+  } catch (const Error&) {  // a lost device: nobody reads its blocks any more
+  }
 }
 
 void Pool::offer(const Digest* identities, const int32_t* blocks, size_t count,

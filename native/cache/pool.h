@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The KV pool: blocks of 16 rows under one byte budget. Address space for the whole budget is
-// reserved at once and touched as blocks are used, so a block number fixes its address and nothing
-// moves. A block is written by one segment, once; sharing happens by segments holding each other,
-// or the same blocks, never by copying. A block is free, held by one segment or several, or kept:
-// held by nobody, and found again by its content (content_index.h) until its room is needed.
+// reserved at once and touched as blocks are used (on a device with memory of its own, all of it is
+// taken at once), so a block number fixes its address and nothing moves. A block is written by one
+// segment, once; sharing happens by segments holding each other, or the same blocks, never by
+// copying. A block is free, held by one segment or several, or kept: held by nobody, and found
+// again by its content (content_index.h) until its room is needed.
 //
 // With BATON_POISON_CACHE=1 in the environment when the pool is made, every block is filled with
 // 0xFF bytes (NaN in all formats; of int8 the scales) when it is handed out and when it is given
@@ -15,12 +16,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <unordered_set>
 #include <vector>
 
 #include "base/dtype.h"
 #include "cache/content_index.h"
+#include "device/memory.h"
 
 namespace baton {
 
@@ -42,9 +45,11 @@ struct KvShape {
 
 class Pool {
  public:
-  // Error(OPTION_INVALID) if the budget holds no block; Error(OUT_OF_MEMORY) if the address space
-  // cannot be had. `indexBytes`: of it, what may be kept for being found again; 0: nothing is.
-  explicit Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes = 0);
+  // Error(OPTION_INVALID) if the budget holds no block; Error(OUT_OF_MEMORY) if the address space,
+  // or the memory of a device, cannot be had. `indexBytes`: of it, what may be kept for being found
+  // again; 0: nothing is.
+  explicit Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes = 0,
+                std::shared_ptr<Memory> memory = hostMemory());
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -75,6 +80,7 @@ class Pool {
   MissReason why(const Digest& identity, const Digest* content) const;
 
   const KvShape& shape() const { return shape_; }
+  Memory& memory() const { return *memory_; }  // in which the blocks are
   std::byte* keys(int layer) const {
     return base_ + static_cast<size_t>(layer) * shape_.layerBytes();
   }
@@ -105,6 +111,7 @@ class Pool {
   void poison(int32_t block) const noexcept;
 
   KvShape shape_;
+  std::shared_ptr<Memory> memory_;
   size_t mappedBytes_ = 0;
   std::byte* base_ = nullptr;
   bool poisoned_;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/transfer.h"
 
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -23,7 +22,7 @@ void readKv(const Segment& segment, std::byte* to) {
   const Pool& pool = *segment.pool();
   const size_t bytes = pool.shape().blockBytes();
   for (const int32_t block : segment.blockNumbers()) {
-    std::memcpy(to, blockAt(pool, block), bytes);
+    pool.memory().download(to, blockAt(pool, block), bytes);
     to += bytes;
   }
 }
@@ -41,7 +40,7 @@ std::shared_ptr<Segment> writeKv(std::shared_ptr<Pool> pool, const std::string& 
   segment->reserve(spec.rows);
   const size_t block = pool->shape().blockBytes();
   for (const int32_t number : segment->blockNumbers()) {
-    std::memcpy(blockAt(*pool, number), from, block);
+    pool->memory().upload(blockAt(*pool, number), from, block);
     from += block;
   }
   segment->closeUnfound(spec.rows);

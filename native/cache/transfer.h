@@ -28,7 +28,7 @@ struct KvSpec {
 
 // A closed segment with these rows, held by nobody else. It is not found by its content: what the
 // bytes are said to be, nothing here can prove. Error(OPTION_INVALID) when they are not that many
-// rows, Error(CACHE_BUDGET). Any thread.
+// rows, Error(CACHE_BUDGET), what Memory throws. Any thread.
 std::shared_ptr<Segment> writeKv(std::shared_ptr<Pool> pool, const std::string& scope,
                                  const KvSpec& spec, const std::byte* from, size_t bytes);
 

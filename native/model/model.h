@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -57,6 +58,7 @@ struct Weight {
   DType type = DType::kF32;
   int rows = 0;
   int cols = 0;
+  const std::byte* panels = nullptr;  // the same packed (linear/panels.h), where a device has that
 };
 
 // A vector that is null does not exist in the family.
@@ -79,7 +81,15 @@ struct LayerWeights {
   const float* ffnPostNorm;   // [M] of what the feed-forward adds to the stream, or null
 };
 
-class Model {
+// By role; the vectors and matrices are those of the file, or a device's copy of them.
+struct ModelWeights {
+  Weight embedding;                   // [V, M]
+  Weight output;                      // [V, M]; equals embedding when tied
+  const float* outputNorm = nullptr;  // [M]
+  std::vector<LayerWeights> layers;
+};
+
+class Model : public ModelWeights {
  public:
   // Maps and checks a file. `cancel` is polled between tensors: nonzero gives Error(ABORTED).
   // Errors: IO, MODEL_FORMAT, MODEL_UNSUPPORTED, OUT_OF_MEMORY (file larger than the memory this
@@ -91,10 +101,6 @@ class Model {
                                                const std::atomic<int32_t>& cancel);
 
   ModelConfig config{};
-  Weight embedding;                   // [V, M]
-  Weight output;                      // [V, M]; equals embedding when tied
-  const float* outputNorm = nullptr;  // [M]
-  std::vector<LayerWeights> layers;
   int64_t parameters = 0;
   int64_t weightBytes = 0;
   std::string weightType;   // most frequent type by bytes

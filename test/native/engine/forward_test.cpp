@@ -3,6 +3,7 @@
 // dealt out to workers, has the same bits in the stream, in KV and on the tape.
 #include "engine/forward.h"
 
+#include "engine/attention.h"
 #include "engine/world.h"
 #include "kernels/linear/types.h"
 #include "kernels/support.h"

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a forward runs on: a device's memory, the model's weights in it, and operations over all
+// rows of a batch. Forward issues them in order and never asks which device it has; how an
+// operation is dealt out (to threads, or in a launch) is the backend's business. Arguments are
+// those of the kernels (kernels/ops.h), with pointers into memory(). One thread calls.
+//
+// Operations may be done later than they are issued, in order; logits() is where their results, and
+// what went wrong with them, arrive at the latest. Every call may throw what Memory throws.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "device/memory.h"
+#include "engine/attention_plan.h"
+#include "engine/batch.h"
+#include "engine/rope_table.h"
+#include "engine/weight_panels.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+
+namespace baton {
+
+struct ForwardOptions {
+  int maxRows;  // most rows of a batch
+  // For quantised weights; those in BF16 then take bfloat16 activations where there are kernels for
+  // it. False: weights are dequantised exactly and activations stay float32.
+  bool int8Activations;
+  bool batchInvariant;  // same bits for a row whatever the batch
+  // Of the model, for int8Activations (packWeights()) on a CPU.
+  std::shared_ptr<const WeightPanels> panels = {};
+  int logitRows = 8;  // most rows of one call of logits()
+};
+
+// The first half of a gated unit, from rows that both layers read to the rows that down reads.
+struct GateUp {
+  LinearArgs gate, up;  // their y is the backend's business
+  Activation activation;
+  float* hidden;           // [R, F], or null:
+  QuantizeArgs quantised;  // [R, F] where these go, x is not looked at
+  // [R, F] of gate and up for a tape, in memory of the host; null where none is kept.
+  float* keptGate;
+  float* keptUp;
+};
+
+// Attention of one layer over the views of the planned batch: norms of heads, rotation, K and V
+// into the pool.
+struct LayerAttention {
+  int layer;
+  float* q;            // [R, H, D]; what is left here is defined, as normed, on a CPU only
+  float* k;            // [R, G, D], undefined afterwards
+  const float* v;      // [R, G, D]
+  const float* qNorm;  // [D] or null
+  const float* kNorm;  // [D] or null
+  float* out;          // [R, H, D]
+  float* lse;          // [R, H] log of each softmax denominator, for backward; or null
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual Memory& memory() = 0;
+  virtual const ModelWeights& weights() const = 0;
+  virtual bool multipliesBf16() const = 0;
+
+  // Rotary tables as the host has them; positions that they hold before a batch with those may run.
+  virtual const std::vector<RopeTable>& ropes() const = 0;
+  virtual void growPositions(int limit) = 0;
+
+  // Makes `batch` the one that attend() speaks of.
+  virtual void plan(const Batch& batch) = 0;
+  virtual const AttentionPlan& plan() const = 0;
+
+  virtual void embed(const EmbedArgs& args, int rows) = 0;  // `tokens` in memory of the host
+  virtual void rmsnorm(const RmsNormArgs& args, int rows) = 0;
+  virtual void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) = 0;
+  virtual void quantize(const QuantizeArgs& args, int rows) = 0;
+  virtual void toBf16(const ToBf16Args& args, int rows) = 0;
+  virtual void addBias(const AddBiasArgs& args, int rows) = 0;
+
+  // At most kMostProjections layers that read the same rows. `name` is what the trace calls it.
+  static constexpr int kMostProjections = 3;
+  virtual void multiply(const char* name, const LinearArgs* args, int count) = 0;
+
+  virtual void gateUp(const GateUp& args) = 0;
+  virtual void attend(const LayerAttention& args) = 0;
+
+  // The head over at most logitRows rows of x or xb: where int8 arithmetic would lose too much, as
+  // good as in float32. Logits [R, V] in memory of the host, writable, valid until the next call.
+  virtual float* logits(const LinearArgs& args) = 0;
+};
+
+}  // namespace baton

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU: kernels of one table, rows or columns of every operation dealt out to a pool of threads.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/threads.h"
+#include "cache/pool.h"
+#include "engine/attention.h"
+#include "engine/backend.h"
+#include "engine/int8_rows.h"
+
+namespace baton {
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
+             const Pool& pool, const ForwardOptions& options);
+
+  Memory& memory() override { return *hostMemory(); }
+  const ModelWeights& weights() const override { return weights_; }
+  bool multipliesBf16() const override { return ops_.linearBf16 != nullptr; }
+
+  const std::vector<RopeTable>& ropes() const override { return ropes_; }
+  void growPositions(int limit) override {
+    for (RopeTable& rope : ropes_) rope.grow(limit);
+  }
+  void plan(const Batch& batch) override { attention_.plan(batch); }
+  const AttentionPlan& plan() const override { return attention_.plan(); }
+
+  void embed(const EmbedArgs& args, int rows) override;
+  void rmsnorm(const RmsNormArgs& args, int rows) override;
+  void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) override;
+  void quantize(const QuantizeArgs& args, int rows) override;
+  void toBf16(const ToBf16Args& args, int rows) override;
+  void addBias(const AddBiasArgs& args, int rows) override;
+  void multiply(const char* name, const LinearArgs* args, int count) override;
+  void gateUp(const GateUp& args) override;  // feed_forward.cpp
+  void attend(const LayerAttention& args) override;
+  float* logits(const LinearArgs& args) override;
+
+ private:
+  static size_t tileFloats(int rows);
+  void activate(const GateUp& args, float* tile, int from, int count);
+  void* scratch(int worker);
+  void multiplyColumns(const LinearArgs& args, int from, int to, int worker);
+
+  std::shared_ptr<const Model> model_;
+  const Ops& ops_;
+  ThreadPool& threads_;
+  ForwardOptions options_;
+  ModelWeights weights_;          // the model's, with their panels
+  std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
+  Attention attention_;
+
+  Buffer tiles_;  // per worker: columns of gate, of up
+  size_t tileFloats_;
+  Int8Rows head_;   // [2 logitRows, M]
+  Buffer rest_;     // [logitRows, M]
+  Buffer logits_;   // [2 logitRows, V]
+  Buffer scratch_;  // per worker
+  size_t scratchBytes_;
+};
+
+// Of the model's ropes, with no position yet.
+std::vector<RopeTable> ropeTables(const ModelConfig& config);
+
+}  // namespace baton

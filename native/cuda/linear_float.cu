@@ -164,6 +164,8 @@ void linearBf16Cuda(const LinearArgs& a, int n0, int n1, void*) {
   using cuda::Bfloat;
   if (n0 >= n1 || a.R == 0) return;
   const bool fast = cuda::aligned(a.weight, a.K) && cuda::aligned(a.xb, a.K);
+  const bool many = a.R > kFewRows || a.invariant;
+  if (fast && many && a.K % 32 == 0) return linearBf16TilesCuda(a, n0, n1);
   cuda::launchLinear(fast ? cuda::linearFloat<Bfloat, 1, Bfloat, true>
                           : cuda::linearFloat<Bfloat, 1, Bfloat, false>,
                      a, n0, n1);

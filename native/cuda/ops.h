@@ -9,10 +9,17 @@
 
 namespace baton {
 
+// Rows that a kernel for few takes. More are multiplied in tiles by tensor cores, which add up in
+// another order: in bf16 and int8 arithmetic, too, a row has the same bits beside any other rows
+// only with `invariant`, where tiles take any number of rows, or where memory does not suit tiles.
+inline constexpr int kFewRows = 16;
+
 // Panels, which int8 arithmetic reads, begin at 16 bytes. `scratch` is not looked at.
 void linearCuda(const LinearArgs& args, int n0, int n1, void* scratch);
 void linearBf16Cuda(const LinearArgs& args, int n0, int n1, void* scratch);
 void linearInt8Cuda(const LinearArgs& args, int n0, int n1);  // what linear does where xq is given
+// linearBf16 in tiles: K is a multiple of 32, xb and weight begin at 16 bytes.
+void linearBf16TilesCuda(const LinearArgs& args, int n0, int n1);
 void attendCuda(const AttendArgs& args);
 void mergeCuda(const MergeArgs& args);
 void embedCuda(const EmbedArgs& args, int r0, int r1);

@@ -57,6 +57,7 @@ struct Fiber {
   const void* in = nullptr;
   void* out = nullptr;
   Meet meet = nullptr;
+  Copies copies;
 };
 
 struct Machine {
@@ -68,6 +69,7 @@ struct Machine {
   unsigned threads = 0;
   const std::function<void()>* kernel = nullptr;
   Order order = Order::kForwards;
+  std::string fault;  // of a thread that cannot go on
 };
 
 Machine& machine() {
@@ -115,6 +117,12 @@ void reset(Fiber& fiber) {
   fiber.context.uc_link = nullptr;
   makecontext(&fiber.context, beginFiber, 0);
   fiber.state = State::kReady;
+  fiber.copies.clear();
+}
+
+[[noreturn]] void fault(const std::string& what) {
+  throw Fault("block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
+              std::to_string(blockIdx.z) + "): " + what);
 }
 
 void run(unsigned thread) {
@@ -123,6 +131,10 @@ void run(unsigned thread) {
   threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y,
                thread / blockDim.x / blockDim.y};
   leave(&m.hostStack, &m.host, m.running->stack, &m.running->context);
+  if (m.fault.empty()) return;
+  const std::string what = "thread " + std::to_string(thread) + ": " + m.fault;
+  m.fault.clear();
+  fault(what);
 }
 
 std::string hex(uint32_t mask) {
@@ -136,11 +148,6 @@ std::string whatItDoes(const Fiber& fiber) {
   std::string text = std::string("waits at ") + fiber.name;
   if (fiber.state == State::kWarp) text += " with mask " + hex(fiber.mask);
   return text;
-}
-
-[[noreturn]] void fault(const std::string& what) {
-  throw Fault("block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
-              std::to_string(blockIdx.z) + "): " + what);
 }
 
 // Whether both wait for the same thing, of which `meet` says the type and `name` the function.
@@ -263,6 +270,29 @@ void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void(
 
 void* sharedMemory() {
   return machine().shared.data();
+}
+
+bool insideShared(const void* place, size_t size) {
+  const std::vector<char>& shared = machine().shared;
+  const auto at = reinterpret_cast<uintptr_t>(place);
+  const auto first = reinterpret_cast<uintptr_t>(shared.data());
+  return at >= first && at - first + size <= shared.size() && (at - first) % size == 0;
+}
+
+size_t sharedOffset(const void* place, size_t size, const char* name) {
+  if (!insideShared(place, size)) {
+    fault(std::string(name) + " of a place that is not in shared memory, or an odd one");
+  }
+  return reinterpret_cast<uintptr_t>(place) - reinterpret_cast<uintptr_t>(machine().shared.data());
+}
+
+Copies& copiesOfThread() {
+  return machine().running->copies;
+}
+
+void faultOfThread(const char* what) {
+  machine().fault = what;
+  toHost();
 }
 
 void meetWarp(const char* name, uint32_t mask, const void* in, void* out, Meet meet) {

@@ -7,8 +7,9 @@
 // (setOrder): code whose results differ has a race.
 //
 // Global memory is the caller's and shared memory is the heap's, fresh and full of NaN for every
-// block, so AddressSanitizer sees what is beyond them. Not seen: races that both orders hide, the
-// order of asynchronous copies, alignment of vector loads (UndefinedBehaviorSanitizer does), speed.
+// block, so AddressSanitizer sees what is beyond them. Tensor cores and asynchronous copies:
+// cuda_mma.h. Not seen: races that both orders hide, alignment of vector loads
+// (UndefinedBehaviorSanitizer does), speed.
 #pragma once
 
 #include <cmath>
@@ -17,6 +18,8 @@
 #include <functional>
 #include <stdexcept>
 #include <tuple>
+
+#include "emulation/cuda_mma.h"
 
 #define __global__
 #define __device__
@@ -68,6 +71,16 @@ void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void(
 
 // That of the block that runs.
 void* sharedMemory();
+// Whether `size` bytes at a multiple of size are all in it.
+bool insideShared(const void* place, size_t size);
+// From its first byte; where they are not inside it, a Fault of `name`.
+size_t sharedOffset(const void* place, size_t size, const char* name);
+
+// Of the thread that runs.
+Copies& copiesOfThread();
+// Ends it, and the launch with a Fault. It may not throw itself: its stack is not the caller's, and
+// nothing on it is destroyed.
+void faultOfThread(const char* what);
 
 inline constexpr unsigned kLanes = 32;
 

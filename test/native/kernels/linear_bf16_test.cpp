@@ -18,6 +18,7 @@ struct Problem {
   const Ops* ops;
   int N, K, R;
   uint32_t seed = 1;
+  bool aligned = false;  // to 64 bytes, for kernels that read so
 };
 
 std::string describe(const Problem& p) {
@@ -28,8 +29,9 @@ std::string describe(const Problem& p) {
 struct Data {
   explicit Data(const Problem& p)
       : exact(static_cast<size_t>(p.R) * static_cast<size_t>(p.K), 1),
-        w(static_cast<size_t>(p.N) * static_cast<size_t>(p.K) + 2 * kOutside, 2, kBfloatNan),
-        x(exact.size() + 2 * kOutside, 3, kBfloatNan) {
+        w(static_cast<size_t>(p.N) * static_cast<size_t>(p.K) + 2 * kOutside, p.aligned ? 0 : 2,
+          kBfloatNan),
+        x(exact.size() + 2 * kOutside, p.aligned ? 0 : 3, kBfloatNan) {
     Random random(p.seed);
     random.fill(exact);
     for (size_t i = kOutside; i < w.size() - kOutside; ++i) w[i] = bfloatOfFloat(random.number());
@@ -159,6 +161,10 @@ TEST("linear bf16: every shape against sums in double precision, with NaN around
     if (ops->isa == Isa::kCuda) {  // emulated, a thousand times slower
       for (const int R : {1, 4, 5}) conform({ops, 17, 96, R, ++seed});
       for (const int K : {32, 576}) conform({ops, 3, K, 2, ++seed});
+      // By tensor cores: rows and columns at, before and behind the ends of tiles and of parts.
+      for (const int R : {17, 32, 64, 65}) conform({ops, 21, 96, R, ++seed, true});
+      for (const int N : {1, 64, 79}) conform({ops, N, 160, 18, ++seed, true});
+      for (const int K : {32, 64, 576}) conform({ops, 9, K, 17, ++seed, true});
       continue;
     }
     for (const int R : {1, 2, 3, 5, 6, 7, 12, 13, 15, 16, 17, 31, 32, 33, 48, 53}) {
@@ -191,7 +197,7 @@ TEST("linear bf16: a row has the same bits alone and in any tile") {
 // mean, 1.6e-3 over the numbers of a binade, and as much of a sum of many.
 TEST("linear bf16: rounding activations moves sums by less than 2e-3, against double precision") {
   for (const Ops* ops : tablesWith(&Ops::linearBf16)) {
-    const Problem p{ops, 48, 576, 33, 21};
+    const Problem p{ops, 48, 576, 33, 21, true};
     const Data data(p);
     Buffer scratch(linearScratchBytes(p.K));
     std::vector<float> y(static_cast<size_t>(p.R) * p.N);
@@ -216,7 +222,7 @@ TEST("linear bf16: rounding activations moves sums by less than 2e-3, against do
 TEST("linear bf16: infinities and NaN reach their rows and no other") {
   for (const Ops* ops : tablesWith(&Ops::linearBf16)) {
     for (const int R : {3, 17}) {
-      const Problem p{ops, 20, 64, R, 31};
+      const Problem p{ops, 20, 64, R, 31, true};
       Data data(p);
       data.x[kOutside + 64 + 5] = kBfloatNan;   // row 1
       data.x[kOutside + 2 * 64 + 63] = 0x7f80;  // row 2: infinity

@@ -46,13 +46,18 @@ struct Largest {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Every lane has the result. All lanes of the warp call it.
-template <class T, class Combine>
-__device__ inline T overWarp(T value, Combine combine) {
-  for (int step = kWarp / 2; step > 0; step /= 2) {
+// Over `kLanes` neighbours, a power of two: each of them has the result. All lanes of the warp call
+// it.
+template <int kLanes, class T, class Combine>
+__device__ inline T overLanes(T value, Combine combine) {
+  for (int step = kLanes / 2; step > 0; step /= 2) {
     value = combine(value, __shfl_xor_sync(kAllLanes, value, step));
   }
   return value;
+}
+template <class T, class Combine>
+__device__ inline T overWarp(T value, Combine combine) {
+  return overLanes<kWarp>(value, combine);
 }
 
 // Every thread has the result. All threads of the block call it; `shared`: one T for each warp.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // quantize of rows.h: a warp for each group of 32, a lane for each number of it.
+#include "cuda/int8_group.cuh"
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
 
@@ -8,7 +9,6 @@ namespace cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr float kTiniest = 1e-30f;
 static_assert(kGroup == kWarp);
 
 __global__ void __launch_bounds__(kThreads) quantize(QuantizeArgs a, size_t first, size_t end) {
@@ -16,17 +16,13 @@ __global__ void __launch_bounds__(kThreads) quantize(QuantizeArgs a, size_t firs
   if (group >= end) return;  // the whole warp
   const unsigned lane = threadIdx.x % kWarp;
   const float x = a.x[group * kGroup + lane];
-  const float largest = overWarp(fabsf(x), Largest{});
-  const bool zero = largest < kTiniest;
-  const float d = zero ? 0.0f : largest / 127.0f;
-  const float inverse = zero ? 0.0f : 127.0f / largest;
-  const int value = static_cast<int>(rintf(x * inverse));
-  const int q = value > 127 ? 127 : value < -127 ? -127 : value;
+  const Int8Group of(overWarp(fabsf(x), Largest{}));
+  const int q = of.quant(x);
   a.q[group * kGroup + lane] = static_cast<int8_t>(q);
   const int sum = overWarp(q, Sum{});
   if (lane != 0) return;
-  a.d[group] = d;
-  a.s[group] = d * static_cast<float>(sum);
+  a.d[group] = of.d;
+  a.s[group] = of.d * static_cast<float>(sum);
 }
 
 }  // namespace

@@ -168,6 +168,14 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
                              [](const void* const*, void* const*) {});
 }
 
+// Threads of a block take turns, and blocks run one after another.
+template <class T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at = static_cast<T>(before + value);
+  return before;
+}
+
 // sum + the products of the four signed bytes of two words.
 inline int __dp4a(int a, int b, int sum) {
   for (int i = 0; i < 32; i += 8) {

@@ -209,7 +209,7 @@ std::vector<float> crossEntropy(const Ops& ops) {
 }
 
 // dq of all queries, or dk and dv of all rows.
-std::vector<float> dAttend(DAttendFn op, KvType kv, bool windowed) {
+std::vector<float> dAttend(DAttendFn op, KvType kv, bool windowed, bool bf16) {
   const Pool pool = stored(kScalarOps, kv);
   const std::vector<float> q = numbers(size_t{kRows} * kHeadDim, 5);
   const std::vector<float> dout = numbers(q.size(), 24);
@@ -244,7 +244,8 @@ std::vector<float> dAttend(DAttendFn op, KvType kv, bool windowed) {
                          dq,
                          dk,
                          dk + kKeys,
-                         kHeadDim};
+                         kHeadDim,
+                         bf16};
   op(args);
   return out;
 }
@@ -335,10 +336,14 @@ void Checks::ofKv(KvType kv) {
       check("attendBf16", what, 2e-3,
             [&](const Ops& o) { return attend(o.attendBf16, kv, windowed); });
     }
-    check("dAttendQuery", what, 1e-5,
-          [&](const Ops& o) { return dAttend(o.dAttendQuery, kv, windowed); });
-    check("dAttendKey", what, 1e-5,
-          [&](const Ops& o) { return dAttend(o.dAttendKey, kv, windowed); });
+    for (const bool bf16 : {false, true}) {
+      const std::string which = what + (bf16 ? " bf16" : "");
+      const double most = bf16 ? 1e-2 : 1e-5;  // a kernel may leave its factors as they are
+      check("dAttendQuery", which, most,
+            [&](const Ops& o) { return dAttend(o.dAttendQuery, kv, windowed, bf16); });
+      check("dAttendKey", which, most,
+            [&](const Ops& o) { return dAttend(o.dAttendKey, kv, windowed, bf16); });
+    }
   }
   check("kvStore", " " + name, 0, [&](const Ops& o) { return kvStore(o, kv); });
 }

@@ -59,6 +59,8 @@ void attendBf16Avx512(const AttendArgs& args);
 void dLinearAvx512(const DLinearArgs& args, int k0, int k1, void* scratch);
 void dAttendQueryAvx512(const DAttendArgs& args);
 void dAttendKeyAvx512(const DAttendArgs& args);
+void dAttendQueryBf16Avx512(const DAttendArgs& args);
+void dAttendKeyBf16Avx512(const DAttendArgs& args);
 
 // The rest of this table is that of AVX-512: ops_amx.cpp.
 void linearAmx(const LinearArgs& args, int n0, int n1, void* scratch);

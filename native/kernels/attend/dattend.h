@@ -18,6 +18,13 @@
 // in i; where a query does not read a row that another one reads, a zero is added. So the bits of
 // dq_i do not depend on the other queries (but for the sign of a zero), and queries may be handed
 // over in calls of any sizes: only their order counts for dk and dv.
+//
+// With `bf16` a kernel may round both factors of every product to bfloat16 first (to nearest even;
+// subnormal numbers may count as zeros), or not, as its instructions are: q, dout, K and V (of int8
+// the stored numbers, which are exact), p where it meets dout, and ds where it meets q and, of int8
+// times the scale of K's row, K. Scores are then what attendBf16 has in the forward. Sums are
+// float32 as ever, dq's by pairs of rows, those of dk and dv by pairs of the call's queries, so
+// that it must be cut behind an even number of queries to leave the bits of dk and dv as they are.
 #pragma once
 
 #include <cstddef>
@@ -50,15 +57,17 @@ struct DAttendArgs {
   float* dk = nullptr;  // dAttendKey: [max visible, D], row stride ldk; row 0 is row 0 of the piece
   float* dv = nullptr;  // the same
   int ldk = 0;
+  bool bf16 = false;
 };
 
 // Rows whose ds dAttendQuery holds at a time.
 inline constexpr int kDAttendRows = 64;
 
 static constexpr size_t dAttendScratchFloats(int D) {
-  // K and V of a block with a row in each lane, K of kDAttendRows as rows, ds of all queries (in
-  // dAttendKey p and ds of a block).
-  return static_cast<size_t>(2 * kBlockRows + kDAttendRows) * static_cast<size_t>(D) +
+  // In float32: K and V of a block with a row in each lane, K of kDAttendRows as rows, ds of all
+  // queries (in dAttendKey p and ds of a block). In bfloat16: K and V of kDAttendRows, q and dout
+  // of all queries, in dAttendKey twice, and there p and ds. It takes more.
+  return static_cast<size_t>(kDAttendRows + 2 * kMaxQueries) * static_cast<size_t>(D) +
          static_cast<size_t>(kDAttendRows * kMaxQueries);
 }
 

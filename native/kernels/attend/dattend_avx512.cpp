@@ -45,15 +45,6 @@ void products(const Product* all, int D) {
   }
 }
 
-// Lanes of a block from row `from` on that a query reads.
-inline __mmask16 readLanes(const DAttendArgs& a, int query, int from) {
-  const auto below = [from](int row) {
-    const int lanes = row - from;
-    return (1u << (lanes < 0 ? 0 : lanes < kBlockRows ? lanes : kBlockRows)) - 1;
-  };
-  return static_cast<__mmask16>(below(a.visible[query]) & ~below(firstOf(a, query)));
-}
-
 // vectors * 16 columns of out[i] += sum over `depth` steps of weights[i] row; i < count.
 struct Columns {
   const float* weights;  // of step s and i at s * step + i * each
@@ -120,7 +111,8 @@ struct Avx512Tiles {
     }
     const __m512 scale = _mm512_set1_ps(a.scale);
     for (int i = 0; i < queries; ++i) {
-      const __mmask16 read = readLanes(a, query + i, block * kBlockRows);
+      const RowRange rows{firstOf(a, query + i), a.visible[query + i]};
+      const auto read = static_cast<__mmask16>(lanesWithin(rows, block * kBlockRows));
       const __m512 lse = _mm512_set1_ps(a.lse[query + i]);
       const __m512 delta = _mm512_set1_ps(a.delta[query + i]);
       const __m512 s = _mm512_load_ps(scores + i * kBlockRows);
@@ -150,10 +142,12 @@ struct Avx512Tiles {
 }  // namespace
 
 void dAttendQueryAvx512(const DAttendArgs& a) {
+  if (a.bf16) return dAttendQueryBf16Avx512(a);
   withKv(a.kv, [&]<KvType kv> { backwardQuery<Avx512Tiles, kv>(a); });
 }
 
 void dAttendKeyAvx512(const DAttendArgs& a) {
+  if (a.bf16) return dAttendKeyBf16Avx512(a);
   withKv(a.kv, [&]<KvType kv> { backwardKey<Avx512Tiles, kv>(a); });
 }
 

@@ -11,7 +11,7 @@
 namespace baton {
 namespace {
 
-constexpr int kChunkRows = 64;  // rows of K and V that one worker gathers for at a time
+constexpr int kChunkRows = 128;  // rows of K and V that one worker gathers for at a time
 
 }  // namespace
 
@@ -26,13 +26,15 @@ struct QueryPointers {
 };
 
 AttentionBackward::AttentionBackward(const ModelConfig& config, const Ops& ops, ThreadPool& threads,
-                                     const Pool& pool, const std::vector<RopeTable>& ropes)
+                                     const Pool& pool, const std::vector<RopeTable>& ropes,
+                                     bool fast)
     : config_(config),
       ops_(ops),
       threads_(threads),
       pool_(pool),
       ropes_(ropes),
       group_(config.heads / config.kvHeads),
+      fast_(fast),
       scratchFloats_((dAttendScratchFloats(config.headDim) + 15) / 16 * 16) {
   scratch_.ensure(scratchFloats_ * static_cast<size_t>(threads.workers()) * sizeof(float));
 }
@@ -96,9 +98,9 @@ void AttentionBackward::run(int layer, const LayerActivations& kept, const float
                             float* dk, float* dv) {
   findDelta(dout, kept.attended.data());
   rotateQueries(layer, kept.q.data());
-  gatherQueries(layer, kept.lse.data(), dout);
+  if (dq != nullptr) gatherQueries(layer, kept.lse.data(), dout);
   gatherKeys(layer, kept.lse.data(), dout, dk, dv);
-  turnBack(layer, dq, dk);
+  if (dq != nullptr) turnBack(layer, dq, dk);
 }
 
 // delta = dout . out, by row and head (FlashAttention-2, arXiv 2307.08691, algorithm 2).
@@ -185,6 +187,7 @@ int AttentionBackward::fill(DAttendArgs& args, int layer, int head, const Attent
   args.blocks = piece.blocks;
   args.visible = pointers.visible;
   args.first = pointers.first;
+  args.bf16 = fast_;
   return queries;
 }
 
@@ -218,10 +221,11 @@ void AttentionBackward::gatherQueries(int layer, const float* lse, const float* 
 
 void AttentionBackward::gatherKeys(int layer, const float* lse, const float* dout, float* dk,
                                    float* dv) {
-  const trace::Scope scope("d attend key", [&] { return keysCost(layer); });
+  const trace::Scope scope("d attend key", [&] { return keysCost(layer, dk != nullptr); });
   const int heads = config_.kvHeads;
   const auto width = static_cast<size_t>(heads * config_.headDim);
   const auto gather = [&](const KeyChunk& chunk, int head, int worker) {
+    if (dk == nullptr && chunk.batchRow >= 0) return;
     float* ks = dk;
     float* vs = dv;
     auto first = static_cast<size_t>(chunk.batchRow);
@@ -265,17 +269,20 @@ Cost AttentionBackward::queriesCost(int layer) const {
       attentionReads(*plan_, config_.layerSpecs[static_cast<size_t>(layer)].window);
   const double width = double(config_.heads) * config_.headDim;
   const double keys = double(pool_.shape().layerBytes()) / kBlockRows;
+  const double flops = reads.pairs * config_.heads * dAttendQueryFlops(config_.headDim);
   return {plan_->rows,
           static_cast<double>(reads.keyRows) * keys + 2 * floatBytes(plan_->queryRows, width) +
               floatBytes(plan_->rows, width),
-          reads.pairs * config_.heads * dAttendQueryFlops(config_.headDim), 0};
+          flops, 0, fast_ ? flops : 0};
 }
 
-// K and V of live rows, their gradients read and written, queries and their outputs' gradients.
-Cost AttentionBackward::keysCost(int layer) const {
+// K and V of live rows, those of the batch as well or not, their gradients read and written,
+// queries and their outputs' gradients.
+Cost AttentionBackward::keysCost(int layer, bool ofBatch) const {
   const int window = config_.layerSpecs[static_cast<size_t>(layer)].window;
   double pairs = 0, rows = 0;
   for (const KeyChunk& chunk : chunks_) {
+    if (!ofBatch && chunk.batchRow >= 0) continue;
     rows += chunk.rows;
     for (const Use& use : chunk.uses) {
       pairs += pairsOf(plan_->tiles[static_cast<size_t>(use.tile)],
@@ -284,10 +291,11 @@ Cost AttentionBackward::keysCost(int layer) const {
   }
   const double width = double(config_.heads) * config_.headDim;
   const double keys = double(pool_.shape().layerBytes()) / kBlockRows;
+  const double flops = pairs * config_.heads * dAttendKeyFlops(config_.headDim);
   return {static_cast<int64_t>(rows),
           rows * keys + 4 * floatBytes(rows, double(config_.kvHeads) * config_.headDim) +
               floatBytes(plan_->queryRows, width) + floatBytes(plan_->rows, width),
-          pairs * config_.heads * dAttendKeyFlops(config_.headDim), 0};
+          flops, 0, fast_ ? flops : 0};
 }
 
 // A rotation's gradient is the rotation back; a query's copies add up.

@@ -32,8 +32,9 @@ struct KvGradient {
 
 class AttentionBackward {
  public:
+  // `fast`: products may be of bfloat16, as those of the forward (dattend.h).
   AttentionBackward(const ModelConfig& config, const Ops& ops, ThreadPool& threads,
-                    const Pool& pool, const std::vector<RopeTable>& ropes);
+                    const Pool& pool, const std::vector<RopeTable>& ropes, bool fast);
 
   // `plan` is that of `batch`, each of whose runs is a whole segment, and outlives the runs of
   // this. Rows of `outside` segments are live too.
@@ -41,7 +42,8 @@ class AttentionBackward {
 
   // dout [R, H, D] gives dq [R, H, D], dk and dv [R, G, D] of the batch's rows, of q and k before
   // the rotation. On entry dk and dv hold what readers outside of the batch have added, in the
-  // frame that K was stored in. The `outside` segments' gradients of this layer are added to.
+  // frame that K was stored in. The `outside` segments' gradients of this layer are added to; they
+  // are all that is done where dq, dk and dv are null.
   void run(int layer, const LayerActivations& kept, const float* dout, float* dq, float* dk,
            float* dv);
 
@@ -64,7 +66,7 @@ class AttentionBackward {
   void gatherKeys(int layer, const float* lse, const float* dout, float* dk, float* dv);
   void turnBack(int layer, float* dq, float* dk);
   Cost queriesCost(int layer) const;
-  Cost keysCost(int layer) const;
+  Cost keysCost(int layer, bool ofBatch) const;
   RopeArgs ropeArgs(int layer, int heads) const;
   int fill(DAttendArgs& args, int layer, int head, const AttentionPlan::Tile& tile,
            const AttentionPlan::Piece& piece, const float* lse, const float* dout,
@@ -76,6 +78,7 @@ class AttentionBackward {
   const Pool& pool_;
   const std::vector<RopeTable>& ropes_;
   int group_;  // query heads per kv head
+  const bool fast_;
   const AttentionPlan* plan_ = nullptr;
   std::unordered_map<const Segment*, int> batchRows_;  // where each of the batch begins
   std::unordered_map<const Segment*, KvGradient*> outside_;

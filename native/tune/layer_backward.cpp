@@ -12,13 +12,41 @@ namespace {
 
 constexpr int kSliceRows = 64;  // fewer rows do not pay for dequantising a panel once more
 
+// How a product is cut for the workers: columns of a panel, slices of the rows.
+struct Cut {
+  int columns, slices;
+};
+
+// The one that ends first, by what a kernel does for each item: rows times tiles of columns, a tile
+// of weights made for so many rows as it costs, and dY made into its operand once for all tiles.
+// Equal items that the workers do not share evenly cost the most.
+Cut cutFor(int rows, int columns, int workers, bool bf16) {
+  constexpr double kWeights = 14, kGradients = 0.15;
+  const int held = bf16 ? kDLinearRowsBf16 : kDLinearRows;
+  Cut best{kDLinearColumns, 1};
+  double least = 0;
+  for (int wide = kDLinearColumns; wide <= 4 * kDLinearColumns; wide += kDLinearColumns) {
+    const int panels = (columns + wide - 1) / wide, tiles = wide / kDLinearTile;
+    for (int slices = 1; slices <= std::max(1, rows / kSliceRows); ++slices) {
+      const int each = (rows + slices - 1) / slices;
+      const int unpacked = (each + held - 1) / held;
+      const int turns = (panels * slices + workers - 1) / workers;
+      const double time = turns * (tiles * (each + kWeights * unpacked) + kGradients * each);
+      if (least != 0 && time >= least) continue;
+      least = time;
+      best = {wide, slices};
+    }
+  }
+  return best;
+}
+
 size_t floats(int rows, int cols) {
   return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
 }
 
 }  // namespace
 
-// Columns in panels; where there are fewer panels than workers want, rows in slices as well.
+// Columns in panels, rows in slices.
 void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffer& scratch,
                     const Weight& weight, const float* dy, float* dx, int rows, bool accumulate,
                     bool fast) {
@@ -36,9 +64,8 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
   const trace::Scope scope(name, [&] { return dLinearCost(whole); });
   const size_t bytes = (dLinearScratchBytes() + 63) / 64 * 64;
   scratch.ensure(bytes * static_cast<size_t>(threads.workers()));
-  const int panels = (weight.cols + kDLinearColumns - 1) / kDLinearColumns;
-  const int wanted = (4 * threads.workers() + panels - 1) / panels;
-  const int slices = std::clamp(rows / kSliceRows, 1, wanted);
+  const auto [columns, slices] = cutFor(rows, weight.cols, threads.workers(), whole.bf16);
+  const int panels = (weight.cols + columns - 1) / columns;
   threads.forEach(panels * slices, 1, [&](int begin, int end, int worker) {
     for (int item = begin; item < end; ++item) {
       const int from = rows * (item % slices) / slices;
@@ -47,8 +74,8 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
       args.dy += static_cast<size_t>(from) * static_cast<size_t>(weight.rows);
       args.dx += static_cast<size_t>(from) * static_cast<size_t>(weight.cols);
       args.R = to - from;
-      const int k0 = item / slices * kDLinearColumns;
-      ops.dLinear(args, k0, std::min(k0 + kDLinearColumns, weight.cols),
+      const int k0 = item / slices * columns;
+      ops.dLinear(args, k0, std::min(k0 + columns, weight.cols),
                   scratch.as<std::byte>() + static_cast<size_t>(worker) * bytes);
     }
   });
@@ -61,7 +88,7 @@ LayerBackward::LayerBackward(std::shared_ptr<const Model> model, const Ops& ops,
       ops_(ops),
       threads_(threads),
       fast_(fast),
-      attention_(model_->config, ops, threads, pool, ropes) {}
+      attention_(model_->config, ops, threads, pool, ropes, fast) {}
 
 void LayerBackward::plan(const AttentionPlan& plan, const Batch& batch,
                          std::vector<KvGradient>& outside,
@@ -88,11 +115,11 @@ void LayerBackward::plan(const AttentionPlan& plan, const Batch& batch,
 }
 
 void LayerBackward::run(int layer, const std::vector<float>& input, const LayerActivations& kept,
-                        float* dx) {
+                        float* dx, bool toInput) {
   const trace::Scope scope("d layer", "layer", layer);
   const LayerWeights& w = model_->layers[static_cast<size_t>(layer)];
   feedForward(w, kept, dx);
-  attention(layer, w, input, kept, dx);
+  attention(layer, w, input, kept, dx, toInput);
 }
 
 void LayerBackward::feedForward(const LayerWeights& w, const LayerActivations& kept, float* dx) {
@@ -108,7 +135,7 @@ void LayerBackward::feedForward(const LayerWeights& w, const LayerActivations& k
 }
 
 void LayerBackward::attention(int layer, const LayerWeights& w, const std::vector<float>& input,
-                              const LayerActivations& kept, float* dx) {
+                              const LayerActivations& kept, float* dx, bool toInput) {
   const ModelConfig& c = model_->config;
   float* dattended = dattended_.as<float>();
   float* dnormed = dnormed_.as<float>();
@@ -116,6 +143,7 @@ void LayerBackward::attention(int layer, const LayerWeights& w, const std::vecto
   float* dk = dk_.as<float>();
   float* dv = dv_.as<float>();
   linear("d linear o", w.o, postNorm(w.attnPostNorm, kept.attnOut, dx), dattended, false);
+  if (!toInput) return attention_.run(layer, kept, dattended, nullptr, nullptr, nullptr);
   takeIncoming(layer);
   attention_.run(layer, kept, dattended, dq, dk, dv);
   if (w.qNorm != nullptr)

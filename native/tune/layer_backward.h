@@ -33,13 +33,15 @@ class LayerBackward {
   void plan(const AttentionPlan& plan, const Batch& batch, std::vector<KvGradient>& outside,
             const std::vector<KvGradient>& incoming);
 
-  // dx [R, M]: of the layer's output on entry, of its input on return.
-  void run(int layer, const std::vector<float>& input, const LayerActivations& kept, float* dx);
+  // dx [R, M]: of the layer's output on entry, of its input on return. Without `toInput` nobody
+  // wants the latter, and only what readers leave for segments outside of the batch is computed.
+  void run(int layer, const std::vector<float>& input, const LayerActivations& kept, float* dx,
+           bool toInput);
 
  private:
   void feedForward(const LayerWeights& w, const LayerActivations& kept, float* dx);
   void attention(int layer, const LayerWeights& w, const std::vector<float>& input,
-                 const LayerActivations& kept, float* dx);
+                 const LayerActivations& kept, float* dx, bool toInput);
   const float* postNorm(const float* weight, const std::vector<float>& kept, const float* dx);
   void takeIncoming(int layer);
   void linear(const char* name, const Weight& weight, const float* dy, float* dx, bool accumulate);

@@ -12,7 +12,15 @@
 namespace baton {
 namespace {
 
-constexpr int kLogitRows = 64;  // rows of logits [rows, V] that are held at a time
+// Rows of logits [rows, V] that are held at a time: the head is read once for them, so as many as
+// dLinear takes together, if they are not too large.
+constexpr int kLeastLogitRows = 64, kMostLogitRows = kDLinearRows;
+constexpr int kLogitBytes = 24 << 20;
+
+int logitRowsOf(const ModelConfig& config) {
+  const int fit = kLogitBytes / (config.vocab * static_cast<int>(sizeof(float)));
+  return std::clamp(fit, kLeastLogitRows, kMostLogitRows);
+}
 
 int rowsOf(const TrainItem& item) {
   int rows = 0;
@@ -91,14 +99,14 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
     if (group.batch.rows == 0) continue;
     if (!forward(place, group) || !score(place, group)) return std::nullopt;
     std::vector<KvGradient> none;
-    if (spec_.gradient && !backward(place, group, gradients, none)) return std::nullopt;
+    if (spec_.gradient && !backward(place, group, gradients, none, false)) return std::nullopt;
   }
   if (spec_.gradient && prompts.batch.rows > 0) {
     std::memset(workspace_->dx.data(), 0,
                 sizeof(float) * static_cast<size_t>(prompts.batch.rows) *
                     static_cast<size_t>(config.hidden));
     std::vector<KvGradient> none;
-    if (!backward(place, prompts, none, gradients)) return std::nullopt;
+    if (!backward(place, prompts, none, gradients, true)) return std::nullopt;
     for (const Run& run : prompts.batch.runs) {
       const auto M = static_cast<size_t>(config.hidden);
       const float* rows = workspace_->dx.as<float>() + static_cast<size_t>(run.batchRow) * M;
@@ -128,7 +136,7 @@ void TrainStep::prepareWorkspace(const WorkPlace& place) {
     w.forward.reset();
     ForwardOptions options = place.forward;
     options.maxRows = rows;
-    options.logitRows = kLogitRows;
+    options.logitRows = logitRowsOf(config);
     w.forward =
         std::make_unique<Forward>(place.model, cpuOps(), place.threads, *place.pool, options);
     w.layers = std::make_unique<LayerBackward>(place.model, cpuOps(), place.threads, *place.pool,
@@ -234,11 +242,12 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
   const auto total = static_cast<int>(pass.labels.size());
   w.dfinal.ensure(sizeof(float) * static_cast<size_t>(total) * M);
   float* dfinal = w.dfinal.as<float>();
-  for (int first = 0; first < total; first += kLogitRows) {
+  const int most = logitRowsOf(model.config);
+  for (int first = 0; first < total; first += most) {
     if (!place.goOn()) return false;
-    const int count = std::min(kLogitRows, total - first);
-    int32_t labels[kLogitRows];
-    float scales[kLogitRows], losses[kLogitRows];
+    const int count = std::min(most, total - first);
+    int32_t labels[kMostLogitRows];
+    float scales[kMostLogitRows], losses[kMostLogitRows];
     for (int i = 0; i < count; ++i) {
       labels[i] = pass.labels[static_cast<size_t>(first + i)].token;
       scales[i] = pass.labels[static_cast<size_t>(first + i)].scale;
@@ -266,9 +275,9 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
   return true;
 }
 
-// From dx of the last layer's output to that of the first one's input.
+// From dx of the last layer's output to that of the first one's input, if anybody wants it.
 bool TrainStep::backward(const WorkPlace& place, const Pass& pass, std::vector<KvGradient>& outside,
-                         const std::vector<KvGradient>& incoming) {
+                         const std::vector<KvGradient>& incoming, bool toInput) {
   const trace::Scope scope("backward", "batch rows", pass.batch.rows);
   TrainWorkspace& w = *workspace_;
   w.forward->prepare(pass.batch);
@@ -284,7 +293,8 @@ bool TrainStep::backward(const WorkPlace& place, const Pass& pass, std::vector<K
     } else {
       w.forward->recompute(layer, input, w.recomputed);
     }
-    w.layers->run(layer, input, *kept, w.dx.as<float>());
+    // Tokens have no gradient: below the first layer only prompts want theirs.
+    w.layers->run(layer, input, *kept, w.dx.as<float>(), layer > 0 || toInput);
   }
   return true;
 }

@@ -98,7 +98,7 @@ class TrainStep : public Work {
   bool forward(const WorkPlace& place, const Pass& pass);
   bool score(const WorkPlace& place, const Pass& pass);
   bool backward(const WorkPlace& place, const Pass& pass, std::vector<KvGradient>& outside,
-                const std::vector<KvGradient>& incoming);
+                const std::vector<KvGradient>& incoming, bool toInput);
 
   TrainStepSpec spec_;
   std::shared_ptr<TrainWorkspace> workspace_;

@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const [prompt, frozen, live, items, unlabelled] = [5, 70, 50, 3, 3];
+const [prompt, frozen, live, items, unlabelled] = [5, 70, 50, 5, 3];
 const labels = items * (live - unlabelled); // more than are scored at once
 const ids = (count: number) => Int32Array.from({ length: count }, (_, i) => (i * 37 + 11) % 512);
 
@@ -87,19 +87,24 @@ describe("a step", () => {
     const { layers, hidden, ffn, heads, kvHeads, headDim } = info;
     const own = (rows: number) => (rows * (rows + 1)) / 2;
     const livePairs = items * (own(live) + live * prompt) + own(prompt);
-    const perPair = headDim * heads * layers;
-    expect(sumOf(trace, "d attend key").flop).toBe(8 * perPair * livePairs);
-    expect(sumOf(trace, "d attend query").flop).toBe(6 * perPair * (livePairs + items * live * frozen));
+    const perPair = headDim * heads;
+    // the first layer's rows of items are tokens, which have no gradient: of them only the prompt's dK and dV come
+    const keys = livePairs * layers - items * own(live);
+    expect(sumOf(trace, "d attend key").flop).toBe(8 * perPair * keys);
+    const queries = own(prompt) * layers + (livePairs - own(prompt) + items * live * frozen) * (layers - 1);
+    expect(sumOf(trace, "d attend query").flop).toBe(6 * perPair * queries);
     // a weight's own gradient would take as much again
-    const weights = hidden * headDim * (2 * heads + 2 * kvHeads) + 3 * hidden * ffn;
-    expect(sumOf(trace, "d linear ").flop).toBe(2 * (prompt + items * live) * weights * layers);
+    const qkv = hidden * headDim * (heads + 2 * kvHeads);
+    const weights = qkv + hidden * headDim * heads + 3 * hidden * ffn;
+    const first = items * live * qkv;
+    expect(sumOf(trace, "d linear ").flop).toBe(2 * ((prompt + items * live) * weights * layers - first));
   });
 
   test("has logits of labelled rows only, a piece at a time", async () => {
     const { info, trace, named } = await stepTrace();
-    expect(labels).toBeGreaterThan(128);
+    expect(labels).toBeGreaterThan(192);
     const pieces = named("cross entropy").map(({ args }) => Number(args.rows));
-    expect(pieces).toEqual([64, 64, labels - 128]);
+    expect(pieces).toEqual([192, labels - 192]);
     expect(sumOf(trace, "d logits").flop).toBe(2 * labels * info.hidden * info.vocab);
     expect(named("score").map(({ args }) => args.labels)).toEqual([labels]);
   });

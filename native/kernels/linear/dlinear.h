@@ -38,6 +38,7 @@ inline constexpr int kDLinearChunk = 128;
 // Columns of W that are dequantised together, and rows of dY that are copied together.
 inline constexpr int kDLinearTile = 32;
 inline constexpr int kDLinearRows = 192;
+inline constexpr int kDLinearRowsBf16 = 2 * kDLinearRows;  // as many bytes
 
 // Computes columns [k0, k1) of all R rows; k0 is a multiple of kDLinearColumns, k1 is one or is K.
 // `scratch`: dLinearScratchBytes(), 64-byte aligned, private to the calling worker.

@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kBlock = 32;  // rows and columns of dX
 constexpr int kDyBytes = kDLinearPairs * 4, kWBytes = kDLinearTile * 4, kSumBytes = kBlock * 4;
-static_assert(kDLinearTile == kBlock && kDLinearRows % kBlock == 0);
+static_assert(kDLinearTile == kBlock && kDLinearRowsBf16 % kBlock == 0);
 
 // sums [32, 32] = dY W for 32 rows of dY, or sums [16, 32] for 16.
 template <bool both>
@@ -57,6 +57,8 @@ void multiplyBlock(const float* dy, const float* w, int depth, float* sums) {
 }
 
 struct Kernel {
+  static constexpr int kRows = kDLinearRowsBf16;
+
   static void gradients(const DLinearArgs& a, int r, int rows, int n, int depth, float* dy) {
     roundGradients(a, r, rows, n, depth, dy);
   }

@@ -95,6 +95,8 @@ void multiplyTile(const DLinearTile& tile, float* dx, int ldx, int rows, int col
 }
 
 struct Kernel {
+  static constexpr int kRows = kDLinearRows;
+
   static void gradients(const DLinearArgs& a, int r, int rows, int n, int depth, float* dy) {
     copyGradients(a, r, rows, n, depth, dy);
   }

@@ -79,6 +79,8 @@ inline void withCount(int count, const Fn& fn) {
 
 template <bool bf16>
 struct Kernel {
+  static constexpr int kRows = bf16 ? kDLinearRowsBf16 : kDLinearRows;
+
   static void gradients(const DLinearArgs& a, int r, int rows, int n, int depth, float* dy) {
     if constexpr (bf16) {
       roundGradients(a, r, rows, n, depth, dy);

@@ -45,12 +45,13 @@ static inline void copyGradients(const DLinearArgs& a, int r, int rows, int n, i
 // else of both, of at most that size.
 struct DLinearTile {
   const float* w;   // [depth, 32]
-  const float* dy;  // [rows, kDLinearChunk]
+  const float* dy;  // [rows, kDLinearChunk], or what gradients() made
   int depth;
   bool add;  // to what stands in dx
 };
 
 // `Kernel` has
+//   kRows                                of dY that scratch holds
 //   gradients(a, r, rows, n, depth, dy)  copyGradients() or its own form of it
 //   weights(depth, w)                    makes of W [depth, 32], in place, what it multiplies
 //   multiply(tile, dx, ldx, rows, columns)  dx [rows, columns] (+)= dY W, columns <= 32
@@ -58,8 +59,8 @@ template <DType type, class Kernel>
 static void dLinearTiles(const DLinearArgs& a, int k0, int k1, float* scratch) {
   float* const w = scratch;
   float* const dy = w + kDLinearTile * kDLinearChunk;
-  for (int r = 0; r < a.R; r += kDLinearRows) {
-    const int rows = a.R - r < kDLinearRows ? a.R - r : kDLinearRows;
+  for (int r = 0; r < a.R; r += Kernel::kRows) {
+    const int rows = a.R - r < Kernel::kRows ? a.R - r : Kernel::kRows;
     for (int n = 0; n < a.N; n += kDLinearChunk) {
       const int depth = a.N - n < kDLinearChunk ? a.N - n : kDLinearChunk;
       Kernel::gradients(a, r, rows, n, depth, dy);

@@ -148,7 +148,7 @@ Oracle oracle(const Problem& p, float start, bool rounded) {
   o.dkBound.assign(n, slack + 1e-12);
   o.dvBound = o.dkBound;
   const bool roundsKv = rounded && p.pool.kv != KvType::kInt8;  // whose stored numbers are exact
-  const double rounding = rounded ? 1.01 / 512 : 0, power = rounded ? 4e-6 : 5e-7;
+  const double rounding = rounded ? 1.01 / 256 : 0, power = rounded ? 4e-6 : 5e-7;
   for (int i = 0; i < p.Q(); ++i) {
     const auto index = static_cast<size_t>(i);
     for (int j = p.first[index]; j < p.visible[index]; ++j) {

@@ -60,7 +60,12 @@ struct AttendItem {
 // Attention of items over their slots, for all heads (attend.h says which numbers). A row reads
 // those rows of a slot that are there, not after it where the slot is causal, and less than
 // `window` positions before it where there is a window. Whatever it does not read may be NaN. The
-// bits of a row's state hang on that row and its slots alone.
+// bits of a row's state hang on that row and its slots alone and, with `halves`, on whether its
+// item has more than kFewRows rows (ops.h). Those are then attended by tensor cores, 64 queries at
+// a time: heads of a group side by side, rows behind one another. Their products are of 16-bit
+// numbers, as attendBf16 of attend.h has them, of KV in f16 float16; heads of 64, 128 and 256
+// numbers, KV that is not float32. Where something that a tile reads is not finite, it is attended
+// in float32.
 struct AttendSlotsArgs {
   const float* q;  // [query rows, H, D]
   int H, G, D;     // D is a multiple of 16, at most kMostHeadDim
@@ -78,8 +83,11 @@ struct AttendSlotsArgs {
   float* d;      // [states, H]
   float* out;    // [R, H, D] what whole items write, normalised: 0 where nothing is read
   float* lse;    // [R, H], or null: -inf where nothing is read
+  bool halves = false;
 };
 void attendSlotsCuda(const AttendSlotsArgs& args, int item0, int item1);
+// Of it, the items of more than kFewRows rows; says whether they are of a kind that it takes.
+bool attendTilesCuda(const AttendSlotsArgs& args, int item0, int item1);
 
 // The partial states of one row of the result: `count` of them, from `first` on in steps of `step`.
 struct StateList {

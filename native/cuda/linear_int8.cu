@@ -6,6 +6,7 @@
 // the activations. Warps take groups in turn, two at a time; sums over lanes and warps are made
 // once, at the end, in an order that the depth alone decides.
 #include "cuda/lanes.cuh"
+#include "cuda/linear_int8_tiles.h"
 #include "cuda/ops.h"
 #include "cuda/wide.cuh"
 #include "kernels/linear/panels.h"
@@ -237,6 +238,10 @@ void launchLinearInt8(const LinearArgs& a, int n0, int n1) {
 }  // namespace cuda
 
 void linearInt8Cuda(const LinearArgs& a, int n0, int n1) {
+  const bool many = a.R > kFewRows || a.invariant;
+  if (many && cuda::inFours(a.xq, kGroup) && cuda::inFours(a.panels, kGroup)) {
+    return linearInt8TilesCuda(a, n0, n1);
+  }
   withType(a.type, [&](auto known) {
     constexpr DType kType = decltype(known)::value;
     if constexpr (isInteger(kType)) cuda::launchLinearInt8<kType>(a, n0, n1);

@@ -2,9 +2,12 @@
 // Products of many rows by tensor cores, beyond what the conformance tests ask (kernels/linear*):
 // which kernel takes what, the same bits in tiles of any size and with `invariant` beside any
 // number of rows, and shared memory that is read without conflicts.
+#include "base/buffer.h"
 #include "cuda/ops.h"
 #include "emulation/cuda.h"
+#include "kernels/linear/panels.h"
 #include "kernels/support.h"
+#include "kernels/weights.h"
 
 using namespace baton;
 using namespace baton::test;
@@ -104,4 +107,51 @@ TEST("cuda: products in bf16 of rows that do not suit tiles are made all the sam
   for (size_t i = 0; i < want.size(); ++i) {
     if (std::fabs(got[i] - want[i]) > 1e-4) CHECK_EQ(got[i], want[i]);
   }
+}
+
+TEST("cuda: products in int8 have the same bits in tiles of any number of rows, if invariant") {
+  constexpr int kN = 50, kR = 67;
+  emulation::takeBankConflicts();
+  for (const QuantType& type : quantTypes()) {
+    if (type.unpack == nullptr) continue;
+    const int K = wholeBlocks(type, 160);
+    Random random(3);
+    std::vector<std::byte> weight(quantRowBytes(type, int64_t{kN} * K));
+    fillWeights(type, static_cast<size_t>(kN) * static_cast<size_t>(K), random, weight.data(), -1);
+    Buffer panels(panelsBytes(type.dtype, kN, K));
+    packPanels(type.dtype, weight.data(), kN, K, 0, panelCount(kN), panels.data());
+    const auto numbers = static_cast<size_t>(kR * K);
+    std::vector<float> x(numbers), xd(numbers / kGroup), xs = xd;
+    random.fill(x);
+    Misaligned<int8_t> xq(numbers, 0);
+    kScalarOps.quantize({x.data(), xq.data(), xd.data(), xs.data(), K}, 0, kR);
+    const auto rows = [&](int row, int count, bool invariant) {
+      std::vector<float> y(static_cast<size_t>(count * kN), kNan);
+      LinearArgs args{};
+      args.weight = weight.data();
+      args.panels = panels.data();
+      args.type = type.dtype;
+      args.N = args.ldy = kN;
+      args.K = K;
+      args.R = count;
+      args.xq = xq.data() + row * K;
+      args.xd = xd.data() + row * K / kGroup;
+      args.xs = xs.data() + row * K / kGroup;
+      args.y = y.data();
+      args.invariant = invariant;
+      kCudaOps.linear(args, 0, kN, nullptr);
+      return y;
+    };
+    const std::vector<float> all = rows(0, kR, false);
+    for (const int count : {1, 17, 64}) {
+      expect(sameRows(all, rows(kR - count, count, true), kR - count, kN), __FILE__, __LINE__,
+             std::string(type.name) + ": bits depend on the tile");
+    }
+    expect(!sameRows(all, rows(0, kFewRows, false), 0, kN), __FILE__, __LINE__,
+           std::string(type.name) + ": few rows in tiles");
+    emulation::setOrder(emulation::Order::kBackwards);
+    CHECK(sameRows(all, rows(0, kR, false), 0, kN));
+    emulation::setOrder(emulation::Order::kForwards);
+  }
+  CHECK_EQ(emulation::takeBankConflicts(), 0);
 }

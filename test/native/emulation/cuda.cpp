@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fibers of cuda.h. One block at a time: every thread runs until it waits or ends, then
-// whatever is complete is met, until all threads have ended.
+// The fibers of cuda.h. One block at a time, of it one warp: every thread runs until it waits or
+// ends, then whatever is complete is met; at a barrier the next warp runs.
 #include "emulation/cuda.h"
 
 #include <ucontext.h>
@@ -203,34 +203,39 @@ bool meetLanes(unsigned warp, unsigned lane) {
   return true;
 }
 
-bool meetAnything() {
+// Runs the threads of a warp and what they do together until none of them goes on by itself.
+void runWarp(unsigned warp) {
   Machine& m = machine();
-  bool met = false;
-  for (unsigned t = 0; t < m.threads; ++t) {
-    if (m.fibers[t].state == State::kWarp) met |= meetLanes(t / kLanes * kLanes, t % kLanes);
-  }
-  const auto end = m.fibers.begin() + m.threads;
-  if (std::all_of(m.fibers.begin(), end, [](const Fiber& f) { return f.state == State::kBlock; })) {
-    std::for_each(m.fibers.begin(), end, [](Fiber& f) { f.state = State::kReady; });
-    met = true;
-  }
-  return met;
-}
-
-void runBlock() {
-  Machine& m = machine();
-  std::for_each(m.fibers.begin(), m.fibers.begin() + m.threads, reset);
-  std::fill(m.shared.begin(), m.shared.end(), '\xff');
-  for (;;) {
-    for (unsigned i = 0; i < m.threads; ++i) {
-      const unsigned t = m.order == Order::kForwards ? i : m.threads - 1 - i;
+  const unsigned count = std::min(kLanes, m.threads - warp);
+  for (bool met = true; met;) {
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned t = warp + (m.order == Order::kForwards ? i : count - 1 - i);
       if (m.fibers[t].state == State::kReady) run(t);
     }
-    if (std::all_of(m.fibers.begin(), m.fibers.begin() + m.threads,
-                    [](const Fiber& f) { return f.state == State::kEnded; })) {
-      return;
+    met = false;
+    for (unsigned lane = 0; lane < count; ++lane) {
+      if (m.fibers[warp + lane].state == State::kWarp) met |= meetLanes(warp, lane);
     }
-    if (!meetAnything()) stuck();
+  }
+}
+
+// One warp after the other as far as it comes, which is as far apart as they can be.
+void runBlock() {
+  Machine& m = machine();
+  const auto begin = m.fibers.begin(), end = begin + m.threads;
+  std::for_each(begin, end, reset);
+  std::fill(m.shared.begin(), m.shared.end(), '\xff');
+  const unsigned warps = (m.threads + kLanes - 1) / kLanes;
+  const auto all = [&](State state) {
+    return std::all_of(begin, end, [&](const Fiber& f) { return f.state == state; });
+  };
+  for (;;) {
+    for (unsigned i = 0; i < warps; ++i) {
+      runWarp((m.order == Order::kForwards ? i : warps - 1 - i) * kLanes);
+    }
+    if (all(State::kEnded)) return;
+    if (!all(State::kBlock)) stuck();
+    std::for_each(begin, end, [](Fiber& f) { f.state = State::kReady; });
   }
 }
 

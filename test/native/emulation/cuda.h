@@ -4,7 +4,8 @@
 // follow one another; what threads do together (a barrier, a shuffle) is done when all of them wait
 // for it, and where some never come, or wait for something else, a Fault says who and where instead
 // of a hang. What threads do in between is done in the order of their numbers, or backwards
-// (setOrder): code whose results differ has a race.
+// (setOrder), and of warps one after the other from barrier to barrier: code whose results differ
+// has a race.
 //
 // Global memory is the caller's and shared memory is the heap's, fresh and full of NaN for every
 // block, so AddressSanitizer sees what is beyond them. Tensor cores and asynchronous copies:
@@ -174,6 +175,14 @@ T atomicAdd(T* at, T value) {
   const T before = *at;
   *at = static_cast<T>(before + value);
   return before;
+}
+
+inline int min(int a, int b) {
+  return a < b ? a : b;
+}
+
+inline int max(int a, int b) {
+  return a > b ? a : b;
 }
 
 // sum + the products of the four signed bytes of two words.

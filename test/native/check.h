@@ -32,6 +32,14 @@ struct Registrar {
   Registrar(std::string name, const char* file, int line, std::function<void()> run);
 };
 
+// Runs the registered tests and prints one JSON object per line: {"start"}, then {"name", "status",
+// ...}, at the end {"done": count}. A reader that misses the last line knows that the process died,
+// and in which test.
+//
+//   [--list] [FILTER...]     a test runs when its file's path or its name contains one of the
+//   filters
+void runTests(int argc, char** argv);
+
 struct EndOfTest {};  // thrown by REQUIRE after it noted the failure
 
 struct Skipped {

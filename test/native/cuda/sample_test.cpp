@@ -133,7 +133,7 @@ TEST("sample: draws what the engine's sampler would, by every filter and with ti
     for (const int vocab : {7, 700}) {
       const std::vector<float> logits = randomLogits(random, vocab, ties);
       for (const int topK : {0, 1, 40, 4000}) {
-        for (const float topP : {1.0f, 0.9f, 0.3f}) {
+        for (const float topP : {1.0f, 0.6f}) {
           for (const float minP : {0.0f, 0.05f}) {
             Request request{{.temperature = 0.8f, .topK = topK, .topP = topP, .minP = minP}};
             const std::string what = std::to_string(vocab) + " logits, top-k " +

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define BATON_CUDA_ABI 1u
+#define BATON_CUDA_ABI 2u
 #define BATON_CUDA_SYMBOL "batonCudaApi"
 
 #ifdef __cplusplus
@@ -38,7 +38,8 @@ typedef struct BatonCudaDevice {
   uint64_t freeBytes;  // at the moment of the call
 } BatonCudaDevice;
 
-typedef struct BatonCudaStream BatonCudaStream;  // an order of work on one device
+typedef struct BatonCudaStream BatonCudaStream;    // an order of work on one device
+typedef struct BatonCudaKernels BatonCudaKernels;  // kernels.h
 
 typedef struct BatonCudaApi {
   uint32_t abi;
@@ -72,6 +73,13 @@ typedef struct BatonCudaApi {
   BatonCudaStatus (*copyOnDevice)(BatonCudaStream* stream, void* to, const void* from,
                                   uint64_t bytes);
   BatonCudaStatus (*fillBytes)(BatonCudaStream* stream, void* to, uint8_t value, uint64_t bytes);
+
+  // Operations. They say nothing themselves: they are issued on the stream that the calling thread
+  // named last, and `launchStatus` tells what went wrong since it was asked last, as far as that is
+  // known yet; what shows later is told by the next call that waits.
+  const BatonCudaKernels* kernels;
+  BatonCudaStatus (*useStream)(BatonCudaStream* stream);
+  BatonCudaStatus (*launchStatus)(BatonCudaStream* stream);
 } BatonCudaApi;
 
 // Never null, and valid for as long as the library is loaded.

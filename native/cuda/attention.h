@@ -90,6 +90,7 @@ void attendSlotsCuda(const AttendSlotsArgs& args, int item0, int item1);
 bool attendTilesCuda(const AttendSlotsArgs& args, int item0, int item1);
 
 // The partial states of one row of the result: `count` of them, from `first` on in steps of `step`.
+// Below 0: there are none, the row is a whole item's and stays as it is.
 struct StateList {
   int32_t first, step, count;
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cuda/api.h"
+#include "cuda/kernels.h"
 #include "cuda/memory.h"
 #include "cuda/probe.h"
 #include "cuda/status.h"
@@ -38,7 +39,7 @@ BatonCudaStatus deviceInfo(int32_t device, BatonCudaDevice* info) {
   return kBatonCudaOk;
 }
 
-constexpr BatonCudaApi kApi = {
+const BatonCudaApi kApi = {
     .abi = BATON_CUDA_ABI,
     .driverNeeded = kDriverNeeded,
     .capabilityNeeded = BATON_CUDA_CAPABILITY,
@@ -57,6 +58,9 @@ constexpr BatonCudaApi kApi = {
     .copyToHost = copyToHost,
     .copyOnDevice = copyOnDevice,
     .fillBytes = fillBytes,
+    .kernels = &kCudaKernels,
+    .useStream = useStream,
+    .launchStatus = launchStatus,
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // current device is a state of the thread that may have been set by anybody.
 #include <new>
 
+#include "cuda/kernels.h"
 #include "cuda/memory.h"
 #include "cuda/status.h"
 
@@ -96,6 +97,18 @@ BatonCudaStatus fillBytes(BatonCudaStream* stream, void* to, uint8_t value, uint
   if (to == nullptr) return invalid("fillBytes", "a null pointer");
   if (const BatonCudaStatus bad = use("fillBytes", stream->device)) return bad;
   return status("fillBytes", cudaMemsetAsync(to, value, bytes, stream->handle));
+}
+
+BatonCudaStatus useStream(BatonCudaStream* stream) {
+  if (stream == nullptr) return invalid("useStream", "no stream");
+  if (const BatonCudaStatus bad = use("useStream", stream->device)) return bad;
+  launchOn(stream->handle);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus launchStatus(BatonCudaStream* stream) {
+  if (stream == nullptr) return invalid("launchStatus", "no stream");
+  return status("a launch", cudaGetLastError());
 }
 
 }  // namespace baton::cuda

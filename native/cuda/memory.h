@@ -17,5 +17,7 @@ BatonCudaStatus copyToDevice(BatonCudaStream* stream, void* to, const void* from
 BatonCudaStatus copyToHost(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes);
 BatonCudaStatus copyOnDevice(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes);
 BatonCudaStatus fillBytes(BatonCudaStream* stream, void* to, uint8_t value, uint64_t bytes);
+BatonCudaStatus useStream(BatonCudaStream* stream);
+BatonCudaStatus launchStatus(BatonCudaStream* stream);
 
 }  // namespace baton::cuda

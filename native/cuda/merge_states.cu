@@ -21,6 +21,7 @@ __global__ void __launch_bounds__(kThreads)
   const auto H = static_cast<size_t>(a.H), D = static_cast<size_t>(a.D);
   const size_t r = r0 + warp / H, h = warp % H;
   const StateList list = a.lists[r];
+  if (list.count < 0) return;  // of the whole warp
   const auto stateAt = [&](int i) {
     return (static_cast<size_t>(list.first) +
             static_cast<size_t>(i) * static_cast<size_t>(list.step)) *

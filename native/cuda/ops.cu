@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Table of the kernels for CUDA.
+// Tables of the kernels for CUDA.
 #include "cuda/ops.h"
+
+#include "cuda/kernels.h"
+#include "cuda/launch.cuh"
 
 namespace baton {
 
@@ -29,5 +32,17 @@ const Ops kCudaOps{
     .dAttendQuery = nullptr,
     .dAttendKey = nullptr,
 };
+
+const BatonCudaKernels kCudaKernels{
+    .layout = kCudaLayout,
+    .ops = &kCudaOps,
+    .kvAppend = kvAppendCuda,
+    .attendSlots = attendSlotsCuda,
+    .mergeStates = mergeStatesCuda,
+};
+
+void cuda::launchOn(void* stream) {
+  launchStream = static_cast<cudaStream_t>(stream);
+}
 
 }  // namespace baton

@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "cuda/kernels.h"
+
 namespace baton {
 namespace {
 
@@ -36,6 +38,14 @@ Error libraryVersion(const std::string& file, uint32_t found) {
                          {{"library", file},
                           {"version", static_cast<double>(found)},
                           {"needed", static_cast<double>(BATON_CUDA_ABI)}});
+}
+
+Error libraryLayout(const std::string& file) {
+  return cudaUnavailable("library-version",
+                         "The CUDA library " + file +
+                             " was built from other sources than this addon: the arguments of its "
+                             "kernels differ. Install or build both from the same release.",
+                         {{"library", file}});
 }
 
 Error driverTooOld(int version, int needed) {
@@ -92,6 +102,9 @@ const BatonCudaApi* load(const std::string& file, std::optional<Error>& problem)
     problem = libraryBroken(file, std::string("it gives no table (") + BATON_CUDA_SYMBOL + ")");
   } else if (api->abi != BATON_CUDA_ABI) {
     problem = libraryVersion(file, api->abi);
+    api = nullptr;
+  } else if (api->kernels == nullptr || api->kernels->layout != kCudaLayout) {
+    problem = libraryLayout(file);
     api = nullptr;
   }
   if (api == nullptr) dlclose(library);

@@ -59,6 +59,7 @@ class DeviceBuffer {
     size_ = bytes;
   }
 
+  size_t size() const { return size_; }
   std::byte* data() { return data_; }
   const std::byte* data() const { return data_; }
 

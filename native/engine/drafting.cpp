@@ -26,7 +26,9 @@ void Engine::openTurn(int decodes) {
   for (const JobState* job : prefilling_) prefill += job->totalRows - job->doneRows;
   const int64_t left = options_.maxBatchRows - decodes;
   guessRoom_ = static_cast<int>(std::max<int64_t>(0, left - prefill));
-  turnCost_ = {options_.draftRowCost >= 0 ? options_.draftRowCost : rowCost(cpuOps().isa)};
+  turnCost_ = {options_.draftRowCost >= 0
+                   ? options_.draftRowCost
+                   : rowCost(options_.cuda == nullptr ? cpuOps().isa : Isa::kCuda)};
   turnCost_.addRows(decodes + static_cast<int>(std::min(left, prefill)));
 }
 

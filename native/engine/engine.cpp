@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "device/device.h"
 #include "device/limits.h"
+#include "engine/cpu_backend.h"
+#include "engine/cuda_backend.h"
 
 namespace baton {
 namespace {
@@ -25,6 +27,34 @@ std::shared_ptr<trace::Group> joinTrace(const std::string& path, const Model& mo
   return group;
 }
 
+std::shared_ptr<Memory> memoryOf(const EngineOptions& options) {
+  return options.cuda == nullptr ? hostMemory() : options.cuda;
+}
+
+ForwardOptions forwardOptions(const Model& model, const EngineOptions& options, ThreadPool& threads,
+                              const std::atomic<int32_t>* cancel) {
+  const bool packs = options.int8Activations && options.cuda == nullptr;
+  return {options.maxBatchRows, options.int8Activations, options.batchInvariant,
+          packs ? packWeights(model, cpuOps(), threads, cancel) : nullptr};
+}
+
+// The one place that knows which devices there are.
+std::unique_ptr<Backend> backendOf(const std::shared_ptr<const Model>& model,
+                                   const EngineOptions& options, ThreadPool& threads,
+                                   const Pool& pool, const ForwardOptions& forward,
+                                   const std::atomic<int32_t>* cancel) {
+  if (options.cuda == nullptr) {
+    return std::make_unique<CpuBackend>(model, cpuOps(), threads, pool, forward);
+  }
+  return std::make_unique<CudaBackend>(model, options.cuda, threads, pool, forward, cancel);
+}
+
+Forward makeForward(const std::shared_ptr<const Model>& model, const EngineOptions& options,
+                    ThreadPool& threads, const Pool& pool, const std::atomic<int32_t>* cancel) {
+  const ForwardOptions forward = forwardOptions(*model, options, threads, cancel);
+  return Forward(model, backendOf(model, options, threads, pool, forward, cancel), forward);
+}
+
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
@@ -34,14 +64,12 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       sink_(std::move(sink)),
       pool_(std::make_shared<Pool>(KvShape{model_->config.layers, model_->config.kvHeads,
                                            model_->config.headDim, options.kvType},
-                                   options.cacheBytes, options.indexBytes)),
+                                   options.cacheBytes, options.indexBytes, memoryOf(options))),
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
-             (options.int8Activations ? "/int8" : "/float32")),
+             (options.int8Activations ? "/int8" : "/float32") +
+             (options.cuda == nullptr ? "" : "/cuda")),
       threads_(options.threads),
-      forward_(
-          model_, cpuOps(), threads_, *pool_,
-          {options.maxBatchRows, options.int8Activations, options.batchInvariant,
-           options.int8Activations ? packWeights(*model_, cpuOps(), threads_, cancel) : nullptr}),
+      forward_(makeForward(model_, options, threads_, *pool_, cancel)),
       trace_(joinTrace(options.trace, *model_, threads_)),
       thread_([this] { loop(); }) {}
 

@@ -21,6 +21,7 @@
 #include "base/trace.h"
 #include "cache/pool.h"
 #include "cache/transfer.h"
+#include "device/cuda_stream.h"
 #include "engine/forward.h"
 #include "engine/job.h"
 #include "engine/underway.h"
@@ -30,6 +31,7 @@
 namespace baton {
 
 struct EngineOptions {
+  std::shared_ptr<CudaStream> cuda = {};  // null: the CPU
   int threads = 1;
   size_t cacheBytes = 0;
   size_t indexBytes = 0;  // of cacheBytes, kept for content that may come again; 0: none
@@ -56,7 +58,7 @@ struct EngineStats {
 class Engine {
  public:
   // `cancel` is polled while weights are packed: nonzero gives Error(ABORTED). Other errors: IO and
-  // OPTION_INVALID of the trace, what Pool, ThreadPool, WeightPanels and Forward throw.
+  // OPTION_INVALID of the trace, what Pool, ThreadPool, WeightPanels and the backend throw.
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
          std::shared_ptr<EventSink> sink, const std::atomic<int32_t>* cancel = nullptr);
   ~Engine();  // close()
@@ -83,6 +85,7 @@ class Engine {
   uint64_t submit(Job job);
 
   // Queues work for a turn of its own. Its end is one event of its own or a FailedEvent.
+  // Error(DEVICE_UNAVAILABLE) on another device than the CPU, for which there is no training.
   uint64_t submit(std::shared_ptr<Work> work);
 
   EngineStats stats();
@@ -148,6 +151,7 @@ class Engine {
   bool takeJobs();  // false: stop
   void step();
   void stepWork();
+  bool failYoungestPlanned(const Error& error);
   void start(JobState& job);
   bool goOn();
   void failCancelled();

@@ -3,6 +3,7 @@
 // row, sample. Errors of one job end that job alone; an abort is seen before every layer.
 #include <algorithm>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "engine/engine.h"
@@ -61,12 +62,32 @@ void Engine::step() {
   buildBatch();
   if (batch_.rows > 0) {
     const trace::Scope scope("turn", "jobs", static_cast<int64_t>(running_.size()));
-    if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+    try {
+      if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+    } catch (const Error& error) {
+      if (!failYoungestPlanned(error)) throw;
+      return;
+    }
     countTurn();
     commit();
     handOutLogits();
   }
   stepWork();
+}
+
+// A device has no memory for this batch: the youngest job of it makes room, the others try again in
+// the next turn, as the forward has changed nothing. False: that is not what is wrong.
+bool Engine::failYoungestPlanned(const Error& error) {
+  if (std::string_view(error.code()) != code::kOutOfMemory) return false;
+  JobState* youngest = nullptr;
+  for (const Planned& planned : planned_) {
+    JobState& job = *planned.job;
+    if (job.finished) continue;
+    if (planned.append == nullptr) dropGuesses(job);
+    if (youngest == nullptr || job.id > youngest->id) youngest = &job;
+  }
+  if (youngest != nullptr) fail(*youngest, error);
+  return youngest != nullptr;
 }
 
 void Engine::stepWork() {
@@ -103,9 +124,9 @@ void Engine::start(JobState& job) {
   job.started = true;
   job.firstTurn = turn_;
   job.stats.queueMs = millisecondsSince(job.submitted);
-  forward_.growPositions(job.positionLimit);
-  reuse(job);
   try {
+    forward_.growPositions(job.positionLimit);
+    reuse(job);
     std::vector<int> rows = job.rowsBefore;
     size_t missing = 0;
     for (size_t i = 0; i < rows.size(); ++i) {

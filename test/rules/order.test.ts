@@ -43,6 +43,8 @@ describe("order of dependencies", () => {
     expect(nativeFault("cuda", "engine/batch.h")).toContain("cuda sees");
     expect(nativeFault("engine", "cache/pool.h")).toBeUndefined();
     expect(nativeFault("device", "cuda/api.h")).toBeUndefined();
+    expect(nativeFault("engine", "cuda/attention.h")).toBeUndefined();
+    expect(nativeFault("model", "cuda/attention.h")).toContain("cuda is not in the order");
     expect(nativeFault("device", "cuda/memory.h")).toContain("cuda is not in the order");
     expect(nativeFault("engine", "cuda/api.h")).toContain("cuda is not in the order");
 

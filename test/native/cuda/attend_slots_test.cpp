@@ -21,8 +21,8 @@ struct World {
   Misaligned<std::byte> pool;
   size_t headBytes, blockStride;
 
-  World(const ViewProblem& p, Random& random)
-      : blocks(blocksOf(p, random)),
+  World(const ViewProblem& p, std::vector<std::vector<int32_t>> numbers, Random& random)
+      : blocks(std::move(numbers)),
         pool(poolBytes(p), 0, std::byte{0xff}),
         headBytes(kvHeadBytes(p.kv, p.D)),
         blockStride(2 * static_cast<size_t>(p.G) * headBytes + 64) {
@@ -34,22 +34,6 @@ struct World {
         all->push_back(rows);
       }
     }
-  }
-
-  static std::vector<std::vector<int32_t>> blocksOf(const ViewProblem& p, Random& random) {
-    std::vector<std::vector<int32_t>> all;
-    std::vector<int32_t*> order;
-    int next = 1;
-    for (const SegmentShape& segment : p.segments) {
-      all.push_back(blockNumbers(segment.rows));
-      for (int32_t& block : all.back()) block = next++;
-    }
-    for (auto& segment : all) {
-      for (int32_t& block : segment) order.push_back(&block);
-    }
-    for (size_t i = order.size(); i > 1; --i)
-      std::swap(*order[i - 1], *order[random.below(static_cast<uint32_t>(i))]);
-    return all;
   }
 
   static size_t poolBytes(const ViewProblem& p) {
@@ -78,12 +62,12 @@ struct Result {
 constexpr float kScale = 0.3f;
 
 Result run(const ViewProblem& p, const World& world, const Plan& plan) {
-  const int H = p.group * p.G;
+  const int H = p.group * p.G, count = plan.views.rows;
+  const SlotPlan& lists = plan.lists;
   const auto heads = [&](int rows) { return static_cast<size_t>(rows * H); };
   const auto numbers = [&](int rows) { return static_cast<size_t>(rows * H * p.D); };
-  Result result{std::vector<float>(numbers(plan.rows), kNan),
-                std::vector<float>(heads(plan.rows), kNan)};
-  std::vector<float> o(numbers(plan.states), kNan), m(heads(plan.states), kNan), d = m;
+  Result result{std::vector<float>(numbers(count), kNan), std::vector<float>(heads(count), kNan)};
+  std::vector<float> o(numbers(lists.states), kNan), m(heads(lists.states), kNan), d = m;
   attendSlotsCuda({.q = world.q.data(),
                    .H = H,
                    .G = p.G,
@@ -95,20 +79,19 @@ Result run(const ViewProblem& p, const World& world, const Plan& plan) {
                    .v = world.pool.data() + static_cast<size_t>(p.G) * world.headBytes,
                    .headStride = world.headBytes,
                    .blockStride = world.blockStride,
-                   .slots = plan.slots.data(),
-                   .items = plan.items.data(),
-                   .mostRows = plan.mostRows,
+                   .slots = lists.slots.data(),
+                   .items = lists.items.data(),
+                   .mostRows = lists.mostRows,
                    .o = o.data(),
                    .m = m.data(),
                    .d = d.data(),
                    .out = result.out.data(),
                    .lse = result.lse.data()},
-                  0, static_cast<int>(plan.items.size()));
-  for (int row = 0; row < plan.rows; ++row) {
-    if (plan.lists[static_cast<size_t>(row)].count < 0) continue;
-    mergeStatesCuda({o.data(), m.data(), d.data(), plan.lists.data(), H, p.D, result.out.data(),
+                  0, static_cast<int>(lists.items.size()));
+  if (lists.merges) {
+    mergeStatesCuda({o.data(), m.data(), d.data(), lists.lists.data(), H, p.D, result.out.data(),
                      result.lse.data()},
-                    row, row + 1);
+                    0, count);
   }
   return result;
 }
@@ -159,17 +142,17 @@ void checkRow(const ViewProblem& p, const World& world, const std::vector<Pair>&
 
 Result conform(const ViewProblem& p, uint32_t seed) {
   Random random(seed);
-  World world(p, random);
-  const Planner planner(p, world.blocks);
-  const Plan& plan = planner.plan();
-  world.q.resize(static_cast<size_t>(plan.queryRows * p.group * p.G * p.D));
+  const Planner planner(p, random);
+  World world(p, planner.blocks, random);
+  const Plan& plan = planner.plan;
+  world.q.resize(static_cast<size_t>(plan.views.queryRows * p.group * p.G * p.D));
   random.fill(world.q);
   for (const auto& pairs : plan.table) {
     for (const Pair& pair : pairs) world.store(p, pair.segment, pair.row);
   }
   const Result result = run(p, world, plan);
   const int H = p.group * p.G;
-  for (int row = 0; row < plan.rows; ++row) {
+  for (int row = 0; row < plan.views.rows; ++row) {
     for (int h = 0; h < H; ++h) {
       const int at = row * H + h;
       checkRow(p, world, plan.table[static_cast<size_t>(row)], h, result.out.data() + at * p.D,
@@ -254,10 +237,10 @@ TEST("cuda: a row of K and V that is NaN reaches the rows that read it and no ot
   for (const KvType kv : kKvTypes) {
     Random random(3);
     const ViewProblem p = chain(kv, 1, 64);
-    World world(p, random);
-    const Planner planner(p, world.blocks);
-    const Plan& plan = planner.plan();
-    world.q.resize(static_cast<size_t>(plan.queryRows * p.group * p.G * p.D));
+    const Planner planner(p, random);
+    World world(p, planner.blocks, random);
+    const Plan& plan = planner.plan;
+    world.q.resize(static_cast<size_t>(plan.views.queryRows * p.group * p.G * p.D));
     random.fill(world.q);
     for (const auto& pairs : plan.table) {
       for (const Pair& pair : pairs) world.store(p, pair.segment, pair.row);
@@ -273,7 +256,7 @@ TEST("cuda: a row of K and V that is NaN reaches the rows that read it and no ot
     world.store(p, last.segment, last.row);
     const Result after = run(p, world, plan);
     const int each = p.group * p.G * p.D;
-    for (int row = 0; row < plan.rows; ++row) {
+    for (int row = 0; row < plan.views.rows; ++row) {
       const float *was = before.out.data() + row * each, *is = after.out.data() + row * each;
       const bool wanted =
           row == 5 || row == 6

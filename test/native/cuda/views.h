@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views of a step for the tests of attention on a device: as lists of slots and items, the way the
-// kernels read them, and as a table of what each row reads, made from the same views apart.
+// Views of a step for the tests of attention on a device: as the engine plans them for the kernels
+// (engine/slot_plan.h), and as a table of what each row reads, made from the same views apart.
 #pragma once
 
-#include <algorithm>
+#include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "cuda/attention.h"
+#include "cache/segment.h"
+#include "engine/slot_plan.h"
+#include "kernels/support.h"
 
 namespace baton::test {
 
@@ -32,7 +35,7 @@ struct ViewProblem {
   std::vector<SegmentShape> segments;
   std::vector<Reader> readers;
   int window = 0;
-  int split = 0;       // slots of an item at most; 0: any number
+  int split = 0;       // slots of an item at most; 0: as the engine has it
   bool alone = false;  // every row in items of its own
 };
 
@@ -47,64 +50,58 @@ struct Pair {
   int queryRow, segment, row;
 };
 
-// The lists of a step, and beside them the table that they must be equal to.
+// What the engine makes of the views, and beside it the table that it must be equal to.
 struct Plan {
-  std::vector<KvSlot> slots;
-  std::vector<AttendItem> items;
-  std::vector<StateList> lists;          // by row of the result; count -1: a whole item wrote it
+  SlotPlan lists;
+  AttentionPlan views;
   std::vector<std::vector<Pair>> table;  // by row of the result
-  int queryRows = 0, states = 0, rows = 0, mostRows = 0;
-};
-
-struct Lists {  // of one shift
-  int shift, queryRow;
-  std::vector<KvSlot> slots;
 };
 
 class Planner {
  public:
-  Planner(const ViewProblem& p, const std::vector<std::vector<int32_t>>& blocks)
-      : p_(p), blocks_(blocks) {
+  // Segments whose blocks are strewn over the pool, and a batch of the readers.
+  Planner(const ViewProblem& p, Random& random) : p_(p) {
+    const KvShape shape{1, p.G, p.D, p.kv};
+    size_t count = 0;
+    for (const SegmentShape& one : p.segments) count += blocksFor(one.rows);
+    pool_ = std::make_shared<Pool>(shape, count * shape.blockBytes());
+    std::vector<int32_t> order;
+    pool_->allocate(count, order);
+    for (size_t i = order.size(); i > 1; --i)
+      std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
+    for (const int32_t block : order) pool_->release(&block, 1);
+    for (const SegmentShape& one : p.segments) {
+      segments_.push_back(std::make_shared<Segment>(
+          pool_, SegmentSpec{SegmentKind::kInput, one.start, {}}, "views"));
+      segments_.back()->reserve(one.rows);
+      blocks.push_back(segments_.back()->blockNumbers());
+    }
     for (const Reader& reader : p.readers) add(reader);
+    plan.views.make(batch_, p.alone ? 1 : kSlotTileRows);
+    plan.lists.make(plan.views, p.split == 0 ? kItemSlots : p.split);
+    for (size_t i = 0; i < p.readers.size(); ++i) addTable(p.readers[i], batch_.runs[i].batchRow);
   }
-  const Plan& plan() const { return plan_; }
+
+  std::vector<std::vector<int32_t>> blocks;  // of each segment
+  Plan plan;
 
  private:
+  static size_t blocksFor(int rows) {
+    return static_cast<size_t>((rows + kBlockRows - 1) / kBlockRows);
+  }
+
   void add(const Reader& reader) {
-    std::vector<Lists> lists;
-    for (const Read& read : reader.reads) {
-      addSlots(listFor(lists, reader, read.shift), read.segment, read.rows,
-               segment(read.segment).start + read.shift, false);
-    }
-    const int seen = reader.firstRow + reader.count;
-    addSlots(listFor(lists, reader, 0), reader.own, seen, segment(reader.own).start, true);
-    addTable(reader, lists);
-    const int step = p_.alone ? 1 : reader.count;
-    for (int row = 0; row < reader.count; row += step) addItems(reader, lists, row, step);
-    plan_.rows += reader.count;
+    std::vector<SegmentRead>& reads = reads_.emplace_back();
+    for (const Read& read : reader.reads)
+      reads.push_back({segments_[static_cast<size_t>(read.segment)], read.rows, read.shift});
+    batch_.add({segments_[static_cast<size_t>(reader.own)].get(), &reads, reader.firstRow,
+                reader.count, 0, nullptr, nullptr});
   }
 
-  Lists& listFor(std::vector<Lists>& lists, const Reader& reader, int shift) {
-    for (Lists& list : lists) {
-      if (list.shift == shift) return list;
-    }
-    lists.push_back({shift, plan_.queryRows, {}});
-    plan_.queryRows += reader.count;
-    return lists.back();
-  }
-
-  void addSlots(Lists& to, int of, int rows, int position, bool causal) {
-    const auto& blocks = blocks_[static_cast<size_t>(of)];
-    for (int row = 0; row < rows; row += kBlockRows) {
-      to.slots.push_back({blocks[static_cast<size_t>(row / kBlockRows)], position + row,
-                          static_cast<int16_t>(std::min(kBlockRows, rows - row)), causal});
-    }
-  }
-
-  void addTable(const Reader& reader, const std::vector<Lists>& lists) {
+  void addTable(const Reader& reader, int batchRow) {
     const auto queryRow = [&](int shift) {
-      for (const Lists& list : lists) {
-        if (list.shift == shift) return list.queryRow;
+      for (const AttentionPlan::Rotation& one : plan.views.rotations) {
+        if (one.batchRow == batchRow && one.shift == shift) return one.queryRow;
       }
       return -1;
     };
@@ -119,43 +116,17 @@ class Planner {
         for (int row = 0; row < one.rows; ++row) read(one.segment, row, one.shift);
       }
       for (int row = 0; row <= reader.firstRow + i; ++row) read(reader.own, row, 0);
-      plan_.table.push_back(pairs);
+      plan.table.push_back(pairs);
     }
-  }
-
-  // Of rows [row, row + count) of the reader.
-  void addItems(const Reader& reader, const std::vector<Lists>& lists, int row, int count) {
-    const size_t first = plan_.items.size();
-    const int position = segment(reader.own).start + reader.firstRow + row;
-    for (const Lists& list : lists) {
-      const int slots = static_cast<int>(list.slots.size());
-      const int each = p_.split == 0 ? slots : p_.split;
-      const int base = static_cast<int>(plan_.slots.size());
-      plan_.slots.insert(plan_.slots.end(), list.slots.begin(), list.slots.end());
-      for (int begin = 0; begin < slots; begin += each) {
-        plan_.items.push_back({base + begin, base + std::min(slots, begin + each),
-                               list.queryRow + row, count, position, 0, 0});
-      }
-    }
-    const int parts = static_cast<int>(plan_.items.size() - first);
-    plan_.mostRows = std::max(plan_.mostRows, count);
-    if (parts == 1) {
-      plan_.items.back().whole = 1;
-      plan_.items.back().state = plan_.rows + row;
-    }
-    for (int i = 0; i < count; ++i)
-      plan_.lists.push_back({plan_.states + i, count, parts == 1 ? -1 : parts});
-    if (parts == 1) return;
-    for (int i = 0; i < parts; ++i)
-      plan_.items[first + static_cast<size_t>(i)].state = plan_.states + i * count;
-    plan_.states += parts * count;
   }
 
   const SegmentShape& segment(int i) const { return p_.segments[static_cast<size_t>(i)]; }
 
   const ViewProblem& p_;
-  const std::vector<std::vector<int32_t>>& blocks_;
-  Plan plan_;
+  std::shared_ptr<Pool> pool_;
+  std::vector<std::shared_ptr<Segment>> segments_;
+  std::deque<std::vector<SegmentRead>> reads_;
+  Batch batch_;
 };
 
 }  // namespace baton::test

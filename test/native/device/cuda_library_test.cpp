@@ -141,6 +141,10 @@ TEST("cuda: the library is absent, none at all, without a table, or of another v
                {"interface version " + std::to_string(BATON_CUDA_ABI + 6),
                 "needs " + std::to_string(BATON_CUDA_ABI), "same release"});
   CHECK(report.api == nullptr);
+  fakes.library = {};
+  fakes.library.otherLayout = true;
+  checkProblem(findCuda(fakes.places).problem, "library-version",
+               {"arguments of its kernels", "same release"});
   CHECK_EQ(fakes.library.probes, 0);
 }
 

@@ -18,7 +18,8 @@ struct FakeCudaDriver {  // symbol "fakeCudaDriver"
 
 struct FakeCudaLibrary {  // symbol "fakeCudaLibrary"
   bool noTable = false;
-  uint32_t abi = 0;  // 0: the one of cuda/api.h
+  uint32_t abi = 0;          // 0: the one of cuda/api.h
+  bool otherLayout = false;  // of the arguments of kernels
   int driverNeeded = 13000;
   int capabilityNeeded = 80;
   int probeFails = -1;  // index of a device

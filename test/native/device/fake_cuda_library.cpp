@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stands for libbaton_cuda.so: a table whose calls are those that loading it makes.
 #include "cuda/api.h"
+#include "cuda/kernels.h"
 #include "device/fake_cuda.h"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
@@ -29,5 +30,9 @@ EXPORTED const BatonCudaApi* batonCudaApi(void) {
   api.capabilityNeeded = fakeCudaLibrary.capabilityNeeded;
   api.lastError = lastError;
   api.deviceProbe = probe;
+  static BatonCudaKernels kernels;
+  kernels = {};
+  kernels.layout = fakeCudaLibrary.otherLayout ? baton::kCudaLayout + 1 : baton::kCudaLayout;
+  api.kernels = &kernels;
   return fakeCudaLibrary.noTable ? nullptr : &api;
 }

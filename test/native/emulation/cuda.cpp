@@ -3,8 +3,6 @@
 // ends, then whatever is complete is met; at a barrier the next warp runs.
 #include "emulation/cuda.h"
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -12,6 +10,8 @@
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include "emulation/context.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define BATON_FIBERS_SANITIZED 1
@@ -47,7 +47,7 @@ struct Stack {
 };
 
 struct Fiber {
-  ucontext_t context{};
+  Context context{};
   std::unique_ptr<char[]> memory;
   Stack stack;
   State state = State::kEnded;
@@ -63,13 +63,15 @@ struct Fiber {
 struct Machine {
   std::vector<Fiber> fibers;  // of the largest block so far
   std::vector<char> shared;
-  ucontext_t host{};
+  Context host{};
   Stack hostStack;
   Fiber* running = nullptr;
   unsigned threads = 0;
   const std::function<void()>* kernel = nullptr;
   Order order = Order::kForwards;
   std::string fault;  // of a thread that cannot go on
+  void (*before)() = nullptr;
+  void (*after)() = nullptr;
 };
 
 Machine& machine() {
@@ -78,13 +80,13 @@ Machine& machine() {
 }
 
 // Leaves `from` for another stack; comes back when somebody leaves for it. `from` null: for good.
-void leave(Stack* from, ucontext_t* context, const Stack& to, const ucontext_t* next) {
+void leave(Stack* from, Context* context, const Stack& to, const Context* next) {
 #if defined(BATON_FIBERS_SANITIZED)
   __sanitizer_start_switch_fiber(from ? &from->fake : nullptr, to.bottom, to.bytes);
 #else
   static_cast<void>(from), static_cast<void>(to);
 #endif
-  swapcontext(context, next);
+  switchStack(context, next);
 #if defined(BATON_FIBERS_SANITIZED)
   __sanitizer_finish_switch_fiber(from ? from->fake : nullptr, nullptr, nullptr);
 #endif
@@ -111,11 +113,7 @@ void reset(Fiber& fiber) {
   __asan_unpoison_memory_region(fiber.memory.get(), kStackBytes);  // a Fault left frames there
 #endif
   fiber.stack = {fiber.memory.get(), kStackBytes, nullptr};
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.memory.get();
-  fiber.context.uc_stack.ss_size = kStackBytes;
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, beginFiber, 0);
+  prepareStack(fiber.context, fiber.memory.get(), kStackBytes, beginFiber);
   fiber.state = State::kReady;
   fiber.copies.clear();
 }
@@ -239,6 +237,19 @@ void runBlock() {
   }
 }
 
+// Also where a launch ends in a Fault.
+struct Around {
+  explicit Around(const Machine& machine) : after(machine.after) {
+    if (machine.before != nullptr) machine.before();
+  }
+  ~Around() {
+    if (after != nullptr) after();
+  }
+  Around(const Around&) = delete;
+  Around& operator=(const Around&) = delete;
+  void (*after)();
+};
+
 void checkConfiguration(dim3 grid, size_t threads, size_t sharedBytes) {
   const auto refuse = [](const std::string& what) { throw Fault("a launch with " + what); };
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) refuse("no blocks");
@@ -253,12 +264,18 @@ void setOrder(Order order) {
   machine().order = order;
 }
 
+void setAround(void (*before)(), void (*after)()) {
+  machine().before = before;
+  machine().after = after;
+}
+
 void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel) {
   static std::mutex oneAtATime;
   const std::lock_guard lock(oneAtATime);
   const size_t threads = size_t{block.x} * block.y * block.z;
   checkConfiguration(grid, threads, sharedBytes);
   Machine& m = machine();
+  const Around around(m);
   m.threads = static_cast<unsigned>(threads);
   if (m.fibers.size() < threads) m.fibers.resize(threads);
   m.kernel = &kernel;

@@ -67,6 +67,9 @@ struct Fault : std::logic_error {
 enum class Order { kForwards, kBackwards };
 void setOrder(Order order);
 
+// Called around every launch: what else stands for a device may have to be made ready.
+void setAround(void (*before)(), void (*after)());
+
 // Runs `kernel` once per thread of every block. Throws Fault.
 void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel);
 

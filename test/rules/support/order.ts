@@ -16,6 +16,8 @@ export const nativeOrder = [
 ];
 /** The CUDA backend is a library of its own that sees contracts only; what loads it sees the table that it gives. */
 export const cudaTable = "cuda/api.h";
+/** What the engine plans for its kernels, and calls them with. */
+export const cudaContracts = ["cuda/attention.h", "cuda/kernels.h"];
 export const cudaSees = ["base", "quant", "kernels", "cuda"];
 
 /** Low to high; the last three are siblings that do not see each other. */
@@ -55,6 +57,7 @@ export function nativeFault(folder: string, target: string): string | undefined 
     return "write the path from native/, e.g. base/error.h";
   if (folder === "cuda") return cudaSees.includes(to) ? undefined : `cuda sees ${cudaSees.join(", ")} only`;
   if (target === cudaTable && folder === "device") return undefined;
+  if (cudaContracts.includes(target) && ["device", "engine"].includes(folder)) return undefined;
   const [from, there] = [nativeOrder.indexOf(folder), nativeOrder.indexOf(to)];
   if (from < 0 || there < 0) return `${from < 0 ? folder : to} is not in the order of native folders`;
   return there > from ? `${folder} comes before ${to}` : undefined;

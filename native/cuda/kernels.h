@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of the CUDA library, as its table (api.h) gives them to the engine. Their
+// arguments are C++ structs that both sides compile, so the two must agree in every size: `layout`
+// says with which ones the library was built.
+#pragma once
+
+#include "cuda/attention.h"
+#include "kernels/ops.h"
+
+namespace baton {
+
+template <class... Structs>
+constexpr uint32_t layoutOf() {
+  uint32_t hash = 2166136261u;  // FNV-1a, a size at a time
+  ((hash = (hash ^ static_cast<uint32_t>(sizeof(Structs))) * 16777619u), ...);
+  return hash;
+}
+
+inline constexpr uint32_t kCudaLayout =
+    layoutOf<Ops, LinearArgs, AttendArgs, MergeArgs, EmbedArgs, RmsNormArgs, AddBiasArgs,
+             QuantizeArgs, RmsNormQuantizeArgs, ToBf16Args, RopeArgs, KvStoreArgs, GluArgs,
+             KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs>();
+
+}  // namespace baton
+
+struct BatonCudaKernels {
+  uint32_t layout;        // baton::kCudaLayout
+  const baton::Ops* ops;  // what is null in it there is no kernel for
+  void (*kvAppend)(const baton::KvAppendArgs& args);
+  void (*attendSlots)(const baton::AttendSlotsArgs& args, int item0, int item1);
+  void (*mergeStates)(const baton::MergeStatesArgs& args, int r0, int r1);
+};
+
+namespace baton {
+extern const BatonCudaKernels kCudaKernels;
+
+namespace cuda {
+// Where the calling thread's launches go from now on: a cudaStream_t.
+void launchOn(void* stream);
+}  // namespace cuda
+}  // namespace baton

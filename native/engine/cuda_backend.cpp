@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cuda_backend.h"
+
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "engine/cpu_backend.h"
+
+namespace baton {
+namespace {
+
+constexpr const char* kActivations = "activations";
+constexpr const char* kViews = "the views of a step";
+
+size_t floats(size_t rows, int cols) {
+  return rows * static_cast<size_t>(cols) * sizeof(float);
+}
+
+void requireHeads(const ModelConfig& config) {
+  if (config.headDim % 16 == 0 && config.headDim <= kMostHeadDim) return;
+  throw Error(code::kModelUnsupported, "its heads have " + std::to_string(config.headDim) +
+                                           " numbers; on a CUDA device a multiple of 16 up to " +
+                                           std::to_string(kMostHeadDim) +
+                                           " is supported: use the device \"cpu\"");
+}
+
+// Room for what grows from step to step: half as much again where there is, because memory of a
+// device is not given back and taken without waiting.
+void grow(DeviceBuffer& buffer, size_t bytes, const char* what) {
+  if (bytes <= buffer.size()) return;
+  try {
+    buffer.ensure(bytes + bytes / 2, what);
+  } catch (const Error& error) {
+    if (std::string_view(error.code()) != code::kOutOfMemory) throw;
+    buffer.ensure(bytes, what);
+  }
+}
+
+// Appends the list at 16 bytes; where it begins.
+template <class T>
+size_t pack(std::vector<std::byte>& into, const std::vector<T>& list) {
+  const size_t at = (into.size() + 15) / 16 * 16, bytes = list.size() * sizeof(T);
+  into.resize(at + bytes);
+  if (bytes > 0) std::memcpy(into.data() + at, list.data(), bytes);
+  return at;
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
+                         ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
+                         const std::atomic<int32_t>* cancel)
+    : model_((requireHeads(model->config), std::move(model))),
+      device_(std::move(device)),
+      pool_(pool),
+      options_(options),
+      weights_(*model_, options.int8Activations, *device_, threads, cancel),
+      ropes_(ropeTables(model_->config)),
+      rotary_(ropes_.size()),
+      lists_(*device_),
+      rotated_(*device_),
+      partO_(*device_),
+      partMd_(*device_),
+      tokens_(*device_),
+      normed_(*device_),
+      gate_(*device_),
+      up_(*device_),
+      logits_(*device_) {
+  const ModelConfig& c = model_->config;
+  const auto R = static_cast<size_t>(options.maxRows);
+  tokens_.ensure(R * sizeof(int32_t), kActivations);
+  if (options.int8Activations) normed_.ensure(floats(R, c.hidden), kActivations);
+  gate_.ensure(floats(R, c.ffn), kActivations);
+  up_.ensure(floats(R, c.ffn), kActivations);
+  const auto logits = static_cast<size_t>(options.logitRows);
+  logits_.ensure(floats(logits, c.vocab), kActivations);
+  hostLogits_.resize(logits * static_cast<size_t>(c.vocab));
+}
+
+// The tables of before stay until the new ones are there: rows of others read them.
+void CudaBackend::growPositions(int limit) {
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    RopeTable& table = ropes_[i];
+    table.grow(limit);
+    if (rotary_[i].limit >= limit) continue;
+    const size_t bytes = floats(static_cast<size_t>(table.limit()), model_->config.headDim / 2);
+    Rotary made{table.limit(), std::make_unique<DeviceBuffer>(*device_),
+                std::make_unique<DeviceBuffer>(*device_)};
+    made.cos->ensure(bytes, "rotary tables");
+    made.sin->ensure(bytes, "rotary tables");
+    device_->upload(made.cos->data(), table.cos(), bytes);
+    device_->upload(made.sin->data(), table.sin(), bytes);
+    rotary_[i] = std::move(made);
+  }
+}
+
+void CudaBackend::plan(const Batch& batch) {
+  const ModelConfig& c = model_->config;
+  plan_.make(batch, kSlotTileRows);
+  slots_.make(plan_);
+  const auto states = static_cast<size_t>(slots_.states);
+  grow(rotated_, floats(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
+  grow(partO_, floats(states, c.heads * c.headDim), kViews);
+  grow(partMd_, floats(2 * states, c.heads), kViews);
+  uploadLists();
+}
+
+void CudaBackend::uploadLists() {
+  packed_.clear();
+  at_.slots = pack(packed_, slots_.slots);
+  at_.items = pack(packed_, slots_.items);
+  at_.states = pack(packed_, slots_.lists);
+  at_.queryRow = pack(packed_, slots_.queryRow);
+  at_.queryPositions = pack(packed_, plan_.queryPositions);
+  at_.keyPositions = pack(packed_, plan_.keyPositions);
+  at_.keyBlock = pack(packed_, plan_.keyBlock);
+  at_.keySlot = pack(packed_, plan_.keySlot);
+  grow(lists_, packed_.size(), kViews);
+  device_->upload(lists_.data(), packed_.data(), packed_.size());
+}
+
+void CudaBackend::embed(const EmbedArgs& args, int rows) {
+  device_->upload(tokens_.data(), args.tokens, static_cast<size_t>(rows) * sizeof(int32_t));
+  EmbedArgs there = args;
+  there.tokens = tokens_.as<int32_t>();
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->embed(there, 0, rows); });
+}
+
+void CudaBackend::rmsnorm(const RmsNormArgs& args, int rows) {
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->rmsnorm(args, 0, rows); });
+}
+
+void CudaBackend::rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) {
+  float* const normed = args.y != nullptr ? args.y : normed_.as<float>();
+  rmsnorm({args.x, args.weight, normed, args.M, args.epsilon}, rows);
+  quantize({normed, args.q, args.d, args.s, args.M}, rows);
+}
+
+void CudaBackend::quantize(const QuantizeArgs& args, int rows) {
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->quantize(args, 0, rows); });
+}
+
+void CudaBackend::toBf16(const ToBf16Args& args, int rows) {
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->toBf16(args, 0, rows); });
+}
+
+void CudaBackend::addBias(const AddBiasArgs& args, int rows) {
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->addBias(args, 0, rows); });
+}
+
+void CudaBackend::multiply(const char*, const LinearArgs* args, int count) {
+  device_->issue([&](const BatonCudaKernels& kernels) {
+    for (int i = 0; i < count; ++i) {
+      const LinearFn linear = args[i].xb != nullptr ? kernels.ops->linearBf16 : kernels.ops->linear;
+      linear(args[i], 0, args[i].N, nullptr);
+    }
+  });
+}
+
+void CudaBackend::gateUp(const GateUp& args) {
+  LinearArgs pair[] = {args.gate, args.up};
+  pair[0].y = gate_.as<float>();
+  pair[1].y = up_.as<float>();
+  multiply("linear gate up", pair, 2);
+  const int rows = args.gate.R;
+  const GluArgs glu{gate_.as<float>(), up_.as<float>(),
+                    args.hidden != nullptr ? args.hidden : gate_.as<float>(), args.gate.N};
+  device_->issue([&](const BatonCudaKernels& kernels) {
+    const bool gelu = args.activation == Activation::kGelu;
+    (gelu ? kernels.ops->geglu : kernels.ops->swiglu)(glu, 0, rows);
+  });
+  if (args.hidden != nullptr) return;
+  QuantizeArgs quants = args.quantised;
+  quants.x = gate_.as<float>();
+  quantize(quants, rows);
+}
+
+KvAppendArgs CudaBackend::appendArgs(const LayerAttention& a) {
+  const ModelConfig& c = model_->config;
+  const KvShape& shape = pool_.shape();
+  const auto rope = static_cast<size_t>(c.layerSpecs[static_cast<size_t>(a.layer)].rope);
+  return {.q = a.q,
+          .ldq = c.heads * c.headDim,
+          .k = a.k,
+          .ldk = c.kvHeads * c.headDim,
+          .v = a.v,
+          .ldv = c.kvHeads * c.headDim,
+          .rows = plan_.rows,
+          .H = c.heads,
+          .G = c.kvHeads,
+          .D = c.headDim,
+          .qNorm = a.qNorm,
+          .kNorm = a.kNorm,
+          .epsilon = c.normEpsilon,
+          .cos = rotary_[rope].cos->as<float>(),
+          .sin = rotary_[rope].sin->as<float>(),
+          .pairing = c.ropePairing,
+          .keyPositions = listAt<int32_t>(at_.keyPositions),
+          .kv = shape.type,
+          .kBase = pool_.keys(a.layer),
+          .vBase = pool_.values(a.layer),
+          .headStride = shape.headBytes(),
+          .blockStride = shape.blockBytes(),
+          .block = listAt<int32_t>(at_.keyBlock),
+          .slot = listAt<int32_t>(at_.keySlot),
+          .queryRows = plan_.queryRows,
+          .queryRow = listAt<int32_t>(at_.queryRow),
+          .queryPositions = listAt<int32_t>(at_.queryPositions),
+          .rotated = rotated_.as<float>()};
+}
+
+AttendSlotsArgs CudaBackend::slotArgs(const LayerAttention& a) {
+  const ModelConfig& c = model_->config;
+  const KvShape& shape = pool_.shape();
+  float* const md = partMd_.as<float>();
+  return {.q = rotated_.as<float>(),
+          .H = c.heads,
+          .G = c.kvHeads,
+          .D = c.headDim,
+          .scale = c.attentionScale,
+          .window = c.layerSpecs[static_cast<size_t>(a.layer)].window,
+          .kv = shape.type,
+          .k = pool_.keys(a.layer),
+          .v = pool_.values(a.layer),
+          .headStride = shape.headBytes(),
+          .blockStride = shape.blockBytes(),
+          .slots = listAt<KvSlot>(at_.slots),
+          .items = listAt<AttendItem>(at_.items),
+          .mostRows = slots_.mostRows,
+          .o = partO_.as<float>(),
+          .m = md,
+          .d = md + static_cast<size_t>(slots_.states) * static_cast<size_t>(c.heads),
+          .out = a.out,
+          .lse = a.lse};
+}
+
+void CudaBackend::attend(const LayerAttention& a) {
+  const ModelConfig& c = model_->config;
+  const KvAppendArgs append = appendArgs(a);
+  const AttendSlotsArgs attend = slotArgs(a);
+  const MergeStatesArgs merge{attend.o, attend.m,  attend.d, listAt<StateList>(at_.states),
+                              c.heads,  c.headDim, a.out,    a.lse};
+  device_->issue([&](const BatonCudaKernels& kernels) {
+    kernels.kvAppend(append);
+    kernels.attendSlots(attend, 0, static_cast<int>(slots_.items.size()));
+    if (slots_.merges) kernels.mergeStates(merge, 0, plan_.rows);
+  });
+}
+
+float* CudaBackend::logits(const LinearArgs& args) {
+  LinearArgs head = args;
+  head.y = logits_.as<float>();
+  head.ldy = args.N;
+  multiply("logits", &head, 1);
+  device_->download(hostLogits_.data(), logits_.data(),
+                    floats(static_cast<size_t>(args.R), args.N));
+  return hostLogits_.data();
+}
+
+}  // namespace baton

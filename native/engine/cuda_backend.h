@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// A CUDA device: every operation is one launch or a few over all rows, issued on the device's
+// stream. Logits are what comes back, once a step; nothing else waits.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "base/threads.h"
+#include "cache/pool.h"
+#include "device/cuda_stream.h"
+#include "engine/backend.h"
+#include "engine/device_weights.h"
+#include "engine/slot_plan.h"
+
+namespace baton {
+
+class CudaBackend : public Backend {
+ public:
+  // The pool's blocks are on the device. `threads` pack weights here. Errors: OUT_OF_MEMORY,
+  // DEVICE_UNAVAILABLE, MODEL_UNSUPPORTED (heads that the kernels do not take), ABORTED.
+  CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
+              ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
+              const std::atomic<int32_t>* cancel);
+
+  Memory& memory() override { return *device_; }
+  const ModelWeights& weights() const override { return weights_.weights(); }
+  bool multipliesBf16() const override { return true; }
+
+  const std::vector<RopeTable>& ropes() const override { return ropes_; }
+  void growPositions(int limit) override;
+  void plan(const Batch& batch) override;
+  const AttentionPlan& plan() const override { return plan_; }
+
+  void embed(const EmbedArgs& args, int rows) override;
+  void rmsnorm(const RmsNormArgs& args, int rows) override;
+  void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) override;
+  void quantize(const QuantizeArgs& args, int rows) override;
+  void toBf16(const ToBf16Args& args, int rows) override;
+  void addBias(const AddBiasArgs& args, int rows) override;
+  void multiply(const char* name, const LinearArgs* args, int count) override;
+  void gateUp(const GateUp& args) override;
+  void attend(const LayerAttention& args) override;
+  float* logits(const LinearArgs& args) override;
+
+ private:
+  // cos and sin of a rope table.
+  struct Rotary {
+    int limit = 0;
+    std::unique_ptr<DeviceBuffer> cos, sin;
+  };
+
+  void uploadLists();
+  KvAppendArgs appendArgs(const LayerAttention& args);
+  AttendSlotsArgs slotArgs(const LayerAttention& args);
+  template <class T>
+  const T* listAt(size_t offset) const {
+    return reinterpret_cast<const T*>(lists_.data() + offset);
+  }
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<CudaStream> device_;
+  const Pool& pool_;
+  ForwardOptions options_;
+  DeviceWeights weights_;
+  std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
+  std::vector<Rotary> rotary_;    // the same on the device
+
+  AttentionPlan plan_;
+  SlotPlan slots_;
+  std::vector<std::byte> packed_;  // what lists_ is to hold
+  struct Offsets {                 // in lists_
+    size_t slots, items, states, queryRow, queryPositions, keyPositions, keyBlock, keySlot;
+  } at_{};
+  DeviceBuffer lists_;    // of the planned batch
+  DeviceBuffer rotated_;  // [queryRows, H, D]
+  DeviceBuffer partO_;    // [states, H, D]
+  DeviceBuffer partMd_;   // [2, states, H]
+
+  DeviceBuffer tokens_;  // [R]
+  DeviceBuffer normed_;  // [R, M] what is quantised and not wanted besides
+  DeviceBuffer gate_;    // [R, F]
+  DeviceBuffer up_;      // [R, F]
+  DeviceBuffer logits_;  // [logitRows, V]
+  std::vector<float> hostLogits_;
+};
+
+}  // namespace baton

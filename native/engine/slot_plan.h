@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A batch's views as a device attends them (cuda/attention.h): the same plan as on a CPU
+// (attention_plan.h), its pieces as blocks of the pool, and items that each read some consecutive
+// blocks of one shift for the rows of a tile. Made once a step, for all layers.
+//
+// Where a view is cut into items is a law of the view alone: from the first block of a shift on,
+// every kItemSlots blocks, in view order. Rows of the own segment only ever append, so a row has
+// the same items, and the same bits, whatever batch it stands in.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda/attention.h"
+#include "engine/attention_plan.h"
+
+namespace baton {
+
+// Rows of a tile of the plan, and blocks of an item at most: 512 rows, so that a short chain is one
+// item that needs no merge, and one row behind a long context still has several blocks of threads
+// for each kv head. Both are to be measured on a GPU.
+inline constexpr int kSlotTileRows = 16;
+inline constexpr int kItemSlots = 32;
+
+struct SlotPlan {
+  std::vector<KvSlot> slots;
+  std::vector<AttendItem> items;
+  std::vector<StateList> lists;   // [R] by row of the result; count -1: a whole item writes it
+  std::vector<int32_t> queryRow;  // [queryRows] whose copy each rotated query is
+  int states = 0;                 // rows of partial states
+  int mostRows = 0;               // of an item
+  bool merges = false;            // some row has partial states
+
+  void make(const AttentionPlan& plan, int itemSlots = kItemSlots);
+
+ private:
+  void addSlots(const AttentionPlan::Piece& piece);
+  void addTile(const AttentionPlan& plan, const AttentionPlan::Tile& tile, int itemSlots);
+
+  std::vector<int32_t> pieceSlot_;  // [pieces + 1] first slot of each
+};
+
+}  // namespace baton

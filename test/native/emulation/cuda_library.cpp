@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "emulation/cuda_library.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+
+#include "cuda/kernels.h"
+#include "emulation/cuda.h"
+
+struct BatonCudaStream {
+  int32_t device;
+};
+
+namespace baton::emulation {
+namespace {
+
+constexpr uint64_t kArena = uint64_t{1} << 28;
+constexpr uint64_t kAlignment = 256;
+constexpr uint64_t kPage = 4096;
+
+struct State {
+  std::recursive_mutex mutex;
+  EmulatedDevice device;
+  std::byte* arena = nullptr;
+  std::map<uint64_t, uint64_t> taken;  // offset to bytes, rounded up
+  uint64_t reached = 0;                // highest end of what was ever taken, in whole pages
+  int open = 0;                        // kernels and copies that run
+  int live = 0;
+};
+
+State& state() {
+  static State instance;
+  return instance;
+}
+
+thread_local char lastText[256];
+
+BatonCudaStatus say(BatonCudaStatus status, const char* text) {
+  std::snprintf(lastText, sizeof lastText, "%s", text);
+  return status;
+}
+
+void protect(int protection) {
+  State& s = state();
+  if (s.reached > 0) mprotect(s.arena, s.reached, protection);
+}
+
+void enter() {
+  State& s = state();
+  s.mutex.lock();
+  if (s.open++ == 0) protect(PROT_READ | PROT_WRITE);
+}
+
+void leave() {
+  State& s = state();
+  if (--s.open == 0) protect(PROT_NONE);
+  s.mutex.unlock();
+}
+
+struct Open {
+  Open() { enter(); }
+  ~Open() { leave(); }
+};
+
+bool isLost() {
+  return state().device.lost;
+}
+
+BatonCudaStatus lost() {
+  return say(kBatonCudaDeviceLost, "an illegal memory access was encountered (emulated)");
+}
+
+const char* lastError() {
+  return lastText;
+}
+
+BatonCudaStatus deviceCount(int32_t* count) {
+  *count = 1;
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus deviceInfo(int32_t device, BatonCudaDevice* info) {
+  const std::lock_guard lock(state().mutex);
+  *info = {};
+  if (device != 0) return say(kBatonCudaInvalid, "no such device (emulated)");
+  if (isLost()) return lost();
+  const EmulatedDevice& one = state().device;
+  std::snprintf(info->name, sizeof info->name, "Emulated");
+  info->capability = 90;
+  info->multiprocessors = 1;
+  info->totalBytes = one.totalBytes;
+  info->freeBytes = one.totalBytes - std::min(one.usedBytes, one.totalBytes);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus deviceProbe(int32_t device) {
+  return device == 0 && !isLost() ? kBatonCudaOk : lost();
+}
+
+BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
+  if (isLost()) return lost();
+  *stream = new BatonCudaStream{device};
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus streamSynchronize(BatonCudaStream*) {
+  return isLost() ? lost() : kBatonCudaOk;
+}
+
+BatonCudaStatus streamDestroy(BatonCudaStream* stream) {
+  delete stream;
+  return isLost() ? lost() : kBatonCudaOk;
+}
+
+// The first gap that is large enough.
+uint64_t placeFor(uint64_t bytes) {
+  uint64_t at = 0;
+  for (const auto& [offset, size] : state().taken) {
+    if (offset - at >= bytes) break;
+    at = offset + size;
+  }
+  return at;
+}
+
+BatonCudaStatus deviceAllocate(int32_t, uint64_t bytes, void** memory) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  *memory = nullptr;
+  if (isLost()) return lost();
+  const uint64_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const uint64_t at = placeFor(size);
+  if (bytes > kArena || s.device.usedBytes + size > s.device.totalBytes || at + size > kArena) {
+    return say(kBatonCudaOutOfMemory, "out of memory (emulated)");
+  }
+  s.taken[at] = size;
+  s.device.usedBytes += size;
+  s.reached = std::max(s.reached, (at + size + kPage - 1) / kPage * kPage);
+  const Open open;
+  std::memset(s.arena + at, 0xff, size);
+  *memory = s.arena + at;
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus deviceFree(int32_t, void* memory) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  if (memory == nullptr) return kBatonCudaOk;
+  const auto found = s.taken.find(static_cast<uint64_t>(static_cast<std::byte*>(memory) - s.arena));
+  if (found == s.taken.end()) return say(kBatonCudaInvalid, "never allocated (emulated)");
+  s.device.usedBytes -= found->second;
+  s.taken.erase(found);
+  return isLost() ? lost() : kBatonCudaOk;
+}
+
+BatonCudaStatus hostAllocate(int32_t, uint64_t, void** memory) {
+  *memory = nullptr;
+  return say(kBatonCudaFailed, "nothing is pinned (emulated)");
+}
+
+BatonCudaStatus hostFree(void*) {
+  return kBatonCudaOk;
+}
+
+// Whether all of it is memory of the device that somebody has.
+bool within(const void* from, uint64_t bytes) {
+  const State& s = state();
+  const auto* begin = static_cast<const std::byte*>(from);
+  if (begin < s.arena || begin >= s.arena + kArena) return false;
+  const auto at = static_cast<uint64_t>(begin - s.arena);
+  auto found = s.taken.upper_bound(at);
+  if (found == s.taken.begin()) return false;
+  --found;
+  return at + bytes <= found->first + found->second;
+}
+
+BatonCudaStatus copy(void* to, const void* from, uint64_t bytes, bool toDevice, bool fromDevice) {
+  const Open open;
+  if (isLost()) return lost();
+  if (bytes == 0) return kBatonCudaOk;
+  if ((toDevice && !within(to, bytes)) || (fromDevice && !within(from, bytes))) {
+    return say(kBatonCudaInvalid, "a copy beyond what was allocated (emulated)");
+  }
+  std::memmove(to, from, bytes);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus copyToDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  ++state().device.uploads;
+  return copy(to, from, bytes, true, false);
+}
+
+BatonCudaStatus copyToHost(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  return copy(to, from, bytes, false, true);
+}
+
+BatonCudaStatus copyOnDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  return copy(to, from, bytes, true, true);
+}
+
+BatonCudaStatus fillBytes(BatonCudaStream*, void* to, uint8_t value, uint64_t bytes) {
+  const Open open;
+  if (isLost()) return lost();
+  if (bytes > 0 && !within(to, bytes)) return say(kBatonCudaInvalid, "a fill beyond (emulated)");
+  if (bytes > 0) std::memset(to, value, bytes);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus useStream(BatonCudaStream* stream) {
+  if (isLost()) return lost();
+  cuda::launchOn(stream);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus launchStatus(BatonCudaStream*) {
+  const std::lock_guard lock(state().mutex);
+  EmulatedDevice& device = state().device;
+  ++device.launches;
+  if (device.lostAfter != 0 && device.launches >= device.lostAfter) device.lost = true;
+  return isLost() ? lost() : kBatonCudaOk;
+}
+
+const BatonCudaApi& table() {
+  static const BatonCudaApi api{
+      .abi = BATON_CUDA_ABI,
+      .driverNeeded = 13000,
+      .capabilityNeeded = 80,
+      .lastError = lastError,
+      .deviceCount = deviceCount,
+      .deviceInfo = deviceInfo,
+      .deviceProbe = deviceProbe,
+      .streamCreate = streamCreate,
+      .streamSynchronize = streamSynchronize,
+      .streamDestroy = streamDestroy,
+      .deviceAllocate = deviceAllocate,
+      .deviceFree = deviceFree,
+      .hostAllocate = hostAllocate,
+      .hostFree = hostFree,
+      .copyToDevice = copyToDevice,
+      .copyToHost = copyToHost,
+      .copyOnDevice = copyOnDevice,
+      .fillBytes = fillBytes,
+      .kernels = &kCudaKernels,
+      .useStream = useStream,
+      .launchStatus = launchStatus,
+  };
+  return api;
+}
+
+}  // namespace
+
+EmulatedCuda::EmulatedCuda() {
+  State& s = state();
+  if (s.live++ != 0) throw std::logic_error("two emulated devices at once");
+  void* arena =
+      mmap(nullptr, kArena, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (arena == MAP_FAILED) throw std::runtime_error("no address space for an emulated device");
+  s.arena = static_cast<std::byte*>(arena);
+  s.device = {};
+  s.taken.clear();
+  s.reached = 0;
+  setAround(enter, leave);
+}
+
+EmulatedCuda::~EmulatedCuda() {
+  State& s = state();
+  setAround(nullptr, nullptr);
+  munmap(s.arena, kArena);
+  --s.live;
+}
+
+const BatonCudaApi& EmulatedCuda::api() const {
+  return table();
+}
+
+EmulatedDevice& EmulatedCuda::device() {
+  return state().device;
+}
+
+}  // namespace baton::emulation

@@ -5,7 +5,7 @@
 #include "base/warnings.h"
 #include "binding/exports.h"
 #include "binding/values.h"
-#include "device/cuda_library.h"
+#include "device/choice.h"
 #include "device/device.h"
 
 namespace baton {
@@ -53,6 +53,7 @@ Napi::Value cudaReport(const Napi::CallbackInfo& info) {
   js.set(report, "devices", devices);
   js.set(report, "library", found.library.empty() ? js.null() : js.string(found.library));
   js.set(report, "problem", problemObject(js, found.problem));
+  js.set(report, "whyCpu", js.string(whyCpu(found)));
   return Napi::Value(info.Env(), report);
 }
 

@@ -3,11 +3,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu.h"
 #include "binding/arguments.h"
 #include "binding/exports.h"
 #include "binding/handles.h"
 #include "binding/task.h"
 #include "binding/values.h"
+#include "device/choice.h"
 #include "device/device.h"
 
 namespace baton {
@@ -50,9 +52,10 @@ EngineOptions parseOptions(const Napi::Object& object) {
 
 class OpenModel : public Task {
  public:
-  OpenModel(std::string path, const EngineOptions& options, Napi::Int32Array cancel,
-            std::shared_ptr<Channel> channel)
+  OpenModel(std::string path, std::string device, const EngineOptions& options,
+            Napi::Int32Array cancel, std::shared_ptr<Channel> channel)
       : path_(std::move(path)),
+        device_(std::move(device)),
         options_(options),
         cancelArray_(Napi::Persistent(static_cast<Napi::Object>(cancel))),
         cancel_(reinterpret_cast<const std::atomic<int32_t>*>(cancel.Data())),
@@ -65,6 +68,9 @@ class OpenModel : public Task {
 
  protected:
   void execute() override {
+    DeviceChoice choice = chooseDevice(device_, cudaPlaces());
+    options_.cuda = std::move(choice.cuda);
+    options_.deviceWhy = std::move(choice.why);
     std::shared_ptr<const Model> model = Model::load(path_, *cancel_);
     engine_ = std::make_shared<Engine>(std::move(model), options_, channel_, cancel_);
   }
@@ -79,6 +85,7 @@ class OpenModel : public Task {
 
  private:
   std::string path_;
+  std::string device_;
   EngineOptions options_;
   Napi::ObjectReference cancelArray_;  // keeps cancel_ alive
   const std::atomic<int32_t>* cancel_;
@@ -112,13 +119,17 @@ class CloseModel : public Task {
 
 Napi::Value openModel(const Napi::CallbackInfo& info) {
   const std::string path = asString(info[0], "path");
-  const EngineOptions options = parseOptions(asObject(info[1], "options"));
+  const Napi::Object given = asObject(info[1], "options");
+  const EngineOptions options = parseOptions(given);
+  const Napi::Value asked = given.Get("device");
+  const std::string device = asked.IsUndefined() ? "cpu" : asString(asked, "device");
+  cudaIndexOf(device);  // refused before anything is opened
   const auto cancel =
       asTyped<Napi::Int32Array>(info[2], napi_int32_array, "cancel", "an Int32Array");
   if (cancel.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
   if (!info[3].IsFunction()) throw wrongType("onEvents", "a function");
   std::shared_ptr<Channel> channel = Channel::create(info.Env(), info[3]);
-  return Task::start(info.Env(), new OpenModel(path, options, cancel, std::move(channel)));
+  return Task::start(info.Env(), new OpenModel(path, device, options, cancel, std::move(channel)));
 }
 
 Napi::Value modelInfo(const Napi::CallbackInfo& info) {
@@ -155,6 +166,10 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info) {
   number("blockBytes", double(kv.blockBytes()));
   number("threads", engine->options().threads);
   text("isa", isaName(cpuOps().isa));
+  const CudaStream* cuda = engine->options().cuda.get();
+  text("device", cuda == nullptr ? "cpu" : cuda->id());
+  text("deviceName", cuda == nullptr ? cpuBrand() : cuda->name());
+  text("deviceWhy", engine->options().deviceWhy);
   return Napi::Value(info.Env(), object);
 }
 

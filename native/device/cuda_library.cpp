@@ -81,11 +81,17 @@ Error deviceFailed(const CudaDevice& device, size_t index, const BatonCudaApi& a
       {{"index", static_cast<double>(index)}, {"name", device.name}, {"why", why}});
 }
 
-Error deviceAbsent(int index, size_t count) {
-  return cudaUnavailable("device-absent",
-                         "There is no CUDA device " + std::to_string(index) +
-                             ": the driver shows " + std::to_string(count) + ", counted from 0.",
-                         {{"index", static_cast<double>(index)}, {"devices", double(count)}});
+Error deviceAbsent(int index, const std::vector<CudaDevice>& devices) {
+  std::string list;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    list += (i == 0 ? "\"cuda:" : ", \"cuda:") + std::to_string(i) + "\" (" + devices[i].name + ")";
+  }
+  return cudaUnavailable(
+      "device-absent",
+      "There is no CUDA device " + std::to_string(index) + ": the driver shows " +
+          std::to_string(devices.size()) + ", " + list +
+          ". Name one of these, or use the device \"cpu\".",
+      {{"index", static_cast<double>(index)}, {"devices", static_cast<double>(devices.size())}});
 }
 
 // Its table, or null with the problem noted.
@@ -170,7 +176,7 @@ CudaReport findCuda(const CudaPlaces& places) {
 void requireCudaDevice(const CudaReport& report, int index) {
   if (report.problem) throw *report.problem;
   if (index < 0 || static_cast<size_t>(index) >= report.devices.size()) {
-    throw deviceAbsent(index, report.devices.size());
+    throw deviceAbsent(index, report.devices);
   }
   const CudaDevice& device = report.devices[static_cast<size_t>(index)];
   if (device.problem) throw *device.problem;

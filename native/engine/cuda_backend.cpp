@@ -65,14 +65,12 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
       partO_(*device_),
       partMd_(*device_),
       tokens_(*device_),
-      normed_(*device_),
       gate_(*device_),
       up_(*device_),
       logits_(*device_) {
   const ModelConfig& c = model_->config;
   const auto R = static_cast<size_t>(options.maxRows);
   tokens_.ensure(R * sizeof(int32_t), kActivations);
-  if (options.int8Activations) normed_.ensure(floats(R, c.hidden), kActivations);
   gate_.ensure(floats(R, c.ffn), kActivations);
   up_.ensure(floats(R, c.ffn), kActivations);
   const auto logits = static_cast<size_t>(options.logitRows);
@@ -134,9 +132,8 @@ void CudaBackend::rmsnorm(const RmsNormArgs& args, int rows) {
 }
 
 void CudaBackend::rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) {
-  float* const normed = args.y != nullptr ? args.y : normed_.as<float>();
-  rmsnorm({args.x, args.weight, normed, args.M, args.epsilon}, rows);
-  quantize({normed, args.q, args.d, args.s, args.M}, rows);
+  device_->issue(
+      [&](const BatonCudaKernels& kernels) { kernels.ops->rmsnormQuantize(args, 0, rows); });
 }
 
 void CudaBackend::quantize(const QuantizeArgs& args, int rows) {

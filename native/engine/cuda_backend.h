@@ -79,7 +79,6 @@ class CudaBackend : public Backend {
   DeviceBuffer partMd_;   // [2, states, H]
 
   DeviceBuffer tokens_;  // [R]
-  DeviceBuffer normed_;  // [R, M] what is quantised and not wanted besides
   DeviceBuffer gate_;    // [R, F]
   DeviceBuffer up_;      // [R, F]
   DeviceBuffer logits_;  // [logitRows, V]

@@ -32,6 +32,7 @@ namespace baton {
 
 struct EngineOptions {
   std::shared_ptr<CudaStream> cuda = {};  // null: the CPU
+  std::string deviceWhy = {};             // why this one, for the user
   int threads = 1;
   size_t cacheBytes = 0;
   size_t indexBytes = 0;  // of cacheBytes, kept for content that may come again; 0: none

@@ -8,6 +8,7 @@ import { IoError } from "../errors.js";
 import type { Chain, LoadOptions } from "../index.js";
 import { loadModel } from "../model/model.js";
 import type { PromptSource } from "../model/prompt.js";
+import type { Device } from "../native/types.js";
 import { openChain, readInputs } from "./chain-module.js";
 import type { Context } from "./commands/command.js";
 import { UsageError } from "./exit-codes.js";
@@ -19,6 +20,8 @@ export interface ChainCommandOptions {
   prompt?: string[];
   functions?: string;
   json?: boolean;
+  /** On what the model runs, whatever the chain says. */
+  device?: Device;
   /** How the model is loaded where the chain does not say. */
   load?: LoadOptions;
 }
@@ -31,13 +34,21 @@ export function addPromptOption(command: Command): Command {
   return command.option("-p, --prompt <stage=folder>", what, collect);
 }
 
+/** Adds --device to a command that opens a model. */
+export function addDeviceOption(command: Command): Command {
+  return command.option(
+    "--device <name>",
+    'what the model runs on: auto, cpu, cuda or one like cuda:1 (default: what the chain says, or "auto")',
+  );
+}
+
 export function chainCommand(program: Command, name: string): Command {
   const inputs = "an input; name=@file reads a file, name=@- standard input";
   const command = program
     .command(name)
     .argument("<chain>", "module whose default export is { model, chain(model) }, or a document (.json)")
     .option("-i, --input <name=text>", inputs, collect, []);
-  return addPromptOption(command).option(
+  return addDeviceOption(addPromptOption(command)).option(
     "--functions <file>",
     "module that exports the functions which a document names",
   );
@@ -88,7 +99,7 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
 /** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,
-  { input, prompt = [], functions, json, load = {} }: ChainCommandOptions,
+  { input, prompt = [], functions, json, device, load = {} }: ChainCommandOptions,
   context: Context,
   use: (chain: Chain<string, string, string, string>, inputs: Record<string, string>) => Promise<void>,
 ): Promise<void> {
@@ -101,6 +112,7 @@ export async function withChain(
   const model = await loadModel(module.model, {
     ...load,
     ...module.options,
+    ...(device === undefined ? {} : { device }),
     ...onProgress,
     signal,
   }).finally(progress.stop);

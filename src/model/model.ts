@@ -141,7 +141,7 @@ async function openParts(
 /**
  * Finds (downloads if need be), checks and opens a model: a path (a GGUF file, a safetensors file beside its
  * config.json, or a Hugging Face folder), a catalogue name ("smollm2-135m-instruct"), "hf:org/repo" or
- * "hf:org/repo/file.gguf". Errors: SOURCE_FAILED, IO, MODEL_FORMAT, MODEL_UNSUPPORTED, TOKENIZER_UNSUPPORTED, OUT_OF_MEMORY, OPTION_INVALID, NATIVE_LOAD; `options.signal` rejects with its reason.
+ * "hf:org/repo/file.gguf". Errors: SOURCE_FAILED, IO, MODEL_FORMAT, MODEL_UNSUPPORTED, TOKENIZER_UNSUPPORTED, OUT_OF_MEMORY, DEVICE_UNAVAILABLE, OPTION_INVALID, NATIVE_LOAD; `options.signal` rejects with its reason.
  */
 export async function loadModel(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress } = options;

@@ -2,7 +2,7 @@
 // Options of loadModel, checked and completed before anything is opened.
 
 import { OptionInvalidError } from "../errors.js";
-import type { Drafting, KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
+import type { Device, Drafting, KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
 import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions, SourceProgress } from "./source.js";
 
@@ -12,8 +12,12 @@ export type LoadProgress =
   | { source: "engine"; phase: "load" | "ready"; bytes: number; total: number };
 
 export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
-  /** `auto` (default) takes the best device there is; `cpu` the processor. */
-  device?: "auto" | "cpu";
+  /**
+   * What the model runs on: `auto` (default), which takes the CPU as long as models on GPUs have not been measured
+   * (`model.info` and `baton doctor` say why); `cpu`; `cuda`, the first CUDA device, or `cuda:1`. Another device than the
+   * one asked for is never taken; training is the CPU's.
+   */
+  device?: Device;
   /** Worker threads; default: what CPU, affinity and container quota allow. */
   threads?: number;
   /** Byte budget of the KV pool; default: a quarter of the free memory, at most 1 GiB. */
@@ -57,7 +61,8 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
 }
 
 const mebibyte = 1024 * 1024;
-const devices = ["auto", "cpu"] as const;
+/** As a regular expression, for schemas too. */
+export const devicePattern = "^(auto|cpu|cuda(:[0-9]{1,4})?)$";
 export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
 export const draftingModes = ["auto", "off"] as const satisfies readonly Drafting[];
 const activationTypes = ["int8", "float32"] as const;
@@ -101,15 +106,21 @@ export function runLimits({ maxConcurrentRuns, maxQueuedRuns }: LoadOptions): Ru
   };
 }
 
+function deviceOf(device: Device = "auto"): Device {
+  if (typeof device === "string" && new RegExp(devicePattern).test(device)) return device;
+  throw invalid("device", JSON.stringify(device), '"auto", "cpu", "cuda" or one like "cuda:1"');
+}
+
 /** Throws OPTION_INVALID naming option, value and range. */
 export function nativeOptions(options: LoadOptions, native: NativeBinding): NativeModelOptions {
-  oneOf("device", options.device, devices, "auto");
+  const device = deviceOf(options.device);
   const { batchInvariant = false } = options;
   if (typeof batchInvariant !== "boolean") throw invalid("batchInvariant", batchInvariant, "true or false");
   const defaultBytes = Math.max(64 * mebibyte, Math.min(1024 * mebibyte, native.availableMemory() / 4));
   const most = Number.MAX_SAFE_INTEGER;
   const cacheBytes = count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), most);
   return {
+    device,
     threads: count("threads", options.threads, native.availableThreads(), 1024),
     cacheBytes,
     indexBytes: count("indexBytes", options.indexBytes, Math.floor(cacheBytes / 2), most, 0),

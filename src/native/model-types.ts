@@ -3,6 +3,8 @@
 
 /** Number formats of stored K and V; of int8, every row and kv head has a scale of its own in f16. */
 export type KvType = "f32" | "f16" | "bf16" | "int8";
+/** What a model is opened on; `cuda` is the first CUDA device. */
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 export type IsaName = "scalar" | "avx2" | "avx512" | "amx";
 
 /** A GGUF metadata value. Arrays of numbers arrive as number[] (bigint beyond 2^53), arrays of strings as string[]. */
@@ -55,4 +57,8 @@ export interface ModelInfo {
   blockBytes: number;
   threads: number;
   isa: IsaName;
+  /** What the model runs on, "cpu" or "cuda:0", its name, and why it does. */
+  device: "cpu" | `cuda:${number}`;
+  deviceName: string;
+  deviceWhy: string;
 }

@@ -5,7 +5,7 @@
 // type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
 // the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
 
-import type { IsaName, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
+import type { Device, IsaName, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
 import type { NativeTrainStep } from "./train-types.js";
 
 export type * from "./model-types.js";
@@ -27,6 +27,8 @@ export interface SegmentHandle {
 export type SegmentKind = "prompt" | "input" | "output";
 
 export interface NativeModelOptions {
+  /** Default: cpu. */
+  device?: Device;
   /** Worker threads of the engine, at least 1. */
   threads: number;
   /** Byte budget of the KV pool. */
@@ -338,6 +340,8 @@ export interface CudaReport {
   library: string | null;
   /** The first thing that is in the way of every device. */
   problem: NativeProblem | null;
+  /** Why `device: "auto"` takes the CPU here, in one sentence. */
+  whyCpu: string;
 }
 
 /** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */

@@ -138,7 +138,7 @@ describe("options that need the model", () => {
     ["maxBatchRows", 0],
     ["kvType", "f8"],
     ["activations", "int4"],
-    ["device", "cuda"],
+    ["device", "gpu"],
     ["batchInvariant", "yes"],
     ["drafting", "always"],
   ])("loadModel with %s %s", async (option, value) => {

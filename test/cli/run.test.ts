@@ -51,6 +51,11 @@ beforeAll(() => {
   ];
   const options = { threads: 1, cacheBytes: 8 << 20, batchInvariant: true };
   writeFileSync(join(directory, "chain.json"), JSON.stringify({ model: tinyPath, options, steps }));
+  const elsewhere = { ...options, device: "cuda:9999" };
+  writeFileSync(
+    join(directory, "elsewhere.json"),
+    JSON.stringify({ model: tinyPath, options: elsewhere, steps }),
+  );
   writeFileSync(
     join(directory, "functions.mjs"),
     `export const retrieve = () => "The harbour of Marsk freezes for eleven weeks a year.";\n`,
@@ -89,6 +94,19 @@ describe("run", () => {
       "Once.",
     );
     expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
+  });
+
+  test("--device is taken instead of the chain's own, and refused as loadModel refuses it", async () => {
+    const args = ["elsewhere.json", "--functions", "functions.mjs", "-i", "question=How long?"];
+    const own = await baton(["run", ...args]);
+    expect(own).toMatchObject({ code: 1, stdout: "" });
+    expect(own.stderr).toMatch(/\[DEVICE_UNAVAILABLE\]\n$/);
+    for (const command of ["run", "explain"]) {
+      expect(await baton([command, ...args, "--device", "cpu"])).toMatchObject({ code: 0 });
+      const wrong = await baton([command, ...args, "--device", "gpu"]);
+      expect(wrong).toMatchObject({ code: 1, stdout: "" });
+      expect(wrong.stderr).toMatch(/"auto", "cpu", "cuda" or one like "cuda:1".*\[OPTION_INVALID\]\n$/);
+    }
   });
 
   test("stages in groups are streamed and counted under their names, those of branches by turns", async () => {

@@ -2,7 +2,7 @@
 // The JSON Schema of a chain document, put together from the schemas of the steps. What the package publishes as
 // chain.schema.json is this.
 
-import { draftingModes, kvTypes } from "../../model/options.js";
+import { devicePattern, draftingModes, kvTypes } from "../../model/options.js";
 import type { JsonSchema } from "./contract.js";
 import { documentSteps } from "./steps/index.js";
 
@@ -36,7 +36,7 @@ export const frameSchema = {
       description: "How the model is loaded.",
       additionalProperties: false,
       properties: {
-        device: { enum: ["auto", "cpu"] },
+        device: { type: "string", pattern: devicePattern },
         threads: { type: "integer", minimum: 1 },
         cacheBytes: { type: "integer", minimum: 1 },
         kvType: { enum: kvTypes },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // baton doctor: what this machine offers, which kernels were chosen, and whether each agrees with its reference; and
-// what of CUDA is here, on which models do not run yet.
+// what of CUDA is here, on which a model runs that is loaded for it.
 
 import { InternalError } from "../../errors.js";
 import { loadNative, platformTag } from "../../native/load.js";
@@ -19,13 +19,6 @@ interface Diagnosis extends DoctorReport {
   ok: boolean;
 }
 
-/** Why models run on the CPU: what is missing for CUDA, or that nothing is but the engine's own part. */
-function whyCpu({ problem, devices }: CudaReport): string {
-  const found = problem ?? devices.find((one) => one.problem !== null)?.problem;
-  if (found && devices.every((one) => one.problem !== null)) return found.message;
-  return "Models do not run on CUDA devices yet.";
-}
-
 function diagnose(): Diagnosis {
   const native = loadNative();
   const report = native.doctor();
@@ -36,7 +29,7 @@ function diagnose(): Diagnosis {
     node: process.version,
     platform: platformTag(),
     availableMemory: native.availableMemory(),
-    device: { used: "cpu", why: whyCpu(cuda) },
+    device: { used: "cpu", why: cuda.whyCpu },
     cuda,
     ok: report.kernels.every((one) => one.ok) && report.replaced.length === 0,
   };

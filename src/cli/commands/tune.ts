@@ -8,9 +8,10 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import type { Chain, TuneOptions, TuneResult } from "../../index.js";
 import { tune } from "../../index.js";
+import type { Device } from "../../native/types.js";
 import type { PromptInit } from "../../tune/methods/index.js";
 import { scheduleNames } from "../../tune/schedule.js";
-import { addPromptOption, withChain } from "../chain-command.js";
+import { addDeviceOption, addPromptOption, withChain } from "../chain-command.js";
 import { UsageError } from "../exit-codes.js";
 import { writeJson } from "../terminal.js";
 import { createTuneProgress } from "../tune-progress.js";
@@ -31,6 +32,7 @@ interface Options {
   explain?: boolean;
   json?: boolean;
   functions?: string;
+  device?: Device;
   prompt?: string[];
   frozenFolder?: string;
   frozenDisk: boolean;
@@ -131,7 +133,7 @@ function addTrainOptions(command: Command): Command {
 }
 
 function addRunOptions(command: Command): Command {
-  return command
+  return addDeviceOption(command)
     .option(
       "--checkpoint <file>",
       "where checkpoints go (default: checkpoint.safetensors in the output folder)",
@@ -271,11 +273,12 @@ export const tuneCommand: CliCommand = {
       .description("train the prompts of stages on data; the base model stays as it is")
       .action(async (file: string, options: Options) => {
         tuneOptions(options, context); // a wrong call is known before the model is loaded
-        const { functions, json, prompt } = options;
+        const { functions, json, prompt, device } = options;
         const rest = {
           ...(prompt === undefined ? {} : { prompt }),
           ...(functions === undefined ? {} : { functions }),
           ...(json === undefined ? {} : { json }),
+          ...(device === undefined ? {} : { device }),
         };
         const load = { batchInvariant: true }; // a run that goes on has the same losses, bit for bit
         await withChain(file, { input: [], load, ...rest }, context, (chain) =>

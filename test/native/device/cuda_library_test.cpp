@@ -9,41 +9,12 @@
 #include <fstream>
 
 #include "check.h"
-#include "device/fake_cuda.h"
+#include "device/fakes.h"
 
 using namespace baton;
 using namespace baton::test;
 
 namespace {
-
-template <class State>
-State& stateOf(const std::string& file, const char* symbol) {
-  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);  // held, so that it stays as set
-  void* state = library == nullptr ? nullptr : dlsym(library, symbol);
-  REQUIRE(state != nullptr);
-  return *static_cast<State*>(state);
-}
-
-struct Fakes {
-  CudaPlaces places{folderOfThisCode() + "libbaton_fake_cuda_driver.so",
-                    {folderOfThisCode() + "libbaton_fake_cuda_library.so"}};
-  FakeCudaDriver& driver = stateOf<FakeCudaDriver>(places.driver, "fakeCudaDriver");
-  FakeCudaLibrary& library = stateOf<FakeCudaLibrary>(places.libraries[0], "fakeCudaLibrary");
-
-  Fakes() {
-    driver = {};
-    library = {};
-  }
-};
-
-std::string factOf(const Error& error, const std::string& name) {
-  for (const auto& [key, value] : error.facts()) {
-    if (key != name) continue;
-    const auto* text = std::get_if<std::string>(&value);
-    return text == nullptr ? std::to_string(std::get<double>(value)) : *text;
-  }
-  return "(no such fact)";
-}
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -184,7 +155,9 @@ TEST("cuda: a device that is too old, one that does not run our code, one that i
       requireCudaDevice(half, index);
       CHECK(false);
     } catch (const Error& error) {
-      checkProblem(error, "device-absent", {"CUDA device " + std::to_string(index), "shows 2"});
+      checkProblem(error, "device-absent",
+                   {"CUDA device " + std::to_string(index), "shows 2",
+                    "\"cuda:0\" (Fake 0), \"cuda:1\" (Fake 1)", "\"cpu\""});
     }
   }
 }

@@ -24,4 +24,6 @@ struct FakeCudaLibrary {  // symbol "fakeCudaLibrary"
   int capabilityNeeded = 80;
   int probeFails = -1;  // index of a device
   int probes = 0;       // counted
+  int streams = 0;      // that are open
+  int streamsOf = -1;   // device of the latest
 };

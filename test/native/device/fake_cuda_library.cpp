@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands for libbaton_cuda.so: a table whose calls are those that loading it makes.
+// Stands for libbaton_cuda.so: a table whose calls are those that loading it and choosing a device
+// make.
+#include <cstdio>
+
 #include "cuda/api.h"
 #include "cuda/kernels.h"
 #include "device/fake_cuda.h"
@@ -20,6 +23,24 @@ const char* lastError() {
   return "no kernel image is available";
 }
 
+BatonCudaStatus deviceInfo(int32_t device, BatonCudaDevice* info) {
+  *info = {};
+  std::snprintf(info->name, sizeof info->name, "Fake %d", device);
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
+  fakeCudaLibrary.streamsOf = device;
+  ++fakeCudaLibrary.streams;
+  *stream = reinterpret_cast<BatonCudaStream*>(&fakeCudaLibrary);  // nobody follows it
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus streamDestroy(BatonCudaStream*) {
+  --fakeCudaLibrary.streams;
+  return kBatonCudaOk;
+}
+
 }  // namespace
 
 EXPORTED const BatonCudaApi* batonCudaApi(void) {
@@ -30,6 +51,9 @@ EXPORTED const BatonCudaApi* batonCudaApi(void) {
   api.capabilityNeeded = fakeCudaLibrary.capabilityNeeded;
   api.lastError = lastError;
   api.deviceProbe = probe;
+  api.deviceInfo = deviceInfo;
+  api.streamCreate = streamCreate;
+  api.streamDestroy = streamDestroy;
   static BatonCudaKernels kernels;
   kernels = {};
   kernels.layout = fakeCudaLibrary.otherLayout ? baton::kCudaLayout + 1 : baton::kCudaLayout;

@@ -171,7 +171,7 @@ TEST("linear: every type, arithmetic and shape against sums in double precision"
           if (!int8) continue;
           // By tensor cores: more rows and columns than a tile, part of a panel, an odd number of
           // groups.
-          for (const auto [N, R] : {std::pair{17, 65}, {79, 18}, {64, 64}}) {
+          for (const auto& [N, R] : {std::pair{17, 65}, {79, 18}, {64, 64}}) {
             conform({ops, type.dtype, true, N, depth(96), R, ++seed, false, 0, true}, false);
           }
           conform({ops, type.dtype, true, 20, depth(576), 17, ++seed, false, 0, true}, false);

@@ -208,14 +208,17 @@ describe("events", () => {
       "f32",
       { threads: 2 },
     );
-    const { layers, hidden, heads, headDim, vocab } = info;
+    const { layers, hidden, heads, kvHeads, headDim, vocab } = info;
     expect(crossings(trace)).toEqual([]);
     expect(trace.events.filter((one) => one.name === "train step")).toHaveLength(1);
-    expect(sumOf(trace, "d linear ").flop).toBe(2 * (n + p) * layerWeights(info) * layers);
+    // Below the first layer there are tokens' embeddings, which are frozen: of it the segment's own q, k and v are left out.
+    const qkv = hidden * (heads + 2 * kvHeads) * headDim;
+    expect(sumOf(trace, "d linear ").flop).toBe(2 * (n + p) * layerWeights(info) * layers - 2 * n * qkv);
     expect(sumOf(trace, "d logits").flop).toBe(2 * (n - 3) * hidden * vocab);
-    const pairs = (n * (n + 1)) / 2 + n * p + (p * (p + 1)) / 2;
-    expect(sumOf(trace, "d attend query").flop).toBe(6 * headDim * heads * pairs * layers);
-    expect(sumOf(trace, "d attend key").flop).toBe(8 * headDim * heads * pairs * layers);
+    const [own, read, within] = [(n * (n + 1)) / 2, n * p, (p * (p + 1)) / 2];
+    const pairs = own + read + within;
+    expect(sumOf(trace, "d attend query").flop).toBe(6 * headDim * heads * (pairs * layers - own - read));
+    expect(sumOf(trace, "d attend key").flop).toBe(8 * headDim * heads * (pairs * layers - own));
     expect(sumOf(trace, "cross entropy").rows).toBe(n - 3);
     expect(sumOf(trace, "d glu").rows).toBe((n + p) * layers);
   });

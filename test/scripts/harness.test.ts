@@ -35,7 +35,8 @@ beforeAll(() => {
   writeFileSync(path.join(folder, "sample.cpp"), source);
   const compiler = process.env.CXX?.trim().split(/\s+/)[0] || "c++";
   const includes = ["-I", path.join(root, "native"), "-I", path.join(root, "test/native")];
-  const files = [path.join(folder, "sample.cpp"), path.join(root, "test/native/main.cpp")];
+  const harness = ["main.cpp", "check.cpp"].map((file) => path.join(root, "test/native", file));
+  const files = [path.join(folder, "sample.cpp"), ...harness];
   execFileSync(compiler, ["-std=c++20", "-pthread", ...includes, ...files, "-o", program]);
 });
 

@@ -64,7 +64,8 @@ void linearBackward(const char* name, const Ops& ops, ThreadPool& threads, Buffe
   const trace::Scope scope(name, [&] { return dLinearCost(whole); });
   const size_t bytes = (dLinearScratchBytes() + 63) / 64 * 64;
   scratch.ensure(bytes * static_cast<size_t>(threads.workers()));
-  const auto [columns, slices] = cutFor(rows, weight.cols, threads.workers(), whole.bf16);
+  const Cut cut = cutFor(rows, weight.cols, threads.workers(), whole.bf16);
+  const int columns = cut.columns, slices = cut.slices;
   const int panels = (weight.cols + columns - 1) / columns;
   threads.forEach(panels * slices, 1, [&](int begin, int end, int worker) {
     for (int item = begin; item < end; ++item) {

@@ -152,14 +152,13 @@ TEST("sample: biases and penalties change what is drawn, and the logits are put 
   const std::vector<float> logits = randomLogits(random, 900, false);
   const auto best =
       static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  Request request{{.temperature = 1.3f,
-                   .topP = 0.95f,
-                   .repetitionPenalty = 1.4f,
-                   .presencePenalty = 0.3f,
-                   .frequencyPenalty = 0.2f,
-                   .biasIds = {best, 5, 6},
-                   .biases = {kNothing, 4.0f, -2.0f}},
-                  {5, 9, 9, 9, 700}};
+  Request request;
+  request.options = {.temperature = 1.3f, .topP = 0.95f, .repetitionPenalty = 1.4f};
+  request.options.presencePenalty = 0.3f;
+  request.options.frequencyPenalty = 0.2f;
+  request.options.biasIds = {best, 5, 6};
+  request.options.biases = {kNothing, 4.0f, -2.0f};
+  request.history = {5, 9, 9, 9, 700};
   checkDraws("penalties", logits, request, numbersFrom(12, 20));
   request.options.temperature = 0;
   Sampler greedy(request.options);

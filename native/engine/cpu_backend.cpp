@@ -21,10 +21,7 @@ ModelWeights withPanels(const Model& model, const WeightPanels* panels) {
   ModelWeights weights = model;
   if (panels == nullptr) return weights;
   for (LayerWeights& layer : weights.layers) {
-    for (Weight* weight :
-         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-      weight->panels = panels->of(*weight);
-    }
+    for (Weight* weight : layer.matrices()) weight->panels = panels->of(*weight);
   }
   weights.output.panels = panels->of(weights.output);
   return weights;
@@ -41,12 +38,6 @@ void residual(const QuantizeArgs& quantised, int rows, float* out) {
 }
 
 }  // namespace
-
-std::vector<RopeTable> ropeTables(const ModelConfig& config) {
-  std::vector<RopeTable> tables;
-  for (const RopeSpec& spec : config.ropes) tables.emplace_back(config.headDim, spec);
-  return tables;
-}
 
 CpuBackend::CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
                        const Pool& pool, const ForwardOptions& options)

@@ -64,7 +64,4 @@ class CpuBackend : public Backend {
   size_t scratchBytes_;
 };
 
-// Of the model's ropes, with no position yet.
-std::vector<RopeTable> ropeTables(const ModelConfig& config);
-
 }  // namespace baton

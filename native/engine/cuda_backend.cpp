@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "engine/cpu_backend.h"
 
 namespace baton {
 namespace {

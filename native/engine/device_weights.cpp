@@ -63,8 +63,7 @@ void DeviceWeights::collect(const ModelConfig& c, bool int8) {
     vector(layer.attnPostNorm, c.hidden);
     vector(layer.ffnNorm, c.hidden);
     vector(layer.ffnPostNorm, c.hidden);
-    for (Weight* weight :
-         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    for (Weight* weight : layer.matrices()) {
       matrices_.push_back({weight, int8 && isInteger(weight->type)});
     }
   }

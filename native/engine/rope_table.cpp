@@ -24,4 +24,10 @@ void RopeTable::grow(int limit) {
   limit_ = limit;
 }
 
+std::vector<RopeTable> ropeTables(const ModelConfig& config) {
+  std::vector<RopeTable> tables;
+  for (const RopeSpec& spec : config.ropes) tables.emplace_back(config.headDim, spec);
+  return tables;
+}
+
 }  // namespace baton

@@ -30,4 +30,7 @@ class RopeTable {
   std::vector<float> cos_, sin_;
 };
 
+// Of the model's ropes, with no position yet.
+std::vector<RopeTable> ropeTables(const ModelConfig& config);
+
 }  // namespace baton

@@ -17,8 +17,7 @@ constexpr size_t kHugePage = size_t{2} << 20;
 std::vector<const Weight*> quantisedWeights(const Model& model) {
   std::vector<const Weight*> weights;
   for (const LayerWeights& layer : model.layers) {
-    for (const Weight* weight :
-         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    for (const Weight* weight : layer.matrices()) {
       if (isInteger(weight->type)) weights.push_back(weight);
     }
   }

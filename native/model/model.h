@@ -4,6 +4,7 @@
 // it is.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -79,6 +80,9 @@ struct LayerWeights {
   Weight up;                  // [F, M]
   Weight down;                // [M, F]
   const float* ffnPostNorm;   // [M] of what the feed-forward adds to the stream, or null
+
+  std::array<Weight*, 7> matrices() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+  std::array<const Weight*, 7> matrices() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
 
 // By role; the vectors and matrices are those of the file, or a device's copy of them.

@@ -130,30 +130,10 @@ void launchRows(const DLinearArgs& a, int k0, int k1) {
 
 void dLinearCuda(const DLinearArgs& a, int k0, int k1, void*) {
   if (k0 >= k1 || a.R == 0) return;
-  switch (a.type) {
-    case DType::kF32:
-      return cuda::launchRows<float, 1>(a, k0, k1);
-    case DType::kF16:
-      return cuda::launchRows<cuda::Half, 1>(a, k0, k1);
-    case DType::kBF16:
-      return cuda::launchRows<cuda::Bfloat, 1>(a, k0, k1);
-    case DType::kQ8_0:
-      return cuda::launchRows<BlockQ8_0, 32>(a, k0, k1);
-    case DType::kQ4_0:
-      return cuda::launchRows<BlockQ4_0, 32>(a, k0, k1);
-    case DType::kQ4_1:
-      return cuda::launchRows<BlockQ4_1, 32>(a, k0, k1);
-    case DType::kQ5_0:
-      return cuda::launchRows<BlockQ5_0, 32>(a, k0, k1);
-    case DType::kQ5_1:
-      return cuda::launchRows<BlockQ5_1, 32>(a, k0, k1);
-    case DType::kQ4_K:
-      return cuda::launchRows<BlockQ4_K, 256>(a, k0, k1);
-    case DType::kQ5_K:
-      return cuda::launchRows<BlockQ5_K, 256>(a, k0, k1);
-    case DType::kQ6_K:
-      return cuda::launchRows<BlockQ6_K, 256>(a, k0, k1);
-  }
+  cuda::withRowsOf(a.type, [&](auto rows) {
+    using Rows = decltype(rows);
+    cuda::launchRows<typename Rows::Block, Rows::kElements>(a, k0, k1);
+  });
 }
 
 }  // namespace baton

@@ -21,44 +21,17 @@ __global__ void __launch_bounds__(kThreads) embed(EmbedArgs a, int r0) {
   a.out[r * M + static_cast<size_t>(i)] = elementOf(row[i / kElements], i % kElements) * a.scale;
 }
 
-using Kernel = void (*)(EmbedArgs, int);
-
-Kernel kernelOf(DType type) {
-  switch (type) {
-    case DType::kF32:
-      return embed<float, 1>;
-    case DType::kF16:
-      return embed<Half, 1>;
-    case DType::kBF16:
-      return embed<Bfloat, 1>;
-    case DType::kQ8_0:
-      return embed<BlockQ8_0, 32>;
-    case DType::kQ4_0:
-      return embed<BlockQ4_0, 32>;
-    case DType::kQ4_1:
-      return embed<BlockQ4_1, 32>;
-    case DType::kQ5_0:
-      return embed<BlockQ5_0, 32>;
-    case DType::kQ5_1:
-      return embed<BlockQ5_1, 32>;
-    case DType::kQ4_K:
-      return embed<BlockQ4_K, 256>;
-    case DType::kQ5_K:
-      return embed<BlockQ5_K, 256>;
-    case DType::kQ6_K:
-      return embed<BlockQ6_K, 256>;
-  }
-  return nullptr;
-}
-
 }  // namespace
 }  // namespace cuda
 
 void embedCuda(const EmbedArgs& a, int r0, int r1) {
   if (r0 >= r1) return;
   const unsigned parts = cuda::blocksOf(static_cast<size_t>(a.M), cuda::kThreads);
-  cuda::launch(cuda::kernelOf(a.type), dim3(static_cast<unsigned>(r1 - r0), parts), cuda::kThreads,
-               0, a, r0);
+  cuda::withRowsOf(a.type, [&](auto rows) {
+    using Rows = decltype(rows);
+    cuda::launch(cuda::embed<typename Rows::Block, Rows::kElements>,
+                 dim3(static_cast<unsigned>(r1 - r0), parts), cuda::kThreads, 0, a, r0);
+  });
 }
 
 }  // namespace baton

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/launch.cuh"
+#include "kernels/linear/linear.h"
 
 namespace baton::cuda {
 
@@ -32,6 +33,12 @@ __device__ inline void storeFour(float* row, size_t i, size_t n, float4 four) {
 
 __device__ inline float4 addFours(float4 a, float4 b) {
   return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+// y[r, n] of a linear layer.
+__device__ inline void storeSum(const LinearArgs& a, int r, int n, float sum) {
+  float& y = a.y[static_cast<size_t>(r) * static_cast<size_t>(a.ldy) + static_cast<size_t>(n)];
+  y = a.accumulate ? y + sum : sum;
 }
 
 struct Sum {

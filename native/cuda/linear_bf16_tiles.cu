@@ -113,10 +113,7 @@ struct Sums {
         for (int c = 0; c < 4; ++c) {
           const Cell cell = sumCell(lane, c);
           const int r = row + 16 * i + cell.row, n = column + 8 * j + cell.column;
-          if (r >= a.R || n >= n1) continue;
-          float& y =
-              a.y[static_cast<size_t>(r) * static_cast<size_t>(a.ldy) + static_cast<size_t>(n)];
-          y = a.accumulate ? y + at[i][j][c] : at[i][j][c];
+          if (r < a.R && n < n1) storeSum(a, r, n, at[i][j][c]);
         }
       }
     }

@@ -2,6 +2,8 @@
 // linear of linear.h in float32, for weights as the file has them, and linearBf16: a warp for a
 // column of y and some rows. Lane l takes eight numbers in a row from k = 8 l on, then from 256
 // further, so that what it adds and when depends on the depth alone.
+#include <type_traits>
+
 #include "base/half.h"
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
@@ -104,9 +106,7 @@ __global__ void __launch_bounds__(kThreads, 6) linearFloat(LinearArgs a, int n0,
   for (int r = 0; r < kRows; ++r) {
     const float total = overWarp(sum[r], Sum{});
     if (lane != 0 || r >= rows) continue;
-    float& y =
-        a.y[static_cast<size_t>(r0 + r) * static_cast<size_t>(a.ldy) + static_cast<size_t>(n)];
-    y = a.accumulate ? y + total : total;
+    storeSum(a, r0 + r, n, total);
   }
 }
 
@@ -124,31 +124,14 @@ bool aligned(const void* first, int K) {
 
 Kernel floatKernelOf(const LinearArgs& a) {
   const bool fast = aligned(a.weight, a.K) && aligned(a.x, a.K);
-  switch (a.type) {
-    case DType::kF32:
-      return fast ? linearFloat<float, 1, float, true> : linearFloat<float, 1, float, false>;
-    case DType::kF16:
-      return linearFloat<Half, 1, float, false>;
-    case DType::kBF16:
-      return fast ? linearFloat<Bfloat, 1, float, true> : linearFloat<Bfloat, 1, float, false>;
-    case DType::kQ8_0:
-      return linearFloat<BlockQ8_0, 32, float, false>;
-    case DType::kQ4_0:
-      return linearFloat<BlockQ4_0, 32, float, false>;
-    case DType::kQ4_1:
-      return linearFloat<BlockQ4_1, 32, float, false>;
-    case DType::kQ5_0:
-      return linearFloat<BlockQ5_0, 32, float, false>;
-    case DType::kQ5_1:
-      return linearFloat<BlockQ5_1, 32, float, false>;
-    case DType::kQ4_K:
-      return linearFloat<BlockQ4_K, 256, float, false>;
-    case DType::kQ5_K:
-      return linearFloat<BlockQ5_K, 256, float, false>;
-    case DType::kQ6_K:
-      return linearFloat<BlockQ6_K, 256, float, false>;
-  }
-  return nullptr;
+  return withRowsOf(a.type, [&](auto rows) -> Kernel {
+    using Block = typename decltype(rows)::Block;
+    constexpr int kElements = decltype(rows)::kElements;
+    if constexpr (std::is_same_v<Block, float> || std::is_same_v<Block, Bfloat>) {
+      if (fast) return linearFloat<Block, kElements, float, true>;
+    }
+    return linearFloat<Block, kElements, float, false>;
+  });
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 // the activations. Warps take groups in turn, two at a time; sums over lanes and warps are made
 // once, at the end, in an order that the depth alone decides.
 #include "cuda/lanes.cuh"
-#include "cuda/linear_int8_tiles.h"
 #include "cuda/ops.h"
 #include "cuda/wide.cuh"
 #include "kernels/linear/panels.h"

@@ -5,11 +5,10 @@
 // bits a word is of both halves of a panel, so lanes make words of eight bits as they need them:
 // every warp those of its own panel. Dot products of groups are exact; they are scaled and added in
 // ascending k whatever the tile.
-#include "cuda/linear_int8_tiles.h"
-
 #include "base/half.h"
 #include "cuda/lanes.cuh"
 #include "cuda/mma.cuh"
+#include "cuda/ops.h"
 #include "cuda/tiles.cuh"
 #include "cuda/wide.cuh"
 #include "kernels/linear/panels.h"
@@ -241,10 +240,7 @@ struct Sums {
         for (int c = 0; c < 4; ++c) {
           const Cell cell = sumCell(lane, c);
           const int r = r0 + 16 * i + cell.row, n = first + 8 * h + cell.column;
-          if (r >= a.R || n >= n1) continue;
-          float& y =
-              a.y[static_cast<size_t>(r) * static_cast<size_t>(a.ldy) + static_cast<size_t>(n)];
-          y = a.accumulate ? y + at[i][h][c] : at[i][h][c];
+          if (r < a.R && n < n1) storeSum(a, r, n, at[i][h][c]);
         }
       }
     }

@@ -20,6 +20,8 @@ void linearBf16Cuda(const LinearArgs& args, int n0, int n1, void* scratch);
 void linearInt8Cuda(const LinearArgs& args, int n0, int n1);  // what linear does where xq is given
 // linearBf16 in tiles: K is a multiple of 32, xb and weight begin at 16 bytes.
 void linearBf16TilesCuda(const LinearArgs& args, int n0, int n1);
+// The same of int8 arithmetic: xq and the panels begin at 16 bytes.
+void linearInt8TilesCuda(const LinearArgs& args, int n0, int n1);
 void attendCuda(const AttendArgs& args);
 void mergeCuda(const MergeArgs& args);
 void embedCuda(const EmbedArgs& args, int r0, int r1);

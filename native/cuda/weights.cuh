@@ -95,4 +95,41 @@ __device__ inline float elementOf(const BlockQ6_K& block, int j) {
                   (low | high << 4) - 32, 0.0f);
 }
 
+// How rows of a type are stored: blocks of so many elements.
+template <class T, int kCount>
+struct RowsOf {
+  using Block = T;
+  static constexpr int kElements = kCount;
+};
+
+// fn(RowsOf<...>{}) for the type, on the host.
+template <class Fn>
+auto withRowsOf(DType type, const Fn& fn) {
+  switch (type) {
+    case DType::kF32:
+      break;
+    case DType::kF16:
+      return fn(RowsOf<Half, 1>{});
+    case DType::kBF16:
+      return fn(RowsOf<Bfloat, 1>{});
+    case DType::kQ8_0:
+      return fn(RowsOf<BlockQ8_0, 32>{});
+    case DType::kQ4_0:
+      return fn(RowsOf<BlockQ4_0, 32>{});
+    case DType::kQ4_1:
+      return fn(RowsOf<BlockQ4_1, 32>{});
+    case DType::kQ5_0:
+      return fn(RowsOf<BlockQ5_0, 32>{});
+    case DType::kQ5_1:
+      return fn(RowsOf<BlockQ5_1, 32>{});
+    case DType::kQ4_K:
+      return fn(RowsOf<BlockQ4_K, 256>{});
+    case DType::kQ5_K:
+      return fn(RowsOf<BlockQ5_K, 256>{});
+    case DType::kQ6_K:
+      return fn(RowsOf<BlockQ6_K, 256>{});
+  }
+  return fn(RowsOf<float, 1>{});
+}
+
 }  // namespace baton::cuda

@@ -31,7 +31,7 @@ describe("device", () => {
   );
 
   test("a name that cannot be is an error of types", async () => {
-    // @ts-expect-error
+    // @ts-expect-error: it is none of the names that the type has
     const options: LoadOptions = { device: "gpu" };
     expect(await failure(options)).toMatchObject({ code: "OPTION_INVALID" });
   });

@@ -18,7 +18,8 @@ import {
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { buildNative } from "./build-native.mjs";
-import { cudaToolchain } from "./cuda-toolchain.mjs";
+import { cudaToolchain, pinnedFolder } from "./cuda-toolchain.mjs";
+import { checkCublasLt } from "./lib/cublaslt-header.mjs";
 import {
   kernelFaults,
   kernelName,
@@ -145,6 +146,7 @@ await entry(async () => {
   const { values } = parseArgs({ options: { pinned: { type: "boolean" }, update: { type: "boolean" } } });
   const toolchain = await cudaToolchain({ pinned: values.pinned });
   say(`nvcc ${toolchain.version} in ${toolchain.folder}`);
+  checkCublasLt(toolchain, path.dirname(pinnedFolder()));
   const { work } = await buildNative({ cuda: toolchain.folder });
   const library = install(path.join(work, "libbaton_cuda.so"));
   const kernels = kernelsOf(work);

@@ -52,6 +52,8 @@ Napi::Value cudaReport(const Napi::CallbackInfo& info) {
   js.set(report, "driver", known ? js.string(cudaVersionText(found.driverVersion)) : js.null());
   js.set(report, "devices", devices);
   js.set(report, "library", found.library.empty() ? js.null() : js.string(found.library));
+  js.set(report, "matrixLibrary",
+         found.api == nullptr ? js.null() : js.string(found.api->matrixLibrary()));
   js.set(report, "problem", problemObject(js, found.problem));
   js.set(report, "whyCpu", js.string(whyCpu(found)));
   return Napi::Value(info.Env(), report);

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define BATON_CUDA_ABI 2u
+#define BATON_CUDA_ABI 3u
 #define BATON_CUDA_SYMBOL "batonCudaApi"
 
 #ifdef __cplusplus
@@ -53,6 +53,9 @@ typedef struct BatonCudaApi {
   BatonCudaStatus (*deviceInfo)(int32_t device, BatonCudaDevice* info);
   // Runs a kernel there and compares what it wrote: whether this library works on this device.
   BatonCudaStatus (*deviceProbe)(int32_t device);
+  // What makes products of many rows of BF16 weights: "cuBLASLt 13.0.2", or "none" and why, where
+  // this library's own kernels do. Opens it.
+  const char* (*matrixLibrary)(void);
 
   BatonCudaStatus (*streamCreate)(int32_t device, BatonCudaStream** stream);
   BatonCudaStatus (*streamSynchronize)(BatonCudaStream* stream);

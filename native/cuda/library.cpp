@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cuda/api.h"
+#include "cuda/cublaslt.h"
 #include "cuda/kernels.h"
 #include "cuda/memory.h"
 #include "cuda/probe.h"
@@ -47,6 +48,7 @@ const BatonCudaApi kApi = {
     .deviceCount = deviceCount,
     .deviceInfo = deviceInfo,
     .deviceProbe = deviceProbe,
+    .matrixLibrary = cublasLtText,
     .streamCreate = streamCreate,
     .streamSynchronize = streamSynchronize,
     .streamDestroy = streamDestroy,

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/half.h"
+#include "cuda/gemm.h"
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
 #include "cuda/weights.cuh"
@@ -148,6 +149,8 @@ void linearBf16Cuda(const LinearArgs& a, int n0, int n1, void*) {
   if (n0 >= n1 || a.R == 0) return;
   const bool fast = cuda::aligned(a.weight, a.K) && cuda::aligned(a.xb, a.K);
   const bool many = a.R > kFewRows || a.invariant;
+  const bool library = cuda::launchGemm != nullptr && many && !a.invariant;
+  if (library && cuda::launchGemm->multiply(a, n0, n1)) return;
   if (fast && many && a.K % 32 == 0) return linearBf16TilesCuda(a, n0, n1);
   cuda::launchLinear(fast ? cuda::linearFloat<Bfloat, 1, Bfloat, true>
                           : cuda::linearFloat<Bfloat, 1, Bfloat, false>,

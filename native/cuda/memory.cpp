@@ -23,6 +23,20 @@ BatonCudaStatus copy(const char* call, BatonCudaStream* stream, void* to, const 
   return status(call, cudaMemcpyAsync(to, from, bytes, kind, stream->handle));
 }
 
+// Null where there is none left, which is no error: less memory is a slower product.
+void* allocateWorkspace(int device, size_t bytes) {
+  void* memory = nullptr;
+  if (cudaSetDevice(device) != cudaSuccess || cudaMalloc(&memory, bytes) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return nullptr;
+  }
+  return memory;
+}
+
+void releaseWorkspace(int device, void* memory) {
+  static_cast<void>(deviceFree(device, memory));
+}
+
 }  // namespace
 
 BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
@@ -32,8 +46,10 @@ BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
   cudaStream_t handle = nullptr;
   const cudaError_t error = cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking);
   if (error != cudaSuccess) return failed("streamCreate", error);
-  *stream = new (std::nothrow) BatonCudaStream{device, handle};
+  auto* gemm = new (std::nothrow) Gemm(device, handle, {allocateWorkspace, releaseWorkspace});
+  *stream = new (std::nothrow) BatonCudaStream{device, handle, gemm};
   if (*stream != nullptr) return kBatonCudaOk;
+  delete gemm;
   cudaStreamDestroy(handle);
   return failed("streamCreate", cudaErrorMemoryAllocation);
 }
@@ -48,8 +64,10 @@ BatonCudaStatus streamDestroy(BatonCudaStream* stream) {
   if (stream == nullptr) return kBatonCudaOk;
   const cudaStream_t handle = stream->handle;
   BatonCudaStatus done = use("streamDestroy", stream->device);
-  delete stream;
   if (done == kBatonCudaOk) done = status("streamDestroy", cudaStreamSynchronize(handle));
+  if (launchGemm == stream->gemm) launchGemm = nullptr;
+  delete stream->gemm;
+  delete stream;
   const BatonCudaStatus gone = status("streamDestroy", cudaStreamDestroy(handle));
   return done != kBatonCudaOk ? done : gone;
 }
@@ -103,6 +121,7 @@ BatonCudaStatus useStream(BatonCudaStream* stream) {
   if (stream == nullptr) return invalid("useStream", "no stream");
   if (const BatonCudaStatus bad = use("useStream", stream->device)) return bad;
   launchOn(stream->handle);
+  launchGemm = stream->gemm;
   return kBatonCudaOk;
 }
 

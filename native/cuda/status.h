@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include "cuda/api.h"
+#include "cuda/gemm.h"
 
 namespace baton::cuda {
 
@@ -28,4 +29,5 @@ inline BatonCudaStatus status(const char* call, cudaError_t error) {
 struct BatonCudaStream {
   int device;
   cudaStream_t handle;
+  baton::cuda::Gemm* gemm;  // null: there was no memory for it
 };

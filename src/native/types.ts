@@ -5,9 +5,11 @@
 // type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
 // the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
 
-import type { Device, IsaName, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
+import type { CudaReport, DoctorReport } from "./doctor-types.js";
+import type { Device, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
 import type { NativeTrainStep } from "./train-types.js";
 
+export type * from "./doctor-types.js";
 export type * from "./model-types.js";
 export type * from "./train-types.js";
 
@@ -278,70 +280,11 @@ export type NativeEvent =
     }
   | { job: number; type: "failed"; code: string; message: string; facts: Record<string, string | number> };
 
-export interface KernelReport {
-  op: string;
-  /** Instruction set whose kernel it is. */
-  isa: IsaName;
-  /** Largest relative error against the scalar reference on the self-test data. */
-  error: number;
-  ok: boolean;
-}
-
-/** A kernel that was wrong on this machine, and whose instruction set's kernel runs in its place. */
-export interface KernelReplacement {
-  kernel: string;
-  /** The check that it missed by most. */
-  failed: KernelReport;
-  by: IsaName;
-}
-
 /** Something that failed nothing, to be told to the user; codes: native/base/warnings.h. */
 export interface NativeWarning {
   code: string;
   message: string;
   facts: Record<string, string | number>;
-}
-
-export interface DoctorReport {
-  cpu: string;
-  /** What CPU and OS allow, e.g. ["avx2", "fma", "avx512f", ...]. */
-  features: string[];
-  isa: IsaName;
-  isaCap: string | null;
-  threads: number;
-  /** The kernels in use. */
-  kernels: KernelReport[];
-  replaced: KernelReplacement[];
-}
-
-/** Why something cannot be used; codes are those of errors.ts. */
-export interface NativeProblem {
-  code: string;
-  message: string;
-  /** For DEVICE_UNAVAILABLE: device, reason (native/device/cuda_library.h) and what the message says. */
-  facts: Record<string, string | number>;
-}
-
-export interface CudaDeviceReport {
-  name: string;
-  /** Compute capability, e.g. "9.0". */
-  capability: string;
-  /** Of the whole device. */
-  memoryBytes: number;
-  problem: NativeProblem | null;
-}
-
-/** What there is of CUDA on this machine. A kernel is run on each device that is new enough. */
-export interface CudaReport {
-  /** CUDA version of the driver, e.g. "13.0"; null without one. */
-  driver: string | null;
-  devices: CudaDeviceReport[];
-  /** The file of the CUDA library; null where none was loaded. */
-  library: string | null;
-  /** The first thing that is in the way of every device. */
-  problem: NativeProblem | null;
-  /** Why `device: "auto"` takes the CPU here, in one sentence. */
-  whyCpu: string;
 }
 
 /** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */

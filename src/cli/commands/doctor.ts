@@ -35,13 +35,14 @@ function diagnose(): Diagnosis {
   };
 }
 
-function cudaLines({ driver, library, devices }: CudaReport): string[] {
+function cudaLines({ driver, library, matrixLibrary, devices }: CudaReport): string[] {
   if (driver === null) return [];
   const lines = devices.map(({ name, capability, memoryBytes, problem }, index) => {
     const state = problem === null ? "runs the library's code" : problem.message;
     return `          ${index}: ${name}, ${capability}, ${formatBytes(memoryBytes)}: ${state}`;
   });
-  return [`cuda      driver ${driver}, library ${library ?? "none"}`, ...lines];
+  const products = matrixLibrary === null ? "" : `, library for products of BF16 ${matrixLibrary}`;
+  return [`cuda      driver ${driver}, library ${library ?? "none"}${products}`, ...lines];
 }
 
 function print({ stdout }: Terminal, found: Diagnosis): void {

@@ -19,6 +19,10 @@ BatonCudaStatus probe(int32_t device) {
   return device == fakeCudaLibrary.probeFails ? kBatonCudaNoKernel : kBatonCudaOk;
 }
 
+const char* matrixLibrary() {
+  return "none: fake";
+}
+
 const char* lastError() {
   return "no kernel image is available";
 }
@@ -51,6 +55,7 @@ EXPORTED const BatonCudaApi* batonCudaApi(void) {
   api.capabilityNeeded = fakeCudaLibrary.capabilityNeeded;
   api.lastError = lastError;
   api.deviceProbe = probe;
+  api.matrixLibrary = matrixLibrary;
   api.deviceInfo = deviceInfo;
   api.streamCreate = streamCreate;
   api.streamDestroy = streamDestroy;

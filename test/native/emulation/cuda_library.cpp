@@ -103,6 +103,10 @@ BatonCudaStatus deviceProbe(int32_t device) {
   return device == 0 && !isLost() ? kBatonCudaOk : lost();
 }
 
+const char* matrixLibrary() {
+  return "none: emulated";
+}
+
 BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
   if (isLost()) return lost();
   *stream = new BatonCudaStream{device};
@@ -234,6 +238,7 @@ const BatonCudaApi& table() {
       .deviceCount = deviceCount,
       .deviceInfo = deviceInfo,
       .deviceProbe = deviceProbe,
+      .matrixLibrary = matrixLibrary,
       .streamCreate = streamCreate,
       .streamSynchronize = streamSynchronize,
       .streamDestroy = streamDestroy,

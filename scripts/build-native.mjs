@@ -112,7 +112,7 @@ function install(file, folder) {
 function targetsOf({ bench, emulated, tests, cuda }) {
   if (bench) return ["baton_ops_bench"];
   if (emulated) return ["baton_tests_emulated"];
-  if (cuda) return ["baton_cuda", "baton_cuda_ptx", "baton_gpu_tests"];
+  if (cuda) return ["baton_cuda", "baton_cuda_ptx", "baton_gpu_tests", "baton_gpu_bench"];
   return tests ? [] : ["baton"];
 }
 

@@ -37,10 +37,34 @@ export const shapes = {
     contextLength: 131_072,
     ropeTheta: 500_000,
   },
+  "llama32-3b": {
+    layers: 28,
+    hidden: 3072,
+    ffn: 8192,
+    heads: 24,
+    kvHeads: 8,
+    headDim: 128,
+    vocab: 128_256,
+    contextLength: 131_072,
+    ropeTheta: 500_000,
+  },
+  "llama3-8b": {
+    layers: 32,
+    hidden: 4096,
+    ffn: 14_336,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 128,
+    vocab: 128_256,
+    contextLength: 131_072, // as the later releases of the same shape have it
+    ropeTheta: 500_000,
+  },
 } as const satisfies Record<string, Shape>;
 
 export type ShapeName = keyof typeof shapes;
 export const shapeNames = Object.keys(shapes) as ShapeName[];
+/** Those that the suite cpu runs when none are named. */
+export const cpuShapeNames: readonly ShapeName[] = ["smollm2-135m", "llama32-1b"];
 
 /** How GGUF stores a type: its number there and in `general.file_type`, and the bytes of one block. */
 export interface WeightType {

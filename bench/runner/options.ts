@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import type { Choice } from "../contract.js";
-import { shapeNames, weightTypeNames } from "../models/shapes.js";
+import { cpuShapeNames, shapeNames, weightTypeNames } from "../models/shapes.js";
 
 export class UsageError extends Error {}
 
@@ -47,7 +47,7 @@ export const usage = `usage: npm run bench -- [options]
   --only LIST      workloads or cases, e.g. decode,prefill-512; quality: cases or variants, e.g. reference,hotpot/shared;
                    ops: sections, e.g. linear,rows or "linear Q4_1"
   --patience S     longest wait for a quiet machine before a trial, seconds (default: 60, quick: 20); 0: take it as it is
-  --shapes LIST    cpu: shapes of the models with random weights (default: ${shapeNames.join(",")}; quick: the first)
+  --shapes LIST    cpu: shapes of the models with random weights (default: ${cpuShapeNames.join(",")}; quick: the first)
   --types LIST     cpu: their weight types (default: ${weightTypeNames.join(",")}; quick: Q4_1,Q8_0)
   --models DIR     folder of models with random weights and of references (default: baton-bench-models in the temporary folder)
   --seeds LIST     quality: seeds, a run of each variant for each (default: 1,2,3)
@@ -125,7 +125,7 @@ function given(args: string[]) {
 /** Throws UsageError naming the option, the value and what is allowed. */
 export function readOptions(args: string[], known: Known): BenchOptions {
   const values = given(args);
-  const allShapes = values.quick ? (shapeNames[0] as string) : shapeNames.join(",");
+  const allShapes = values.quick ? (cpuShapeNames[0] as string) : cpuShapeNames.join(",");
   const allTypes = values.quick ? "Q4_1,Q8_0" : weightTypeNames.join(",");
   const patience = values.patience ?? (values.quick ? "20" : "60");
   return {

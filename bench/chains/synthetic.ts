@@ -46,6 +46,25 @@ export function stagesChain(
   };
 }
 
+/** Chains of compress -> answer: the answer stage reads `read` rows, of which 16 are the question's. */
+export function trainingChains(
+  sources: ChainSources,
+  { count, read, written }: { count: number; read: number; written: number },
+): ForcedChain[] {
+  const question = 16;
+  return Array.from({ length: count }, (_, at) => {
+    const piece = (name: string, rows: number, part: number) => pieceOf(sources, name, rows, 10 * at + part);
+    const turn = { role: "role", own: [], closes: false };
+    return {
+      inputs: [piece("question", question, 1), piece("passages", question, 2)],
+      turns: [
+        { ...piece("compress", read - question, 3), ...turn, reads: ["question"], own: ["passages"] },
+        { ...piece("answer", written, 4), ...turn, reads: ["question", "compress"] },
+      ],
+    };
+  });
+}
+
 /** One role over one trunk, `branches` times. */
 export function fanOutChain(
   sources: ChainSources,

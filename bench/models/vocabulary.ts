@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A byte-level vocabulary of any size whose merges are true ones: the bytes, pairs of letters, pairs of those pairs.
+// A byte-level vocabulary of any size whose merges are true ones: the bytes, pairs of letters, the same behind a space (so
+// that there are words of one token), pairs of those pairs.
 
 export interface Vocabulary {
   tokens: string[];
@@ -29,6 +30,8 @@ export function makeVocabulary(size: number): Vocabulary {
   };
   const pairs = letters.flatMap((left) => letters.map((right) => [left, right] as const));
   for (const [left, right] of pairs) add(left, right);
+  const space = byteCharacters()[32] as string;
+  for (const pair of pairs) add(space, pair.join(""));
   for (const left of pairs) {
     if (tokens.length >= size) break;
     for (const right of pairs) add(left.join(""), right.join(""));

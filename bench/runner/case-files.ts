@@ -23,7 +23,8 @@ export interface CaseFilesInit {
 export class CaseFiles {
   readonly #folder = mkdtempSync(path.join(os.tmpdir(), "baton-bench-"));
   readonly #init: CaseFilesInit;
-  #sources: ChainSources | undefined;
+  /** By the model whose tokenizer they have. */
+  readonly #sources = new Map<string, ChainSources>();
 
   constructor(init: CaseFilesInit) {
     this.#init = init;
@@ -34,9 +35,9 @@ export class CaseFiles {
     const { settings, models, tell } = this.#init;
     const model = await this.#model(one);
     const own: TrialSettings = { ...settings, model };
-    if (one.chains !== undefined) own.chains = await this.#chains(one.id, one.chains);
+    if (one.chains !== undefined) own.chains = await this.#chains(one.id, model, one.chains);
     if (one.reference !== undefined) {
-      const sources = await this.#open();
+      const sources = await this.#open(model);
       const { threads } = settings;
       own.reference = await referenceFile({
         ...one.reference,
@@ -66,16 +67,16 @@ export class CaseFiles {
     return retypedFile({ model: settings.model, folder, tell }, retyped);
   }
 
-  async #chains(id: string, make: NonNullable<Case["chains"]>): Promise<string> {
+  async #chains(id: string, model: string, make: NonNullable<Case["chains"]>): Promise<string> {
     const file = path.join(this.#folder, `${id}.json`);
-    writeFileSync(file, JSON.stringify(make(await this.#open())));
+    writeFileSync(file, JSON.stringify(make(await this.#open(model))));
     return file;
   }
 
-  async #open(): Promise<ChainSources> {
-    const { settings, data } = this.#init;
-    this.#sources ??= await openSources(settings.model, data);
-    return this.#sources;
+  async #open(model: string): Promise<ChainSources> {
+    const found = this.#sources.get(model) ?? (await openSources(model, this.#init.data));
+    this.#sources.set(model, found);
+    return found;
   }
 }
 
@@ -88,7 +89,7 @@ export function whyMissing(error: unknown): string {
 /** The model is opened for its tokenizer and closed again: nothing of it may disturb the trials. */
 async function openSources(model: string, data: string | undefined): Promise<ChainSources> {
   const { loadModel } = (await import(packageUrl)) as typeof import("../../src/index.js");
-  const opened = await loadModel(model, { threads: 1 });
+  const opened = await loadModel(model, { device: "cpu", threads: 1 });
   const { tokenizer } = opened;
   await opened.close();
   return { data, encode: (text) => [...tokenizer.encode(text, { specials: false })] };

@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
+import { modelFile } from "../models/model-files.js";
 import { shapeNames, weightTypeNames } from "../models/shapes.js";
 import { opsSuite, runOps } from "../ops/suite.js";
 import { opsLines } from "../ops/table.js";
@@ -31,7 +32,7 @@ const allCases = [true, false].flatMap((quick) => workloads.flatMap((one) => one
 const rivalSubjects = subjects.filter((one) => one.rival);
 const known = {
   suites: [...new Set(workloads.map((one) => one.suite)), qualitySuite.name, opsSuite.name],
-  devices: ["cpu"],
+  devices: ["cpu", "cuda"],
   rivals: [
     ...new Set(
       rivalSubjects.flatMap(({ name, family }) => [name, ...(family === undefined ? [] : [family])]),
@@ -67,6 +68,14 @@ async function resolvedModel(name: string): Promise<string> {
   return (await resolveModel(name)).path;
 }
 
+/** The run's model; where every case brings its own, the first of those, so that nothing is fetched that nobody runs. */
+async function settingsModel(options: BenchOptions, wanted: readonly Wanted[]): Promise<string> {
+  const models = wanted.flatMap(({ one }) => one.model ?? []);
+  const [first] = models;
+  if (first === undefined || models.length < wanted.length) return resolvedModel(options.model);
+  return modelFile(options.models, first, say);
+}
+
 interface Wanted {
   workload: Workload;
   one: Case;
@@ -80,10 +89,10 @@ function wantedCases({ suite, quick, only, choice }: BenchOptions): Wanted[] {
   );
 }
 
-/** Those that can do something of it. */
-function subjectsFor(wanted: readonly Wanted[], { rivals }: BenchOptions): Subject[] {
+/** Those that can do something of it. On a GPU ours alone: rivals were built for the CPU, its peers are bench/gpu/peers.py. */
+function subjectsFor(wanted: readonly Wanted[], { rivals, device }: BenchOptions): Subject[] {
   const isNamed = ({ name, family }: Subject) => rivals.includes(name) || rivals.includes(family ?? name);
-  const allowed = subjects.filter((one) => !one.rival || isNamed(one));
+  const allowed = subjects.filter((one) => !one.rival || (device === "cpu" && isNamed(one)));
   return allowed.filter((subject) => wanted.some(({ one }) => takes(subject, one)));
 }
 
@@ -136,6 +145,20 @@ async function explainMisses(
   }
 }
 
+/** A device that cannot be had is no end without a report: every case says why it has no figures. */
+function withoutDevice(
+  report: Report,
+  options: BenchOptions,
+  wanted: readonly Wanted[],
+  error: unknown,
+): Report {
+  const [why = ""] = (error instanceof Error ? error.message : String(error)).split("\n", 1);
+  say(why);
+  for (const { one } of wanted) report.unmeasured?.push({ workload: one.id, subject: own, why });
+  write(report, options);
+  return report;
+}
+
 async function measureAll(
   options: BenchOptions,
   wanted: readonly Wanted[],
@@ -144,8 +167,12 @@ async function measureAll(
   signal: AbortSignal,
 ) {
   const report = emptyReport(options, settings);
-  for (const { name } of taking) {
-    report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
+  try {
+    for (const { name } of taking)
+      report.subjects[name] = (await runTrial({ subject: name, settings, describe: true })) as string;
+  } catch (error) {
+    if (settings.device === "cpu") throw error;
+    return withoutDevice(report, options, wanted, error);
   }
   const { patienceMs, data, models } = options;
   const surroundings = { cores: os.availableParallelism(), patienceMs, progress: say, signal };
@@ -229,7 +256,7 @@ async function main(): Promise<number> {
   const wanted = wantedCases(options);
   const taking = subjectsFor(wanted, options);
   prepareRivals(taking);
-  const model = await resolvedModel(options.model);
+  const model = await settingsModel(options, wanted);
   const { threads, device, quick } = options;
   const settings = { model, threads, device, quick };
   const signal = stopSignal();

@@ -17,7 +17,7 @@ export async function open(
   more: LoadOptions = {},
 ): Promise<{ library: Package; model: Model }> {
   const library = (await import(packageUrl)) as Package;
-  const device = settings.device as "cpu";
+  const device = settings.device as NonNullable<LoadOptions["device"]>;
   const options = { device, threads: settings.threads, indexBytes: 0, drafting: "off" as const, ...more };
   return { library, model: await library.loadModel(settings.model, options) };
 }

@@ -32,7 +32,10 @@ export async function measureTraining(
       ["question", "passages", "compress", "answer"].map((name) => [name, textOf(chain, name)]),
     ),
   );
-  const model = await loadModel(settings.model, { threads: settings.threads });
+  const model = await loadModel(settings.model, {
+    device: settings.device as "cpu",
+    threads: settings.threads,
+  });
   const prompt = { rows: promptValues(model.info.hidden), count: promptRows };
   const chain = defineChain(model)
     .input("question")
@@ -57,5 +60,7 @@ export async function measureTraining(
   }
   await tuning.result;
   await model.close();
-  return { "item-time": values, "peak-rss": [peakBytes() / 1e6] };
+  const steps = Math.ceil(data.length / task.batch); // of an epoch
+  const step = values.map((item) => (item * data.length) / steps);
+  return { "item-time": values, step, "peak-rss": [peakBytes() / 1e6] };
 }

@@ -15,6 +15,12 @@ import { cpuPrefill } from "./cpu/prefill.js";
 import { decode } from "./decode.js";
 import { drafting } from "./drafting.js";
 import { fanOut } from "./fan-out.js";
+import { gpuBatch } from "./gpu/batch.js";
+import { gpuChain } from "./gpu/chain.js";
+import { gpuDecode } from "./gpu/decode.js";
+import { gpuHandover } from "./gpu/handover.js";
+import { gpuPrefill } from "./gpu/prefill.js";
+import { gpuTrain } from "./gpu/train.js";
 import { handover } from "./handover.js";
 import { memory } from "./memory.js";
 import { overhead } from "./overhead.js";
@@ -39,6 +45,12 @@ export const workloads: readonly Workload[] = [
   cpuLoad,
   cpuDrafting,
   cpuDivergence,
+  gpuDecode,
+  gpuPrefill,
+  gpuBatch,
+  gpuChain,
+  gpuTrain,
+  gpuHandover,
   recallReasonChain,
   stages,
   fanOut,

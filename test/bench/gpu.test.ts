@@ -14,14 +14,22 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { stagesChain, trainingChains } from "../../bench/chains/synthetic.js";
 import { readRunFiles } from "../../bench/gpu/files.js";
 import { readRun } from "../../bench/gpu/lines.js";
 import { failureTable, figureTable, targetTable } from "../../bench/gpu/tables.js";
 import { ceiling, judge, targets } from "../../bench/gpu/targets.js";
 import { makePage, shares } from "../../bench/gpu-page/page.js";
+import { writeModel } from "../../bench/models/model-files.js";
 import { shapes } from "../../bench/models/shapes.js";
 import { checkReport } from "../../bench/runner/report.js";
+import { measureBatch } from "../../bench/subjects/batch.js";
+import { measureChains } from "../../bench/subjects/chains/measure.js";
+import { sharedPlayer } from "../../bench/subjects/chains/players.js";
+import { measureTraining } from "../../bench/subjects/train.js";
+import { workloads } from "../../bench/workloads/index.js";
+import { loadModel } from "../../src/index.js";
 
 const root = path.resolve(import.meta.dirname, "../..");
 const device = { suite: "machine", device: "NVIDIA H100 80GB HBM3", capability: 90 };
@@ -224,5 +232,63 @@ describe("bench/gpu/run.sh", () => {
     expect(status).toBe(143);
     expect(output).toContain("done, results are in");
     expect(lines()).toContain('"case":"copy"');
+  });
+});
+
+describe("the suite gpu", () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "baton-gpu-suite-"));
+  const file = path.join(folder, "tiny.gguf");
+  const chainsFile = path.join(folder, "chains.json");
+  const settings = { model: file, threads: 1, device: "cpu", chains: chainsFile };
+  const shape = {
+    ...{ layers: 2, hidden: 64, ffn: 192, heads: 4, kvHeads: 2, headDim: 32 },
+    ...{ vocab: 32_768, contextLength: 512, ropeTheta: 10_000 },
+  };
+  const sources = async () => {
+    const model = await loadModel(file, { device: "cpu", threads: 1 });
+    const { tokenizer } = model;
+    await model.close();
+    return { data: undefined, encode: (text: string) => [...tokenizer.encode(text, { specials: false })] };
+  };
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("has cases of models with random weights alone, so that nothing is fetched", () => {
+    const suite = workloads.filter((one) => one.suite === "gpu");
+    expect(suite.length).toBeGreaterThan(4);
+    for (const quick of [true, false]) {
+      const cases = suite.flatMap((one) => one.cases(quick, { shapes: [], types: [] }));
+      expect(cases.every((one) => one.model !== undefined)).toBe(true);
+      const ids = cases.map(({ id }) => id);
+      const wanted = targets.map(({ of }) => of.case).filter((name) => name.startsWith("gpu-"));
+      expect(ids).toEqual(expect.arrayContaining(wanted));
+    }
+  });
+
+  it("runs its tasks on a tiny model on the CPU, and names a missing GPU", async () => {
+    writeModel(file, "tiny", shape, "Q8_0");
+    const chain = stagesChain(await sources(), { context: 40, stages: 2, tokens: 6 });
+    writeFileSync(chainsFile, JSON.stringify([chain]));
+    expect((await measureChains({ kind: "chain" }, settings, sharedPlayer))["hand-over"]).toHaveLength(1);
+    const training = trainingChains(await sources(), { count: 2, read: 40, written: 8 });
+    writeFileSync(chainsFile, JSON.stringify(training));
+    const train = { kind: "train", stage: "answer", batch: 2, repetitions: 1 } as const;
+    const { step, "item-time": item } = await measureTraining(train, settings);
+    expect(step?.[0]).toBeCloseTo(2 * (item?.[0] ?? 0));
+    const batch = {
+      kind: "batch",
+      context: 128,
+      shared: true,
+      counts: [1, 8],
+      tokens: 4,
+      repetitions: 1,
+    } as const;
+    const { "kv-growth": growth } = await measureBatch(batch, settings);
+    // 8 blocks of trunk, and one of each branch.
+    expect(growth).toEqual([16 / 9]);
+    if (process.env.BATON_CUDA_LIBRARY === undefined && !existsSync("/dev/nvidia0")) {
+      const there = { ...settings, device: "cuda" };
+      await expect(measureBatch(batch, there)).rejects.toMatchObject({ code: "DEVICE_UNAVAILABLE" });
+      await expect(measureTraining(train, there)).rejects.toMatchObject({ code: "DEVICE_UNAVAILABLE" });
+    }
   });
 });

@@ -249,6 +249,11 @@ def flex_parts(bench):
     if bench.device != "cuda":
         return create_block_mask, flex_attention
     torch = bench.torch
+    # Every shape is compiled for itself. Beyond the limit it would run uncompiled, and nobody would say so.
+    config = torch._dynamo.config
+    for name, value in (("recompile_limit", 256), ("cache_size_limit", 256), ("fail_on_recompile_limit_hit", True)):
+        if hasattr(config, name):
+            setattr(config, name, value)
     return torch.compile(create_block_mask), torch.compile(flex_attention, dynamic=False)
 
 
@@ -475,15 +480,19 @@ def peers_of(bench, shapes):
         case = f"linear BF16 x{rows}"
         yield case, lambda rows=rows, case=case: product_peer(bench, case, rows, linear["columns"], linear["depth"])
     views = [shape for shape in shapes["attention"] if shape["kv"] == "bf16"]
-    for shape in views:
-        yield shape["name"], lambda shape=shape: sdpa_peers(bench, shape)
+    chains = [shape for shape in views if shape["stages"] > 1 and shape["own"] > 1]
     handover, train = shapes["handover"]["model"], shapes["train"]["model"]
     yield f"handover 8k {handover}", lambda: handover_peers(bench, shapes)
     yield f"train step {train}", lambda: train_peer(bench, shapes)
-    for shape in views:
+    for shape in chains:
         yield shape["name"], lambda shape=shape: flex_peers(bench, shape)
     for shape in shapes["backward"]:
         yield shape["name"], lambda shape=shape: backward_peers(bench, shape)
+    for shape in views:
+        yield shape["name"], lambda shape=shape: sdpa_peers(bench, shape)
+    for shape in views:
+        if shape not in chains:
+            yield shape["name"], lambda shape=shape: flex_peers(bench, shape)
 
 
 def options_of(arguments):

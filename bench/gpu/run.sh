@@ -125,7 +125,7 @@ sanitizer() {
   local tool status
   command -v compute-sanitizer >/dev/null || { note phase left-out "compute-sanitizer: not installed"; return; }
   for tool in memcheck initcheck synccheck racecheck; do
-    within 20 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bench" --shapes "$here/shapes.json" --tiny --samples 1 \
+    within 15 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bench" --shapes "$here/shapes.json" --tiny --samples 1 \
       --out "$out/sanitizer-$tool.jsonl" >"$out/sanitizer-$tool.txt" 2>&1
     status=$?
     say "compute-sanitizer $tool: ended with $status"
@@ -133,14 +133,14 @@ sanitizer() {
   done
 }
 
-# ---- 4: figures. Ours, theirs, ours again; then whole models.
+# ---- 4: figures. Our kernels, whole models, the peers of both, our kernels again: clocks change.
 kernels() {
   within 45 "$bench" --shapes "$here/shapes.json" --out "$lines" 2>>"$log" || note phase failed "kernels ended with $?"
 }
 
 peers() {
   [[ -n $python ]] || { note phase left-out "peers: no Python"; return; }
-  within 110 "$python" "$here/peers.py" --out "$lines" --samples 15 --budget 90 2>>"$log" || note phase failed "peers ended with $?"
+  within 170 "$python" "$here/peers.py" --out "$lines" --samples 15 --budget 150 2>>"$log" || note phase failed "peers ended with $?"
 }
 
 engine() {
@@ -171,7 +171,7 @@ LIST
 trap '[[ -n $child ]] && kill "$child" 2>/dev/null; exit 143' TERM INT
 trap print_table EXIT
 probe
-for phase in ceilings load correctness sanitizer kernels peers kernels engine profile; do
+for phase in ceilings load correctness sanitizer kernels engine peers kernels profile; do
   say "$phase"
   "$phase"
 done

@@ -15,6 +15,14 @@ constexpr int kMostCopies = 64;
 constexpr int kMostCalls = 2000;  // of a sample
 constexpr size_t kMostChecked = size_t{1} << 22;
 
+std::string number(const char* key, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, ",\"%s\":%.6g", key, value);
+  return text;
+}
+
+}  // namespace
+
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -23,14 +31,6 @@ std::string quoted(const std::string& text) {
   }
   return out + '"';
 }
-
-std::string number(const char* key, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, ",\"%s\":%.6g", key, value);
-  return text;
-}
-
-}  // namespace
 
 std::vector<float> randomPattern() {
   std::mt19937 random(5);

@@ -109,6 +109,9 @@ class GpuBench {
   double gemmRate_ = 0;  // flops a second of kGemmCase
 };
 
+// As a string of JSON.
+std::string quoted(const std::string& text);
+
 // Random numbers in [-1, 1), the same each time, with a prime count so that no two copies agree.
 std::vector<float> randomPattern();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all other cases are shares of, measured first: the gap between two launches, a copy in
-// memory (bytes read and bytes written), our own large product of bfloat16.
+// memory (bytes read and bytes written), a large product of bfloat16.
 #include "base/half.h"
 #include "gpu/kernels/bench.h"
 #include "gpu/kernels/ceilings.h"
@@ -19,7 +19,8 @@ void copy(GpuBench& bench, size_t wanted) {
                 [&](int) { copyCuda(to.data(), from.data(), bytes); });
 }
 
-void gemm(GpuBench& bench, int size) {
+// Of many rows by cuBLASLt where it is; `own`: by our tiles.
+void gemm(GpuBench& bench, int size, bool own) {
   const auto n = static_cast<size_t>(size);
   std::vector<uint16_t> pattern;
   for (const float value : randomPattern()) pattern.push_back(bfloatOfFloat(value));
@@ -31,6 +32,7 @@ void gemm(GpuBench& bench, int size) {
   args.N = args.K = args.R = args.ldy = size;
   args.xb = x.as<uint16_t>();
   args.y = y.as<float>();
+  args.invariant = own;
   const double each = static_cast<double>(n) * static_cast<double>(n);
   bench.measure({(2 + 2 + 4) * each, linearFlops(args)}, 1, {args.y, n * n},
                 [&](int) { bench.kernels().ops->linearBf16(args, 0, size, nullptr); });
@@ -41,7 +43,8 @@ void gemm(GpuBench& bench, int size) {
 std::vector<GpuCase> ceilingCases(const GpuShapes& shapes) {
   return {{"launch gap", launchGap},
           {kCopyCase, [bytes = shapes.copyBytes](GpuBench& bench) { copy(bench, bytes); }},
-          {kGemmCase, [size = shapes.gemm](GpuBench& bench) { gemm(bench, size); }}};
+          {kGemmCase, [size = shapes.gemm](GpuBench& bench) { gemm(bench, size, false); }},
+          {"tiles bf16", [size = shapes.gemm](GpuBench& bench) { gemm(bench, size, true); }}};
 }
 
 }  // namespace baton::bench

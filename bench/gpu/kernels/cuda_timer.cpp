@@ -5,6 +5,8 @@
 
 #include <stdexcept>
 
+#include "cuda/status.h"
+
 namespace baton::bench {
 namespace {
 
@@ -16,8 +18,11 @@ void check(cudaError_t error, const char* what) {
 
 class CudaTimer : public Timer {
  public:
-  CudaTimer() {
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
+  CudaTimer(const BatonCudaApi& api, int device) : api_(api) {
+    if (api_.streamCreate(device, &owned_) != kBatonCudaOk) {
+      throw std::runtime_error(std::string("a stream: ") + api_.lastError());
+    }
+    stream_ = owned_->handle;
     check(cudaEventCreate(&begin_), "an event");
     check(cudaEventCreate(&end_), "an event");
   }
@@ -25,7 +30,7 @@ class CudaTimer : public Timer {
     drop();
     static_cast<void>(cudaEventDestroy(begin_));
     static_cast<void>(cudaEventDestroy(end_));
-    static_cast<void>(cudaStreamDestroy(stream_));
+    static_cast<void>(api_.streamDestroy(owned_));
   }
   CudaTimer(const CudaTimer&) = delete;
   CudaTimer& operator=(const CudaTimer&) = delete;
@@ -34,7 +39,7 @@ class CudaTimer : public Timer {
     drop();
     calls_ = calls;
     call_ = call;
-    cuda::launchOn(stream_);
+    static_cast<void>(api_.useStream(owned_));
     // Before anything is captured: what a kernel does once happens here.
     call_(0);
     check(cudaGetLastError(), "a launch");
@@ -47,7 +52,7 @@ class CudaTimer : public Timer {
     if (graph_ != nullptr) {
       check(cudaGraphLaunch(graph_, stream_), "a graph");
     } else {
-      cuda::launchOn(stream_);
+      static_cast<void>(api_.useStream(owned_));
       for (int i = 0; i < calls_; ++i) call_(i);
       check(cudaGetLastError(), "a launch");
     }
@@ -79,6 +84,8 @@ class CudaTimer : public Timer {
     graph_ = nullptr;
   }
 
+  const BatonCudaApi& api_;
+  BatonCudaStream* owned_ = nullptr;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
   cudaGraphExec_t graph_ = nullptr;
@@ -88,8 +95,8 @@ class CudaTimer : public Timer {
 
 }  // namespace
 
-std::unique_ptr<Timer> cudaTimer() {
-  return std::make_unique<CudaTimer>();
+std::unique_ptr<Timer> cudaTimer(const BatonCudaApi& api, int device) {
+  return std::make_unique<CudaTimer>(api, device);
 }
 
 }  // namespace baton::bench

@@ -2,6 +2,9 @@
 // Products with a weight of each type: activations in int8 with panels where the type has them,
 // in bfloat16 with weights that are so, else in float32, as an engine has them. Few rows read
 // weights, many rows multiply.
+#include <algorithm>
+#include <cstring>
+
 #include "base/half.h"
 #include "gpu/kernels/bench.h"
 #include "kernels/cost.h"
@@ -19,7 +22,9 @@ std::vector<std::byte> weightOf(const QuantType& type, int N, int K) {
   std::vector<std::byte> pattern(quantRowBytes(type, static_cast<int64_t>(values.size())));
   type.quantize(values.data(), pattern.data(), values.size());
   std::vector<std::byte> rows(quantRowBytes(type, int64_t{N} * K));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = pattern[i % pattern.size()];
+  for (size_t at = 0; at < rows.size(); at += pattern.size()) {
+    std::memcpy(&rows[at], pattern.data(), std::min(pattern.size(), rows.size() - at));
+  }
   if (!isInteger(type.dtype)) return rows;
   std::vector<std::byte> panels(panelsBytes(type.dtype, N, K));
   packPanels(type.dtype, rows.data(), N, K, 0, panelCount(N), panels.data());

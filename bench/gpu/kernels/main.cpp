@@ -68,14 +68,12 @@ GpuBench::Sink sinkFor(const std::string& file) {
   };
 }
 
-std::string machineLine(const BatonCudaDevice& device) {
-  char text[512];
-  std::snprintf(text, sizeof text,
-                "{\"suite\":\"machine\",\"device\":\"%s\",\"capability\":%d,\"multiprocessors\":%d,"
-                "\"bytes\":%llu}",
-                device.name, device.capability, device.multiprocessors,
-                static_cast<unsigned long long>(device.totalBytes));
-  return text;
+std::string machineLine(const BatonCudaDevice& device, const char* products) {
+  return "{\"suite\":\"machine\",\"device\":" + quoted(device.name) +
+         ",\"capability\":" + std::to_string(device.capability) +
+         ",\"multiprocessors\":" + std::to_string(device.multiprocessors) +
+         ",\"bytes\":" + std::to_string(device.totalBytes) + ",\"products\":" + quoted(products) +
+         "}";
 }
 
 int run(const Options& options) {
@@ -97,9 +95,9 @@ int run(const Options& options) {
     return kNoDevice;
   }
   const GpuBench::Sink sink = sinkFor(options.out);
-  sink(machineLine(device));
+  sink(machineLine(device, api.matrixLibrary()));
   CudaStream memory(api, options.device);
-  const auto timer = cudaTimer();
+  const auto timer = cudaTimer(api, options.device);
   GpuBench(memory, *api.kernels, *timer, options.bench, sink).run(cases);
   return 0;
 }

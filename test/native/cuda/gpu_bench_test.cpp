@@ -105,7 +105,7 @@ TEST("gpu bench: what a case cannot have is said, and the next one is measured")
   GpuShapes large = tinyShapes(shapes());
   large.copyBytes = size_t{1} << 24;
   const std::vector<Json> lines = linesOf(ceilingCases(large), uint64_t{1} << 23);
-  REQUIRE(lines.size() == 3);
+  REQUIRE(lines.size() == 4);
   CHECK(lines[1].find("failed") != nullptr);
   CHECK(numberAt(lines[2], "us") > 0);
 }

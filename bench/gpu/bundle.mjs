@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Puts everything that bench/gpu/run.sh wants into one folder that can be carried to a machine with a GPU and nothing else:
-// the programs, the package as users get it, the compiled benchmarks and a Node. It is laid out like the checkout.
+// the programs, the package as users get it, the compiled benchmarks and a Node. It is laid out like the checkout, and the
+// archive of it beside it is what is carried: tar -xf gpu-bundle.tar.xz && bash gpu-bundle/bench/gpu/run.sh RESULTS
 //
 //   npm run build && npm run cuda:build && node bench/gpu/bundle.mjs [FOLDER] [--no-node]     default: build/gpu-bundle
 import {
@@ -29,11 +30,6 @@ const forBuilding = ["node-addon-api", "node-api-headers"];
 function need(file, remedy) {
   if (existsSync(file)) return file;
   throw new Stop(`there is no ${path.relative(root, file)}: ${remedy}`);
-}
-
-function bytesOf(place) {
-  if (!statSync(place).isDirectory()) return statSync(place).size;
-  return readdirSync(place).reduce((sum, name) => sum + bytesOf(path.join(place, name)), 0);
 }
 
 function npm(args, options) {
@@ -106,6 +102,8 @@ await entry(() => {
   const head = quietly("git", ["rev-parse", "HEAD"]).trim();
   const changed = quietly("git", ["status", "--porcelain", "--untracked-files=no"]).trim() !== "";
   writeFileSync(path.join(folder, "commit"), head + (changed ? "+" : ""));
-  const size = (bytesOf(folder) / 2 ** 20).toFixed(1);
-  say(`${path.relative(root, folder)} has ${size} MiB; on the machine: bash bench/gpu/run.sh RESULTS in it`);
+  const archive = `${folder}.tar.xz`;
+  quietly("tar", ["-C", path.dirname(folder), "-cJf", archive, path.basename(folder)]);
+  const size = (statSync(archive).size / 2 ** 20).toFixed(1);
+  say(`${path.relative(root, archive)} has ${size} MiB`);
 });

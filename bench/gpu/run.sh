@@ -15,6 +15,8 @@ out=${1:-${OUT:-gpu-results}}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 lines=$out/lines.jsonl
 log=$out/log.txt
+details=$out/details # becomes one archive at the end
+mkdir -p "$details"
 limit=${BATON_GPU_SECONDS:-530}
 : >>"$lines"
 SECONDS=0
@@ -58,14 +60,15 @@ print_table() {
   else
     say "no Node to print the table with: the figures are in $lines"
   fi
+  tar -C "$out" -czf "$out/details.tgz" details && rm -rf "$details"
   say "done, results are in $out"
 }
 
 # ---- 0: what there is
 probe() {
   note run begun "commit $(cat "$root/commit" 2>/dev/null || git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown), $(date -u +%FT%TZ)"
-  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader >"$out/nvidia-smi.txt" 2>&1 &&
-    note machine smi "$(head -1 "$out/nvidia-smi.txt")"
+  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader >"$details/nvidia-smi.txt" 2>&1 &&
+    note machine smi "$(head -1 "$details/nvidia-smi.txt")"
   node=$(program node)
   if [[ -z $node && -f $root/bin/node.xz ]] && xz -dkc "$root/bin/node.xz" >"$root/bin/node"; then
     chmod +x "$root/bin/node"
@@ -85,9 +88,9 @@ probe() {
 ceilings() { # also tells whether there is a device
   local name status why
   for name in "launch gap" copy "gemm bf16"; do
-    within 20 "$bench" --shapes "$here/shapes.json" --out "$lines" "$name" >"$out/ceilings.txt" 2>&1
+    within 20 "$bench" --shapes "$here/shapes.json" --out "$lines" "$name" >"$details/ceilings.txt" 2>&1
     status=$?
-    why=$(tail -1 "$out/ceilings.txt")
+    why=$(tail -1 "$details/ceilings.txt")
     case $status in
     0) ;;
     3)
@@ -103,20 +106,20 @@ ceilings() { # also tells whether there is a device
 # ---- 1: the library as users load it
 load() {
   [[ -n $node ]] || { note phase left-out "doctor: no Node"; return; }
-  within 30 "$node" "$root/dist/cli/main.js" doctor --json >"$out/doctor.json" 2>>"$log"
+  within 30 "$node" "$root/dist/cli/main.js" doctor --json >"$details/doctor.json" 2>>"$log"
   note phase "$([[ $? == 0 ]] && echo passed || echo failed)" "doctor"
 }
 
 # ---- 2: correctness on the device
 correctness() {
   local status passed failed skipped
-  within 90 "$tests" >"$out/tests.jsonl" 2>>"$log"
+  within 90 "$tests" >"$details/tests.jsonl" 2>>"$log"
   status=$?
-  passed=$(grep -c '"status":"passed"' "$out/tests.jsonl")
-  failed=$(grep -c '"status":"failed"' "$out/tests.jsonl")
-  skipped=$(grep -c '"status":"skipped"' "$out/tests.jsonl")
+  passed=$(grep -c '"status":"passed"' "$details/tests.jsonl")
+  failed=$(grep -c '"status":"failed"' "$details/tests.jsonl")
+  skipped=$(grep -c '"status":"skipped"' "$details/tests.jsonl")
   say "tests on the device: $passed passed, $failed failed, $skipped skipped, ended with $status"
-  note tests "$([[ $status == 0 && $failed == 0 ]] && grep -q '"done"' "$out/tests.jsonl" && echo passed || echo failed)" \
+  note tests "$([[ $status == 0 && $failed == 0 ]] && grep -q '"done"' "$details/tests.jsonl" && echo passed || echo failed)" \
     "$passed passed, $failed failed, $skipped skipped, ended with $status"
 }
 
@@ -126,10 +129,10 @@ sanitizer() {
   command -v compute-sanitizer >/dev/null || { note phase left-out "compute-sanitizer: not installed"; return; }
   for tool in memcheck initcheck synccheck racecheck; do
     within 15 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bench" --shapes "$here/shapes.json" --tiny --samples 1 \
-      --out "$out/sanitizer-$tool.jsonl" >"$out/sanitizer-$tool.txt" 2>&1
+      --out "$details/sanitizer-$tool.jsonl" >"$details/sanitizer-$tool.txt" 2>&1
     status=$?
     say "compute-sanitizer $tool: ended with $status"
-    note sanitizer "$([[ $status == 0 ]] && echo passed || echo failed)" "$tool ended with $status: $(tail -1 "$out/sanitizer-$tool.txt")"
+    note sanitizer "$([[ $status == 0 ]] && echo passed || echo failed)" "$tool ended with $status: $(tail -1 "$details/sanitizer-$tool.txt")"
   done
 }
 
@@ -155,7 +158,7 @@ profile() {
   local name kernel file
   command -v ncu >/dev/null || { note phase left-out "ncu: not installed"; return; }
   while IFS=: read -r kernel name; do
-    file=$out/ncu-${name// /-}.txt
+    file=$details/ncu-${name// /-}.txt
     within 25 ncu --clock-control none --launch-count 1 -k "regex:$kernel" --section SpeedOfLight \
       --section MemoryWorkloadAnalysis --section WarpStateStats --section Occupancy \
       "$bench" --shapes "$here/shapes.json" --samples 1 --out /dev/null "$name" >"$file" 2>&1 </dev/null ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run bench`: same file, same threads, same machine, one process a trial; figures, ratios and floors.
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Case, Subject, TrialSettings, Workload } from "../contract.js";
@@ -47,7 +47,10 @@ const known = {
 function commit(): string {
   const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
   const head = git("rev-parse", "HEAD");
-  if (head.status !== 0) return "unknown";
+  if (head.status !== 0) {
+    const carried = path.join(root, "commit"); // of bench/gpu/bundle.mjs
+    return existsSync(carried) ? readFileSync(carried, "utf8").trim() : "unknown";
+  }
   const changed = git("status", "--porcelain", "--untracked-files=no").stdout.trim() !== "";
   return head.stdout.trim() + (changed ? "+" : "");
 }

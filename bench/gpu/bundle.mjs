@@ -98,6 +98,11 @@ await entry(() => {
   mkdirSync(path.join(folder, "bench/gpu"), { recursive: true });
   for (const name of ["run.sh", "peers.py", "shapes.json"])
     copyFileSync(path.join(root, "bench/gpu", name), path.join(folder, "bench/gpu", name));
+  const isSource = (file) => !file.includes("__pycache__");
+  cpSync(path.join(root, "bench/gpu/peer"), path.join(folder, "bench/gpu/peer"), {
+    recursive: true,
+    filter: isSource,
+  });
   if (!values["no-node"]) copyFileSync(packedNode(), path.join(folder, "bin/node.xz"));
   const head = quietly("git", ["rev-parse", "HEAD"]).trim();
   const changed = quietly("git", ["status", "--porcelain", "--untracked-files=no"]).trim() !== "";

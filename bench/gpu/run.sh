@@ -119,7 +119,7 @@ correctness() {
   failed=$(grep -c '"status":"failed"' "$details/tests.jsonl")
   skipped=$(grep -c '"status":"skipped"' "$details/tests.jsonl")
   say "tests on the device: $passed passed, $failed failed, $skipped skipped, ended with $status"
-  note tests "$([[ $status == 0 && $failed == 0 ]] && grep -q '"done"' "$details/tests.jsonl" && echo passed || echo failed)" \
+  note tests "$([[ $status == 0 && $failed == 0 && $passed != 0 ]] && grep -q '"done"' "$details/tests.jsonl" && echo passed || echo failed)" \
     "$passed passed, $failed failed, $skipped skipped, ended with $status"
 }
 
@@ -132,7 +132,7 @@ sanitizer() {
       --out "$details/sanitizer-$tool.jsonl" >"$details/sanitizer-$tool.txt" 2>&1
     status=$?
     say "compute-sanitizer $tool: ended with $status"
-    note sanitizer "$([[ $status == 0 ]] && echo passed || echo failed)" "$tool ended with $status: $(tail -1 "$details/sanitizer-$tool.txt")"
+    note sanitizer "$(case $status in 0) echo passed ;; 124) echo cut-short ;; *) echo failed ;; esac)" "$tool ended with $status: $(tail -1 "$details/sanitizer-$tool.txt")"
   done
 }
 
@@ -143,14 +143,15 @@ kernels() {
 
 peers() {
   [[ -n $python ]] || { note phase left-out "peers: no Python"; return; }
-  within 170 "$python" "$here/peers.py" --out "$lines" --samples 15 --budget 150 2>>"$log" || note phase failed "peers ended with $?"
+  within 170 "$python" "$here/peers.py" --out "$lines" --samples 15 --budget 150 2>"$details/peers.txt" ||
+    note phase failed "peers ended with $?: $(tail -1 "$details/peers.txt")"
 }
 
 engine() {
   [[ -n $node && -f $root/bench/build/bench/runner/main.js ]] || { note phase left-out "engine: no Node, or bench/ is not compiled"; return; }
   within 130 "$node" "$root/bench/build/bench/runner/main.js" --suite gpu --device cuda --rivals none --quick --patience 0 \
     --models "${BATON_GPU_MODELS:-/dev/shm/baton-gpu-models}" --json "$out/engine.json" >>"$log" 2>&1
-  note phase "$([[ $? == 0 ]] && echo passed || echo failed)" "engine"
+  note phase ran "engine, ended with $?"
 }
 
 # ---- 5: where the time goes in three kernels

@@ -137,6 +137,18 @@ describe("targets of a GPU", () => {
     }
   });
 
+  it("are against cases that the peers have", (context) => {
+    const listed = spawnSync("python3", [path.join(root, "bench/gpu/peers.py"), "--list"], {
+      encoding: "utf8",
+    });
+    if (listed.error !== undefined) return context.skip("there is no python3 to run the peers' list with");
+    const names = listed.stdout.trim().split("\n");
+    for (const { than } of targets) {
+      if (typeof than === "object") expect(names).toContain(than.case);
+    }
+    expect(names).toEqual(expect.arrayContaining(["copy", "gemm bf16"]));
+  });
+
   it("have peers whose models have the shapes that ours have", () => {
     const given = JSON.parse(readFileSync(path.join(root, "bench/gpu/shapes.json"), "utf8"));
     for (const [name, shape] of Object.entries(given.models))

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define BATON_CUDA_ABI 3u
+#define BATON_CUDA_ABI 4u
 #define BATON_CUDA_SYMBOL "batonCudaApi"
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/attention.h"
+#include "cuda/attention_backward.h"
 #include "kernels/ops.h"
 
 namespace baton {
@@ -19,7 +20,10 @@ constexpr uint32_t layoutOf() {
 inline constexpr uint32_t kCudaLayout =
     layoutOf<Ops, LinearArgs, AttendArgs, MergeArgs, EmbedArgs, RmsNormArgs, AddBiasArgs,
              QuantizeArgs, RmsNormQuantizeArgs, ToBf16Args, RopeArgs, KvStoreArgs, GluArgs,
-             KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs>();
+             KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs,
+             DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs, DAttendDeltaArgs,
+             DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs, KeyTarget,
+             DAttendGatherArgs>();
 
 }  // namespace baton
 
@@ -29,6 +33,12 @@ struct BatonCudaKernels {
   void (*kvAppend)(const baton::KvAppendArgs& args);
   void (*attendSlots)(const baton::AttendSlotsArgs& args, int item0, int item1);
   void (*mergeStates)(const baton::MergeStatesArgs& args, int r0, int r1);
+  // cuda/attention_backward.h
+  void (*dAttendDelta)(const baton::DAttendDeltaArgs& args, int r0, int r1);
+  void (*dAttendQueries)(const baton::DAttendSlotsArgs& args, int item0, int item1);
+  void (*dAttendKeys)(const baton::DAttendSlotsArgs& args, int part0, int part1);
+  void (*dAttendTurn)(const baton::DAttendTurnArgs& args, int r0, int r1);
+  void (*dAttendGather)(const baton::DAttendGatherArgs& args, int target0, int target1);
 };
 
 namespace baton {

@@ -29,8 +29,8 @@ const Ops kCudaOps{
     .dSwiglu = dSwigluCuda,
     .dGeglu = dGegluCuda,
     .crossEntropy = crossEntropyCuda,
-    .dAttendQuery = nullptr,
-    .dAttendKey = nullptr,
+    .dAttendQuery = dAttendQueryCuda,
+    .dAttendKey = dAttendKeyCuda,
 };
 
 const BatonCudaKernels kCudaKernels{
@@ -39,6 +39,11 @@ const BatonCudaKernels kCudaKernels{
     .kvAppend = kvAppendCuda,
     .attendSlots = attendSlotsCuda,
     .mergeStates = mergeStatesCuda,
+    .dAttendDelta = dAttendDeltaCuda,
+    .dAttendQueries = dAttendQueriesCuda,
+    .dAttendKeys = dAttendKeysCuda,
+    .dAttendTurn = dAttendTurnCuda,
+    .dAttendGather = dAttendGatherCuda,
 };
 
 void cuda::launchOn(void* stream) {

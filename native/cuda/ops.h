@@ -39,6 +39,8 @@ void dRmsnormCuda(const DRmsNormArgs& args, int r0, int r1);
 void dSwigluCuda(const DGluArgs& args, int r0, int r1);
 void dGegluCuda(const DGluArgs& args, int r0, int r1);
 void crossEntropyCuda(const CrossEntropyArgs& args, int r0, int r1);
+void dAttendQueryCuda(const DAttendArgs& args);
+void dAttendKeyCuda(const DAttendArgs& args);
 
 // What there is: an operation that is null has no kernel yet, so an engine cannot run on this table
 // before it is complete.

@@ -5,7 +5,6 @@
 #include "cuda/attention.h"
 #include "cuda/views.h"
 #include "emulation/cuda.h"
-#include "kernels/kv_pool.h"
 #include "kernels/support.h"
 
 using namespace baton;
@@ -13,55 +12,13 @@ using namespace baton::test;
 
 namespace {
 
-// The pool of all segments; rows that no row of the result reads hold NaN.
-struct World {
-  std::vector<std::vector<int32_t>> blocks;
-  std::vector<std::vector<float>> k, v;  // [rows, G, D] of each segment, as stored
-  std::vector<float> q;                  // [query rows, H, D]
-  Misaligned<std::byte> pool;
-  size_t headBytes, blockStride;
-
-  World(const ViewProblem& p, std::vector<std::vector<int32_t>> numbers, Random& random)
-      : blocks(std::move(numbers)),
-        pool(poolBytes(p), 0, std::byte{0xff}),
-        headBytes(kvHeadBytes(p.kv, p.D)),
-        blockStride(2 * static_cast<size_t>(p.G) * headBytes + 64) {
-    for (const SegmentShape& segment : p.segments) {
-      for (auto* all : {&k, &v}) {
-        std::vector<float> rows(static_cast<size_t>(segment.rows * p.G * p.D));
-        random.fill(rows);
-        for (int i = 0; i < segment.rows * p.G; ++i) roundRow(p.kv, rows.data() + i * p.D, p.D);
-        all->push_back(rows);
-      }
-    }
-  }
-
-  static size_t poolBytes(const ViewProblem& p) {
-    size_t count = 1;
-    for (const SegmentShape& segment : p.segments)
-      count += static_cast<size_t>((segment.rows + kBlockRows - 1) / kBlockRows);
-    return count * (2 * static_cast<size_t>(p.G) * kvHeadBytes(p.kv, p.D) + 64);
-  }
-
-  void store(const ViewProblem& p, int segment, int row) {
-    const auto s = static_cast<size_t>(segment);
-    const int width = p.G * p.D, at = row * width;
-    const int32_t block = blocks[s][static_cast<size_t>(row / kBlockRows)];
-    const int32_t slot = row % kBlockRows;
-    kScalarOps.kvStore(
-        {k[s].data() + at, width, v[s].data() + at, width, p.G, p.D, p.kv, pool.data(),
-         pool.data() + static_cast<size_t>(p.G) * headBytes, headBytes, blockStride, &block, &slot},
-        0, 1);
-  }
-};
-
 struct Result {
   std::vector<float> out, lse;
 };
 
 constexpr float kScale = 0.3f;
 
-Result run(const ViewProblem& p, const World& world, const Plan& plan) {
+Result run(const ViewProblem& p, const StoredViews& world, const Plan& plan) {
   const int H = p.group * p.G, count = plan.views.rows;
   const SlotPlan& lists = plan.lists;
   const auto heads = [&](int rows) { return static_cast<size_t>(rows * H); };
@@ -96,8 +53,8 @@ Result run(const ViewProblem& p, const World& world, const Plan& plan) {
   return result;
 }
 
-void checkRow(const ViewProblem& p, const World& world, const std::vector<Pair>& pairs, int head,
-              const float* out, float lse) {
+void checkRow(const ViewProblem& p, const StoredViews& world, const std::vector<Pair>& pairs,
+              int head, const float* out, float lse) {
   const auto D = static_cast<size_t>(p.D);
   if (pairs.empty()) {
     bool zero = lse == -kInfinity;
@@ -143,7 +100,7 @@ void checkRow(const ViewProblem& p, const World& world, const std::vector<Pair>&
 Result conform(const ViewProblem& p, uint32_t seed) {
   Random random(seed);
   const Planner planner(p, random);
-  World world(p, planner.blocks, random);
+  StoredViews world(p, planner.blocks, random);
   const Plan& plan = planner.plan;
   world.q.resize(static_cast<size_t>(plan.views.queryRows * p.group * p.G * p.D));
   random.fill(world.q);
@@ -238,7 +195,7 @@ TEST("cuda: a row of K and V that is NaN reaches the rows that read it and no ot
     Random random(3);
     const ViewProblem p = chain(kv, 1, 64);
     const Planner planner(p, random);
-    World world(p, planner.blocks, random);
+    StoredViews world(p, planner.blocks, random);
     const Plan& plan = planner.plan;
     world.q.resize(static_cast<size_t>(plan.views.queryRows * p.group * p.G * p.D));
     random.fill(world.q);

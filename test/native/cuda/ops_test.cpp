@@ -200,10 +200,12 @@ TEST("cuda: the operations that there are") {
   for (const KernelSlot& slot : kernelSlots()) {
     if (!slot.same(kCudaOps, Ops{})) there.insert(slot.name);
   }
-  CHECK((there == std::set<std::string>{"linear", "linearBf16", "toBf16", "attend", "merge",
-                                        "embed", "rmsnorm", "addBias", "quantize", "rope",
-                                        "kvStore", "swiglu", "geglu", "dRmsnorm", "dSwiglu",
-                                        "dGeglu", "crossEntropy", "rmsnormQuantize", "dLinear"}));
+  CHECK((there == std::set<std::string>{
+                      "linear",    "linearBf16",   "toBf16",          "attend",   "merge",
+                      "embed",     "rmsnorm",      "addBias",         "quantize", "rope",
+                      "kvStore",   "swiglu",       "geglu",           "dRmsnorm", "dSwiglu",
+                      "dGeglu",    "crossEntropy", "rmsnormQuantize", "dLinear",  "dAttendQuery",
+                      "dAttendKey"}));
 }
 
 TEST("cuda: the same bits whatever the alignment, the order of threads and the rows beside") {

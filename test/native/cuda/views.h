@@ -10,6 +10,7 @@
 
 #include "cache/segment.h"
 #include "engine/slot_plan.h"
+#include "kernels/kv_pool.h"
 #include "kernels/support.h"
 
 namespace baton::test {
@@ -64,7 +65,7 @@ class Planner {
     const KvShape shape{1, p.G, p.D, p.kv};
     size_t count = 0;
     for (const SegmentShape& one : p.segments) count += blocksFor(one.rows);
-    pool_ = std::make_shared<Pool>(shape, count * shape.blockBytes());
+    pool_ = std::make_shared<baton::Pool>(shape, count * shape.blockBytes());
     std::vector<int32_t> order;
     pool_->allocate(count, order);
     for (size_t i = order.size(); i > 1; --i)
@@ -84,6 +85,9 @@ class Planner {
 
   std::vector<std::vector<int32_t>> blocks;  // of each segment
   Plan plan;
+
+  const Batch& batch() const { return batch_; }
+  const Segment* segmentAt(int i) const { return segments_[static_cast<size_t>(i)].get(); }
 
  private:
   static size_t blocksFor(int rows) {
@@ -123,10 +127,52 @@ class Planner {
   const SegmentShape& segment(int i) const { return p_.segments[static_cast<size_t>(i)]; }
 
   const ViewProblem& p_;
-  std::shared_ptr<Pool> pool_;
+  std::shared_ptr<baton::Pool> pool_;
   std::vector<std::shared_ptr<Segment>> segments_;
   std::deque<std::vector<SegmentRead>> reads_;
   Batch batch_;
+};
+
+// The pool of all segments; rows that no row of the result reads hold NaN.
+struct StoredViews {
+  std::vector<std::vector<int32_t>> blocks;
+  std::vector<std::vector<float>> k, v;  // [rows, G, D] of each segment, as stored
+  std::vector<float> q;                  // [query rows, H, D]
+  Misaligned<std::byte> pool;
+  size_t headBytes, blockStride;
+
+  StoredViews(const ViewProblem& p, std::vector<std::vector<int32_t>> numbers, Random& random)
+      : blocks(std::move(numbers)),
+        pool(poolBytes(p), 0, std::byte{0xff}),
+        headBytes(kvHeadBytes(p.kv, p.D)),
+        blockStride(2 * static_cast<size_t>(p.G) * headBytes + 64) {
+    for (const SegmentShape& segment : p.segments) {
+      for (auto* all : {&k, &v}) {
+        std::vector<float> rows(static_cast<size_t>(segment.rows * p.G * p.D));
+        random.fill(rows);
+        for (int i = 0; i < segment.rows * p.G; ++i) roundRow(p.kv, rows.data() + i * p.D, p.D);
+        all->push_back(rows);
+      }
+    }
+  }
+
+  static size_t poolBytes(const ViewProblem& p) {
+    size_t count = 1;
+    for (const SegmentShape& segment : p.segments)
+      count += static_cast<size_t>((segment.rows + kBlockRows - 1) / kBlockRows);
+    return count * (2 * static_cast<size_t>(p.G) * kvHeadBytes(p.kv, p.D) + 64);
+  }
+
+  void store(const ViewProblem& p, int segment, int row) {
+    const auto s = static_cast<size_t>(segment);
+    const int width = p.G * p.D, at = row * width;
+    const int32_t block = blocks[s][static_cast<size_t>(row / kBlockRows)];
+    const int32_t slot = row % kBlockRows;
+    kScalarOps.kvStore(
+        {k[s].data() + at, width, v[s].data() + at, width, p.G, p.D, p.kv, pool.data(),
+         pool.data() + static_cast<size_t>(p.G) * headBytes, headBytes, blockStride, &block, &slot},
+        0, 1);
+  }
 };
 
 }  // namespace baton::test

@@ -94,13 +94,6 @@ uint64_t Engine::submit(Job job) {
 }
 
 uint64_t Engine::submit(std::shared_ptr<Work> work) {
-  if (options_.cuda != nullptr) {
-    throw cudaUnavailable("training",
-                          "Training runs on the device \"cpu\" only, and this model is on " +
-                              options_.cuda->id() + " (" + options_.cuda->name() +
-                              "): load it with device: \"cpu\" to tune with it.",
-                          {{"index", double(options_.cuda->index())}});
-  }
   auto state = std::make_shared<JobState>();
   state->work = std::move(work);
   const std::lock_guard lock(mutex_);

@@ -14,6 +14,7 @@
 #include "device/memory.h"
 #include "engine/attention_plan.h"
 #include "engine/batch.h"
+#include "engine/kv_gradient.h"
 #include "engine/rope_table.h"
 #include "engine/weight_panels.h"
 #include "kernels/ops.h"
@@ -38,7 +39,7 @@ struct GateUp {
   Activation activation;
   float* hidden;           // [R, F], or null:
   QuantizeArgs quantised;  // [R, F] where these go, x is not looked at
-  // [R, F] of gate and up for a tape, in memory of the host; null where none is kept.
+  // [R, F] of gate and up for a tape; null where none is kept.
   float* keptGate;
   float* keptUp;
 };
@@ -47,7 +48,7 @@ struct GateUp {
 // into the pool.
 struct LayerAttention {
   int layer;
-  float* q;            // [R, H, D]; what is left here is defined, as normed, on a CPU only
+  float* q;            // [R, H, D]; what is left here, normed or not, is what backward takes
   float* k;            // [R, G, D], undefined afterwards
   const float* v;      // [R, G, D]
   const float* qNorm;  // [D] or null
@@ -56,9 +57,37 @@ struct LayerAttention {
   float* lse;          // [R, H] log of each softmax denominator, for backward; or null
 };
 
+// Backward of it, for what the forward left (tape.h): from dout to the gradients of q and k before
+// the rotation, and of v. Readers outside of the batch may have added to dk and dv before, in the
+// frame that K was stored in. Gradients that `planBackward` named outside of the batch are added
+// to, too; they are all that is done where dq, dk and dv are null.
+struct LayerAttentionBackward {
+  int layer;
+  const float* q;  // [R, H, D] as attend() left it
+  const float* qNorm;
+  const float* attended;  // [R, H, D]
+  const float* lse;       // [R, H]
+  const float* dout;      // [R, H, D]
+  float* dq;              // [R, H, D], of q as it is rotated
+  float* dk;              // [R, G, D]
+  float* dv;              // [R, G, D]
+};
+
+// Cross entropy of rows of logits (kernels/loss) and its gradient with respect to what the head
+// reads. All but dx in memory of the host.
+struct ScoreArgs {
+  const int32_t* labels;  // [R]
+  const float* scales;    // [R] of each loss, or null: no gradient
+  float* losses;          // [R]
+  float* dx;              // [R, M]
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  // The same over the same model, weights and pool, for forwards of other sizes.
+  virtual std::unique_ptr<Backend> another(const ForwardOptions& options) const = 0;
 
   virtual Memory& memory() = 0;
   virtual const ModelWeights& weights() const = 0;
@@ -89,6 +118,19 @@ class Backend {
   // The head over at most logitRows rows of x or xb: where int8 arithmetic would lose too much, as
   // good as in float32. Logits [R, V] in memory of the host, writable, valid until the next call.
   virtual float* logits(const LinearArgs& args) = 0;
+
+  // Backward. Of the planned batch, each of whose runs is a whole segment: `outside` are gradients
+  // of live segments that it reads, for as long as the plan is.
+  virtual void planBackward(const Batch& batch, std::vector<KvGradient>& outside) = 0;
+  virtual void attendBackward(const LayerAttentionBackward& args) = 0;
+  // dx[rows, K] (+)= dy[rows, N] W of weights(). Where activations are rounded, so may factors be
+  // (dlinear.h).
+  virtual void multiplyBackward(const char* name, const Weight& weight, const float* dy, float* dx,
+                                int rows, bool accumulate) = 0;
+  virtual void rmsnormBackward(const DRmsNormArgs& args, int rows) = 0;
+  virtual void gateBackward(const DGluArgs& args, Activation activation, int rows) = 0;
+  // Of rows as logits() has them.
+  virtual void score(const LinearArgs& head, const ScoreArgs& args) = 0;
 };
 
 }  // namespace baton

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/trace.h"
+#include "engine/attention_backward.h"
 #include "kernels/cost.h"
 #include "kernels/linear/panels.h"
 
@@ -44,6 +45,7 @@ CpuBackend::CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, Threa
     : model_(std::move(model)),
       ops_(ops),
       threads_(threads),
+      pool_(pool),
       options_(options),
       weights_(withPanels(*model_, options.panels.get())),
       ropes_(ropeTables(model_->config)),
@@ -65,6 +67,8 @@ CpuBackend::CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, Threa
   scratchBytes_ = (linearScratchBytes(widest) + 63) / 64 * 64;
   scratch_.ensure(scratchBytes_ * static_cast<size_t>(threads.workers()));
 }
+
+CpuBackend::~CpuBackend() = default;
 
 void CpuBackend::embed(const EmbedArgs& args, int rows) {
   const trace::Scope scope("embed", [&] {

@@ -14,11 +14,17 @@
 
 namespace baton {
 
+class AttentionBackward;
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
              const Pool& pool, const ForwardOptions& options);
+  ~CpuBackend() override;
 
+  std::unique_ptr<Backend> another(const ForwardOptions& options) const override {
+    return std::make_unique<CpuBackend>(model_, ops_, threads_, pool_, options);
+  }
   Memory& memory() override { return *hostMemory(); }
   const ModelWeights& weights() const override { return weights_; }
   bool multipliesBf16() const override { return ops_.linearBf16 != nullptr; }
@@ -41,6 +47,15 @@ class CpuBackend : public Backend {
   void attend(const LayerAttention& args) override;
   float* logits(const LinearArgs& args) override;
 
+  // cpu_backward.cpp
+  void planBackward(const Batch& batch, std::vector<KvGradient>& outside) override;
+  void attendBackward(const LayerAttentionBackward& args) override;
+  void multiplyBackward(const char* name, const Weight& weight, const float* dy, float* dx,
+                        int rows, bool accumulate) override;
+  void rmsnormBackward(const DRmsNormArgs& args, int rows) override;
+  void gateBackward(const DGluArgs& args, Activation activation, int rows) override;
+  void score(const LinearArgs& head, const ScoreArgs& args) override;
+
  private:
   static size_t tileFloats(int rows);
   void activate(const GateUp& args, float* tile, int from, int count);
@@ -50,6 +65,7 @@ class CpuBackend : public Backend {
   std::shared_ptr<const Model> model_;
   const Ops& ops_;
   ThreadPool& threads_;
+  const Pool& pool_;
   ForwardOptions options_;
   ModelWeights weights_;          // the model's, with their panels
   std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
@@ -62,6 +78,9 @@ class CpuBackend : public Backend {
   Buffer logits_;   // [2 logitRows, V]
   Buffer scratch_;  // per worker
   size_t scratchBytes_;
+
+  std::unique_ptr<AttentionBackward> attentionBackward_;  // once there was one
+  Buffer backwardScratch_;                                // per worker
 };
 
 }  // namespace baton

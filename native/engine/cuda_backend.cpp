@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/cuda_backward.h"
 
 namespace baton {
 namespace {
@@ -52,11 +53,24 @@ size_t pack(std::vector<std::byte>& into, const std::vector<T>& list) {
 CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
                          ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
                          const std::atomic<int32_t>* cancel)
-    : model_((requireHeads(model->config), std::move(model))),
+    : CudaBackend((requireHeads(model->config), model), device, pool, options,
+                  std::make_shared<DeviceWeights>(*model, options.int8Activations, *device, threads,
+                                                  cancel)) {}
+
+CudaBackend::~CudaBackend() = default;
+
+std::unique_ptr<Backend> CudaBackend::another(const ForwardOptions& options) const {
+  return std::unique_ptr<Backend>(new CudaBackend(model_, device_, pool_, options, weights_));
+}
+
+CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
+                         const Pool& pool, const ForwardOptions& options,
+                         std::shared_ptr<DeviceWeights> weights)
+    : model_(std::move(model)),
       device_(std::move(device)),
       pool_(pool),
       options_(options),
-      weights_(*model_, options.int8Activations, *device_, threads, cancel),
+      weights_(std::move(weights)),
       ropes_(ropeTables(model_->config)),
       rotary_(ropes_.size()),
       lists_(*device_),
@@ -158,12 +172,12 @@ void CudaBackend::multiply(const char*, const LinearArgs* args, int count) {
 
 void CudaBackend::gateUp(const GateUp& args) {
   LinearArgs pair[] = {args.gate, args.up};
-  pair[0].y = gate_.as<float>();
-  pair[1].y = up_.as<float>();
+  pair[0].y = args.keptGate != nullptr ? args.keptGate : gate_.as<float>();
+  pair[1].y = args.keptGate != nullptr ? args.keptUp : up_.as<float>();
   multiply("linear gate up", pair, 2);
   const int rows = args.gate.R;
-  const GluArgs glu{gate_.as<float>(), up_.as<float>(),
-                    args.hidden != nullptr ? args.hidden : gate_.as<float>(), args.gate.N};
+  const GluArgs glu{pair[0].y, pair[1].y, args.hidden != nullptr ? args.hidden : gate_.as<float>(),
+                    args.gate.N};
   device_->issue([&](const BatonCudaKernels& kernels) {
     const bool gelu = args.activation == Activation::kGelu;
     (gelu ? kernels.ops->geglu : kernels.ops->swiglu)(glu, 0, rows);

@@ -9,12 +9,15 @@
 
 #include "base/threads.h"
 #include "cache/pool.h"
+#include "cuda/attention_backward.h"
 #include "device/cuda_stream.h"
 #include "engine/backend.h"
 #include "engine/device_weights.h"
 #include "engine/slot_plan.h"
 
 namespace baton {
+
+struct CudaBackward;
 
 class CudaBackend : public Backend {
  public:
@@ -24,8 +27,13 @@ class CudaBackend : public Backend {
               ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
               const std::atomic<int32_t>* cancel);
 
+  ~CudaBackend() override;
+
+  // With the same copy of the weights.
+  std::unique_ptr<Backend> another(const ForwardOptions& options) const override;
+
   Memory& memory() override { return *device_; }
-  const ModelWeights& weights() const override { return weights_.weights(); }
+  const ModelWeights& weights() const override { return weights_->weights(); }
   bool multipliesBf16() const override { return true; }
 
   const std::vector<RopeTable>& ropes() const override { return ropes_; }
@@ -44,7 +52,20 @@ class CudaBackend : public Backend {
   void attend(const LayerAttention& args) override;
   float* logits(const LinearArgs& args) override;
 
+  // cuda_backward.cpp
+  void planBackward(const Batch& batch, std::vector<KvGradient>& outside) override;
+  void attendBackward(const LayerAttentionBackward& args) override;
+  void multiplyBackward(const char* name, const Weight& weight, const float* dy, float* dx,
+                        int rows, bool accumulate) override;
+  void rmsnormBackward(const DRmsNormArgs& args, int rows) override;
+  void gateBackward(const DGluArgs& args, Activation activation, int rows) override;
+  void score(const LinearArgs& head, const ScoreArgs& args) override;
+
  private:
+  CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
+              const Pool& pool, const ForwardOptions& options,
+              std::shared_ptr<DeviceWeights> weights);
+
   // cos and sin of a rope table.
   struct Rotary {
     int limit = 0;
@@ -52,6 +73,10 @@ class CudaBackend : public Backend {
   };
 
   void uploadLists();
+  template <class T>
+  void uploadList(DeviceBuffer& to, const std::vector<T>& list);
+  CudaBackward& backward();
+  DAttendSlotsArgs backwardArgs(const LayerAttentionBackward& args);
   KvAppendArgs appendArgs(const LayerAttention& args);
   AttendSlotsArgs slotArgs(const LayerAttention& args);
   template <class T>
@@ -63,7 +88,7 @@ class CudaBackend : public Backend {
   std::shared_ptr<CudaStream> device_;
   const Pool& pool_;
   ForwardOptions options_;
-  DeviceWeights weights_;
+  std::shared_ptr<DeviceWeights> weights_;
   std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
   std::vector<Rotary> rotary_;    // the same on the device
 
@@ -83,6 +108,8 @@ class CudaBackend : public Backend {
   DeviceBuffer up_;      // [R, F]
   DeviceBuffer logits_;  // [logitRows, V]
   std::vector<float> hostLogits_;
+
+  std::unique_ptr<CudaBackward> backward_;  // once there was one
 };
 
 }  // namespace baton

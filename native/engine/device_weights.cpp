@@ -18,7 +18,7 @@ size_t rowsBytes(const Weight& weight) {
 
 DeviceWeights::DeviceWeights(const Model& model, bool int8, Memory& memory, ThreadPool& threads,
                              const std::atomic<int32_t>* cancel)
-    : memory_(memory), weights_(model), storage_(memory) {
+    : memory_(memory), weights_(model), storage_(memory), rows_(memory) {
   collect(model.config, int8);
   const bool tied = model.output.data == model.embedding.data;
   std::vector<size_t> offsets;
@@ -41,6 +41,36 @@ DeviceWeights::DeviceWeights(const Model& model, bool int8, Memory& memory, Thre
   }
   if (tied) weights_.output = weights_.embedding;
   staging_ = {};
+}
+
+void DeviceWeights::addRows(const Model& model) {
+  if (!rowsAt_.empty()) return;
+  std::vector<const Weight*> packed;  // of the file
+  std::unordered_map<const std::byte*, size_t> at;
+  size_t bytes = 0;
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    const auto here = weights_.layers[layer].matrices();
+    const auto ofFile = model.layers[layer].matrices();
+    for (size_t i = 0; i < here.size(); ++i) {
+      if (here[i]->data != nullptr) continue;
+      packed.push_back(ofFile[i]);
+      at[here[i]->panels] = bytes;
+      bytes += (rowsBytes(*ofFile[i]) + kAlignment - 1) / kAlignment * kAlignment;
+    }
+  }
+  rows_.ensure(bytes, "the weights as training multiplies them");
+  size_t to = 0;
+  for (const Weight* weight : packed) {
+    memory_.upload(rows_.data() + to, weight->data, rowsBytes(*weight));
+    model.file().release(weight->data, rowsBytes(*weight));
+    to += (rowsBytes(*weight) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  rowsAt_ = std::move(at);
+}
+
+const void* DeviceWeights::rowsOf(const Weight& weight) const {
+  if (weight.data != nullptr) return weight.data;
+  return rows_.data() + rowsAt_.at(weight.panels);
 }
 
 // Where everything is, in the order in which it will lie.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <unordered_map>
 #include <vector>
 
 #include "base/threads.h"
@@ -23,6 +24,12 @@ class DeviceWeights {
 
   const ModelWeights& weights() const { return weights_; }
   size_t bytes() const { return bytes_; }
+
+  // Rows of the file, too, of what was packed: backward multiplies exact weights. Once; does
+  // nothing after. Error(OUT_OF_MEMORY).
+  void addRows(const Model& model);
+  // Of a weight of weights(), once they were added.
+  const void* rowsOf(const Weight& weight) const;
 
  private:
   struct Vector {
@@ -45,6 +52,8 @@ class DeviceWeights {
   std::vector<Matrix> matrices_;
   size_t bytes_ = 0;
   DeviceBuffer storage_;
+  DeviceBuffer rows_;                                    // of what was packed
+  std::unordered_map<const std::byte*, size_t> rowsAt_;  // in it, by panels
   std::vector<std::byte> staging_;  // panels of one weight, while they are made
 };
 

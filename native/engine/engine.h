@@ -86,7 +86,6 @@ class Engine {
   uint64_t submit(Job job);
 
   // Queues work for a turn of its own. Its end is one event of its own or a FailedEvent.
-  // Error(DEVICE_UNAVAILABLE) on another device than the CPU, for which there is no training.
   uint64_t submit(std::shared_ptr<Work> work);
 
   EngineStats stats();

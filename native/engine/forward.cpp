@@ -14,6 +14,7 @@ namespace baton {
 namespace {
 
 constexpr const char* kActivations = "activations";
+constexpr const char* kTape = "the tape of a training step";
 
 size_t floats(int rows, int cols) {
   return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
@@ -68,15 +69,9 @@ void Forward::prepare(const Batch& batch) {
 bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
   const trace::Scope scope("forward", "batch rows", batch.rows);
   const ModelConfig& c = model_->config;
-  if (tape != nullptr && !backend_->memory().onHost()) {
-    throw Error(code::kInternal, "a tape was asked of a device that leaves none");
-  }
   prepare(batch);
   embed(batch);
-  if (tape != nullptr) {
-    tape->layerInput.resize(static_cast<size_t>(c.layers));
-    tape->kept.resize(static_cast<size_t>(tape->keptLayers));
-  }
+  if (tape != nullptr) tape->begin(c.layers);
   for (int index = 0; index < c.layers; ++index) {
     if (!goOn()) return false;
     LayerActivations* keep = nullptr;
@@ -94,7 +89,11 @@ bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& g
                             M * sizeof(float));
     wanted += M;
   }
-  if (tape != nullptr) tape->output.assign(final_.as<float>(), wanted);
+  if (tape != nullptr) {
+    const size_t bytes = batch.logitRows.size() * M * sizeof(float);
+    tape->output.ensure(bytes, kTape);
+    backend_->memory().copy(tape->output.data(), final_.data(), bytes);
+  }
   backend_->rmsnorm({final_.as<float>(), backend_->weights().outputNorm, final_.as<float>(),
                      c.hidden, c.normEpsilon},
                     static_cast<int>(batch.logitRows.size()));
@@ -119,13 +118,14 @@ void Forward::embed(const Batch& batch) {
                   rows_);
 }
 
-void Forward::recompute(int index, const std::vector<float>& input, LayerActivations& into) {
-  std::copy(input.begin(), input.end(), x_.as<float>());
+void Forward::recompute(int index, const float* input, LayerActivations& into) {
+  backend_->memory().copy(x_.data(), input, floats(rows_, model_->config.hidden));
   layer(index, &into);
 }
 
-void Forward::keepRows(std::vector<float>& into, const float* from, int width) const {
-  into.assign(from, from + static_cast<size_t>(rows_) * static_cast<size_t>(width));
+void Forward::keepRows(DeviceBuffer& into, const float* from, int width) const {
+  into.ensure(floats(rows_, width), kTape);
+  backend_->memory().copy(into.data(), from, floats(rows_, width));
 }
 
 // All projections read the same rows.
@@ -158,8 +158,8 @@ void Forward::layer(int index, LayerActivations* keep) {
   if (keep != nullptr && w.kNorm != nullptr) keepRows(keep->kIn, k, kvWidth);
   float* lse = nullptr;
   if (keep != nullptr) {
-    keep->lse.resize(static_cast<size_t>(rows_) * static_cast<size_t>(c.heads));
-    lse = keep->lse.data();
+    keep->lse.ensure(floats(rows_, c.heads), kTape);
+    lse = keep->lse.as<float>();
   }
   backend_->attend({index, q, k, v, w.qNorm, w.kNorm, attended_.as<float>(), lse});
   if (keep != nullptr) {
@@ -186,10 +186,10 @@ void Forward::feedForward(const LayerWeights& w, LayerActivations* keep) {
               .keptGate = nullptr,
               .keptUp = nullptr};
   if (keep != nullptr) {
-    keep->gate.resize(static_cast<size_t>(rows_) * static_cast<size_t>(F));
-    keep->up.resize(keep->gate.size());
-    args.keptGate = keep->gate.data();
-    args.keptUp = keep->up.data();
+    keep->gate.ensure(floats(rows_, F), kTape);
+    keep->up.ensure(floats(rows_, F), kTape);
+    args.keptGate = keep->gate.as<float>();
+    args.keptUp = keep->up.as<float>();
   }
   backend_->gateUp(args);
   addToStream("linear down", {hidden_.as<float>(), &gated_}, w.down, w.ffnPostNorm,
@@ -198,7 +198,7 @@ void Forward::feedForward(const LayerWeights& w, LayerActivations* keep) {
 
 // x += W a, or x += norm(W a) and W a is kept.
 void Forward::addToStream(const char* name, const Activations& a, const Weight& weight,
-                          const float* postNorm, std::vector<float>* keep) {
+                          const float* postNorm, DeviceBuffer* keep) {
   const ModelConfig& c = model_->config;
   float* x = x_.as<float>();
   float* to = postNorm == nullptr ? x : normed_.as<float>();  // what was normed has been read
@@ -274,12 +274,20 @@ LinearArgs Forward::argsOf(const Projection& projection, const Activations& a, i
           .xb = bf16 ? xb_.as<uint16_t>() : nullptr};
 }
 
-float* Forward::logits(int first, int count) {
+LinearArgs Forward::headArgs(int first, int count) {
   const ModelConfig& c = model_->config;
   const Weight& output = backend_->weights().output;
   const float* x = final_.as<float>() + static_cast<size_t>(first) * static_cast<size_t>(c.hidden);
   if (takesBf16(output)) toBf16(x, count, c.hidden);
-  return backend_->logits(argsOf({&output, nullptr, c.vocab, false}, {x, nullptr}, count));
+  return argsOf({&output, nullptr, c.vocab, false}, {x, nullptr}, count);
+}
+
+float* Forward::logits(int first, int count) {
+  return backend_->logits(headArgs(first, count));
+}
+
+void Forward::score(int first, int count, const ScoreArgs& args) {
+  backend_->score(headArgs(first, count), args);
 }
 
 }  // namespace baton

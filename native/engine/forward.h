@@ -30,30 +30,36 @@ class Forward {
   Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads, const Pool& pool,
           const ForwardOptions& options);
 
+  // The same on what this one runs on, for other sizes.
+  std::unique_ptr<Forward> another(const ForwardOptions& options) const {
+    return std::make_unique<Forward>(model_, backend_->another(options), options);
+  }
+  Backend& backend() { return *backend_; }
+
   // Runs all layers. `goOn` is asked before every layer; when it says no the result is false, K and
-  // V of the batch's rows are undefined and nothing else has changed; so when it throws. A tape
-  // needs a backend whose memory is the host's.
+  // V of the batch's rows are undefined and nothing else has changed; so when it throws.
   bool run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn);
 
   // What layer `index` leaves on a tape, computed again from its input [R, M] on a tape. The batch
   // is that of the last prepare() or run(); K and V of its rows are written again, the same.
-  void recompute(int index, const std::vector<float>& input, LayerActivations& into);
+  void recompute(int index, const float* input, LayerActivations& into);
 
-  // Makes `batch`, which has run before, the one that recompute() and plan() speak of.
+  // Makes `batch`, which has run before, the one that recompute() and the backend's plan speak of.
   void prepare(const Batch& batch);
-  const AttentionPlan& plan() const { return backend_->plan(); }
 
   // After run(): logits [count, V] of batch.logitRows[first .. first + count), at most
   // options().logitRows.
   // Valid until the next call. Writable: the sampler works in place.
   float* logits(int first, int count);
 
+  // Losses of the same rows, and gradients with respect to what the last norm made of them.
+  void score(int first, int count, const ScoreArgs& args);
+
   // Positions that the rotary tables must hold before a batch with them may run. Not during a
   // forward.
   void growPositions(int limit) { backend_->growPositions(limit); }
 
   const ForwardOptions& options() const { return options_; }
-  const std::vector<RopeTable>& ropes() const { return backend_->ropes(); }
 
  private:
   // Rows [R, K], in the form or forms that the weights take.
@@ -72,14 +78,15 @@ class Forward {
   void layer(int index, LayerActivations* keep);
   void feedForward(const LayerWeights& w, LayerActivations* keep);
   void addToStream(const char* name, const Activations& a, const Weight& weight,
-                   const float* postNorm, std::vector<float>* keep);
-  void keepRows(std::vector<float>& into, const float* from, int width) const;
+                   const float* postNorm, DeviceBuffer* keep);
+  void keepRows(DeviceBuffer& into, const float* from, int width) const;
   void addBias(const float* bias, float* y, int width);
   Activations normedFor(const float* norm, const Projection* readers, int count);
   bool takesInt8(const Weight& weight) const;
   bool takesBf16(const Weight& weight) const;
   // Rows x [rows, K] to xb_, where the next linear with weights that take bf16 reads them.
   void toBf16(const float* x, int rows, int K);
+  LinearArgs headArgs(int first, int count);
   LinearArgs argsOf(const Projection& projection, const Activations& a, int rows) const;
   template <size_t kCount>
   void multiply(const char* name, const Activations& a, const Projection (&projections)[kCount]);

@@ -103,7 +103,7 @@ void Engine::stepWork() {
   };
   try {
     std::optional<EventBody> last =
-        job->work->run({model_, pool_, threads_, scope_, forward_.options(), goOn});
+        job->work->run({model_, pool_, threads_, scope_, forward_, goOn});
     if (!last || job->finished) return;
     job->finished = true;
     endAppends(*job);

@@ -22,9 +22,9 @@ struct WorkPlace {
   const std::shared_ptr<const Model>& model;
   const std::shared_ptr<Pool>& pool;
   ThreadPool& threads;
-  const std::string& scope;       // of segments made here
-  const ForwardOptions& forward;  // as the engine serves
-  std::function<bool()> goOn;     // false: nobody waits any more; to be asked before every layer
+  const std::string& scope;    // of segments made here
+  const Forward& serving;      // on the device that the engine has
+  std::function<bool()> goOn;  // false: nobody waits any more; to be asked before every layer
 };
 
 class Work {

@@ -2,15 +2,13 @@
 #include "tune/train_step.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/trace.h"
 
-#include "device/device.h"
-#include "kernels/cost.h"
-
 namespace baton {
 namespace {
+
+constexpr const char* kGradients = "the gradients of a training step";
 
 // Rows of logits [rows, V] that are held at a time: the head is read once for them, so as many as
 // dLinear takes together, if they are not too large.
@@ -52,9 +50,8 @@ size_t inputBytes(const ModelConfig& c) {
   return sizeof(float) * static_cast<size_t>(c.layers) * static_cast<size_t>(c.hidden);
 }
 
-void crossEntropy(const Ops& ops, ThreadPool& threads, const CrossEntropyArgs& args, int rows) {
-  const trace::Scope scope("cross entropy", [&] { return crossEntropyCost(args, rows); });
-  threads.forEach(rows, 1, [&](int begin, int end, int) { ops.crossEntropy(args, begin, end); });
+size_t floats(int rows, int cols) {
+  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
 }
 
 // Positions that rotary tables must hold.
@@ -77,6 +74,10 @@ int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
 
 }  // namespace
 
+Memory& TrainStep::memory() const {
+  return workspace_->forward->backend().memory();
+}
+
 std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
   const trace::Scope scope("train step", "items", static_cast<int64_t>(spec_.items.size()));
   const ModelConfig& config = place.model->config;
@@ -87,10 +88,12 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
   std::vector<KvGradient> gradients;
   for (const auto& segment : prompts.segments) {
     const Run& run = prompts.batch.runs[gradients.size()];
-    const size_t count = static_cast<size_t>(config.layers) * static_cast<size_t>(run.count) *
-                         static_cast<size_t>(config.kvHeads * config.headDim);
-    gradients.push_back(
-        {segment.get(), run.count, std::vector<float>(count), std::vector<float>(count)});
+    const size_t bytes = floats(config.layers * run.count, config.kvHeads * config.headDim);
+    KvGradient& gradient = gradients.emplace_back(segment.get(), run.count, memory());
+    for (DeviceBuffer* sum : {&gradient.dk, &gradient.dv}) {
+      sum->ensure(bytes, "the gradients of a prompt");
+      memory().fill(sum->data(), 0, bytes);
+    }
   }
   for (size_t begin = 0; begin < spec_.items.size();) {
     const size_t end = groupEnd(config, begin);
@@ -102,15 +105,14 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
     if (spec_.gradient && !backward(place, group, gradients, none, false)) return std::nullopt;
   }
   if (spec_.gradient && prompts.batch.rows > 0) {
-    std::memset(workspace_->dx.data(), 0,
-                sizeof(float) * static_cast<size_t>(prompts.batch.rows) *
-                    static_cast<size_t>(config.hidden));
+    DeviceBuffer& dx = workspace_->room->dx;
+    memory().fill(dx.data(), 0, floats(prompts.batch.rows, config.hidden));
     std::vector<KvGradient> none;
     if (!backward(place, prompts, none, gradients, true)) return std::nullopt;
     for (const Run& run : prompts.batch.runs) {
-      const auto M = static_cast<size_t>(config.hidden);
-      const float* rows = workspace_->dx.as<float>() + static_cast<size_t>(run.batchRow) * M;
-      result_.gradients.emplace_back(rows, rows + static_cast<size_t>(run.count) * M);
+      const size_t bytes = floats(run.count, config.hidden);
+      std::vector<float>& rows = result_.gradients.emplace_back(bytes / sizeof(float));
+      memory().download(rows.data(), dx.data() + floats(run.batchRow, config.hidden), bytes);
     }
   }
   result_.totalMs = std::chrono::duration<double, std::milli>(Clock::now() - submitted_).count();
@@ -134,16 +136,15 @@ void TrainStep::prepareWorkspace(const WorkPlace& place) {
   if (w.forward == nullptr || w.forward->options().maxRows < rows) {
     w.layers.reset();
     w.forward.reset();
-    ForwardOptions options = place.forward;
+    ForwardOptions options = place.serving.options();
     options.maxRows = rows;
     options.logitRows = logitRowsOf(config);
-    w.forward =
-        std::make_unique<Forward>(place.model, cpuOps(), place.threads, *place.pool, options);
-    w.layers = std::make_unique<LayerBackward>(place.model, cpuOps(), place.threads, *place.pool,
-                                               w.forward->ropes(), options.int8Activations);
+    w.forward = place.serving.another(options);
+    w.layers = std::make_unique<LayerBackward>(place.model, w.forward->backend());
+    if (!w.room) w.room.emplace(memory());
   }
   w.forward->growPositions(positionLimit(spec_, config));
-  w.dx.ensure(sizeof(float) * static_cast<size_t>(rows) * static_cast<size_t>(config.hidden));
+  w.room->dx.ensure(floats(rows, config.hidden), kGradients);
 }
 
 // Items from `begin` that go side by side: as many as leave all of their activations within the
@@ -192,7 +193,7 @@ TrainStep::Pass TrainStep::makePrompts(const WorkPlace& place) const {
     run.embeddings = prompt.rows.data();
     addRun(place, pass, {SegmentKind::kPrompt, prompt.start, {}}, run);
   }
-  setTape(place.model->config, pass, workspace_->promptTape);
+  setTape(place.model->config, pass, workspace_->room->promptTape);
   return pass;
 }
 
@@ -223,7 +224,7 @@ TrainStep::Pass TrainStep::makeGroup(const WorkPlace& place, const Pass& prompts
       addRun(place, pass, {segment.kind, segment.start, std::move(reads)}, run);
     }
   }
-  setTape(place.model->config, pass, workspace_->itemTape);
+  setTape(place.model->config, pass, workspace_->room->itemTape);
   return pass;
 }
 
@@ -235,14 +236,12 @@ bool TrainStep::forward(const WorkPlace& place, const Pass& pass) {
 // Losses of the labelled rows, and from them dx of the last layer's output.
 bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
   const trace::Scope scope("score", "labels", static_cast<int64_t>(pass.labels.size()));
-  const Model& model = *place.model;
-  const Ops& ops = cpuOps();
-  TrainWorkspace& w = *workspace_;
-  const auto M = static_cast<size_t>(model.config.hidden);
+  const ModelConfig& config = place.model->config;
+  Forward& forward = *workspace_->forward;
+  TrainWorkspace::Room& room = *workspace_->room;
   const auto total = static_cast<int>(pass.labels.size());
-  w.dfinal.ensure(sizeof(float) * static_cast<size_t>(total) * M);
-  float* dfinal = w.dfinal.as<float>();
-  const int most = logitRowsOf(model.config);
+  room.dfinal.ensure(floats(total, config.hidden), kGradients);
+  const int most = logitRowsOf(config);
   for (int first = 0; first < total; first += most) {
     if (!place.goOn()) return false;
     const int count = std::min(most, total - first);
@@ -252,25 +251,24 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
       labels[i] = pass.labels[static_cast<size_t>(first + i)].token;
       scales[i] = pass.labels[static_cast<size_t>(first + i)].scale;
     }
-    float* logits = w.forward->logits(first, count);
-    const CrossEntropyArgs entropy{logits, labels, spec_.gradient ? scales : nullptr, losses,
-                                   model.config.vocab};
-    crossEntropy(ops, place.threads, entropy, count);
+    forward.score(first, count,
+                  {labels, spec_.gradient ? scales : nullptr, losses,
+                   reinterpret_cast<float*>(room.dfinal.data() + floats(first, config.hidden))});
     for (int i = 0; i < count; ++i)
       result_.losses[pass.labels[static_cast<size_t>(first + i)].item] += double(losses[i]);
-    if (!spec_.gradient) continue;
-    linearBackward("d logits", ops, place.threads, w.scratch, model.output, logits,
-                   dfinal + static_cast<size_t>(first) * M, count, false,
-                   place.forward.int8Activations);
   }
   if (!spec_.gradient) return true;
-  ops.dRmsnorm({pass.tape->output.data(), model.outputNorm, dfinal, dfinal, model.config.hidden,
-                model.config.normEpsilon},
-               0, total);
-  std::memset(w.dx.data(), 0, sizeof(float) * static_cast<size_t>(pass.batch.rows) * M);
-  for (int i = 0; i < total; ++i) {
-    const auto row = static_cast<size_t>(pass.batch.logitRows[static_cast<size_t>(i)]);
-    std::memcpy(w.dx.as<float>() + row * M, dfinal + static_cast<size_t>(i) * M, M * sizeof(float));
+  float* dfinal = room.dfinal.as<float>();
+  Backend& backend = forward.backend();
+  backend.rmsnormBackward({pass.tape->output.as<float>(), backend.weights().outputNorm, dfinal,
+                           dfinal, config.hidden, config.normEpsilon},
+                          total);
+  memory().fill(room.dx.data(), 0, floats(pass.batch.rows, config.hidden));
+  for (int i = 0, next; i < total; i = next) {
+    const auto rowOf = [&](int label) { return pass.batch.logitRows[static_cast<size_t>(label)]; };
+    for (next = i + 1; next < total && rowOf(next) == rowOf(next - 1) + 1;) ++next;
+    memory().copy(room.dx.data() + floats(rowOf(i), config.hidden),
+                  room.dfinal.data() + floats(i, config.hidden), floats(next - i, config.hidden));
   }
   return true;
 }
@@ -281,20 +279,20 @@ bool TrainStep::backward(const WorkPlace& place, const Pass& pass, std::vector<K
   const trace::Scope scope("backward", "batch rows", pass.batch.rows);
   TrainWorkspace& w = *workspace_;
   w.forward->prepare(pass.batch);
-  w.layers->plan(w.forward->plan(), pass.batch, outside, incoming);
+  w.layers->plan(pass.batch, outside, incoming);
   const int layers = place.model->config.layers;
   const int firstKept = layers - pass.tape->keptLayers;
   for (int layer = layers - 1; layer >= 0; --layer) {
     if (!place.goOn()) return false;
-    const std::vector<float>& input = pass.tape->layerInput[static_cast<size_t>(layer)];
-    const LayerActivations* kept = &w.recomputed;
+    const float* input = pass.tape->layerInput[static_cast<size_t>(layer)].as<float>();
+    const LayerActivations* kept = &w.room->recomputed;
     if (layer >= firstKept) {
       kept = &pass.tape->kept[static_cast<size_t>(layer - firstKept)];
     } else {
-      w.forward->recompute(layer, input, w.recomputed);
+      w.forward->recompute(layer, input, w.room->recomputed);
     }
     // Tokens have no gradient: below the first layer only prompts want theirs.
-    w.layers->run(layer, input, *kept, w.dx.as<float>(), layer > 0 || toInput);
+    w.layers->run(layer, input, *kept, w.room->dx.as<float>(), layer > 0 || toInput);
   }
   return true;
 }

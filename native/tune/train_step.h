@@ -59,11 +59,15 @@ void checkTrainStep(const TrainStepSpec& spec, const Model& model, const Pool& p
 struct TrainWorkspace {
   std::unique_ptr<Forward> forward;
   std::unique_ptr<LayerBackward> layers;
-  Tape promptTape, itemTape;
-  LayerActivations recomputed;
-  Buffer dfinal;   // [labels, M]
-  Buffer dx;       // [R, M]
-  Buffer scratch;  // per worker
+  struct Room {
+    explicit Room(Memory& memory)
+        : promptTape(memory), itemTape(memory), recomputed(memory), dfinal(memory), dx(memory) {}
+    Tape promptTape, itemTape;
+    LayerActivations recomputed;
+    DeviceBuffer dfinal;  // [labels, M]
+    DeviceBuffer dx;      // [R, M]
+  };
+  std::optional<Room> room;
 };
 
 class TrainStep : public Work {
@@ -89,6 +93,7 @@ class TrainStep : public Work {
     Tape* tape = nullptr;
   };
 
+  Memory& memory() const;
   void prepareWorkspace(const WorkPlace& place);
   size_t groupEnd(const ModelConfig& config, size_t begin) const;
   void setTape(const ModelConfig& config, Pass& pass, Tape& tape) const;

@@ -7,9 +7,8 @@ import { Channel } from "../chain/channel.js";
 import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
 import type { BatonError, ErrorClass } from "../errors.js";
-import { DeviceUnavailableError, IoError, OptionInvalidError } from "../errors.js";
+import { IoError, OptionInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
-import type { ModelInfo } from "../native/types.js";
 import type { TuningExplanation } from "./explain.js";
 import type { PeftInit, PromptFacts, TunedPrompt } from "./export.js";
 import { checkPromptFolder, exportPrompts, promptFolders } from "./export.js";
@@ -99,15 +98,6 @@ function checkNames(options: unknown): void {
   throw new OptionInvalidError(`tune has no option \`${unknown}\`. Known: ${known.join(", ")}.`, {
     facts: { option: unknown, available: known },
   });
-}
-
-/** Backward operations are the CPU's. Throws DeviceUnavailableError. */
-export function requireTrainable({ device, deviceName }: Pick<ModelInfo, "device" | "deviceName">): void {
-  if (device === "cpu") return;
-  throw new DeviceUnavailableError(
-    `The model runs on ${device} (${deviceName}), and training runs on the CPU only. Load the model for it with device: "cpu".`,
-    { facts: { device: "cuda", reason: "training", index: Number(device.slice("cuda:".length)) } },
-  );
 }
 
 /** Folder of each prompt; made at once, so that a path that cannot be written is known before the work. */
@@ -223,7 +213,6 @@ async function runTuning(
   signal: AbortSignal,
   onStep: (step: TuneStep) => void,
 ): Promise<TuneResult> {
-  requireTrainable(definition.model.info);
   checkNames(options);
   const settings = checkTrainOptions(options, options.dev !== undefined);
   const onWarning =
@@ -307,7 +296,6 @@ async function explainTuning<C extends Defined>(
   options: TuneOptions<StageSite<C>>,
 ): Promise<TuningExplanation> {
   const plain = options as TuneOptions;
-  requireTrainable(chain.definition.model.info);
   checkNames(plain);
   const { batchSize, accumulation } = checkTrainOptions(plain, plain.dev !== undefined);
   const tuning = await openTuning(chain.definition, plain);
@@ -321,6 +309,6 @@ async function explainTuning<C extends Defined>(
 /**
  * Trains the prompts of some stages of a chain on its data (method.md, part 3): prompt tuning, live rows only. All
  * failures arrive through `result` and the iteration: OPTION_INVALID, DATA_INVALID, DATA_CHANGED, CONTEXT_LIMIT,
- * PROMPT_INVALID, CHECKPOINT_INVALID, TUNING_DIVERGED, DEVICE_UNAVAILABLE (a model on a GPU), IO; an abort as the signal's reason.
+ * PROMPT_INVALID, CHECKPOINT_INVALID, TUNING_DIVERGED, DEVICE_UNAVAILABLE (a GPU that is lost), IO; an abort as the signal's reason.
  */
 export const tune = Object.assign(startTuning, { explain: explainTuning, export: exportCheckpoint });

@@ -6,7 +6,6 @@ import { describe, expect, test } from "vitest";
 import { DeviceUnavailableError, loadModel, OptionInvalidError } from "../../src/index.js";
 import type { LoadOptions } from "../../src/model/options.js";
 import { loadNative } from "../../src/native/load.js";
-import { requireTrainable } from "../../src/tune/tune.js";
 import { tinyPath } from "../chain/tiny-model.js";
 
 const small = { threads: 1, cacheBytes: 8 << 20 };
@@ -62,17 +61,4 @@ describe("device", () => {
     }
     expect(await failure({ device: "cuda:9999" })).toMatchObject({ code: "DEVICE_UNAVAILABLE" });
   });
-});
-
-test("training on a CUDA device is refused with what to do instead, on the CPU it is not", () => {
-  expect(() => requireTrainable({ device: "cpu", deviceName: "a CPU" })).not.toThrow();
-  let error: unknown;
-  try {
-    requireTrainable({ device: "cuda:1", deviceName: "a GPU" });
-  } catch (thrown) {
-    error = thrown;
-  }
-  expect(DeviceUnavailableError.isInstance(error)).toBe(true);
-  expect(error).toMatchObject({ facts: { device: "cuda", index: 1, reason: "training" } });
-  expect((error as Error).message).toContain('device: "cpu"');
 });

@@ -76,10 +76,6 @@ std::vector<std::vector<int32_t>> chain(const EngineOptions& options) {
   return tokens;
 }
 
-struct NoWork : Work {
-  std::optional<EventBody> run(const WorkPlace&) override { return std::nullopt; }
-};
-
 }  // namespace
 
 // Whole chains of greedy tokens can only be equal where nothing but the order of sums differs, or
@@ -215,19 +211,6 @@ TEST("cuda chain: a lost device fails every job from then on, and the process li
                                              bytes.data(), bytes.size()));
   }
   CHECK_THROWS("DEVICE_UNAVAILABLE", open(cuda));
-}
-
-TEST("cuda chain: training is refused with what to do instead") {
-  emulation::EmulatedCuda cuda;
-  World world(on(open(cuda)));
-  try {
-    world.engine.submit(std::make_shared<NoWork>());
-    CHECK(false);
-  } catch (const Error& error) {
-    CHECK_EQ(std::string(error.code()), std::string("DEVICE_UNAVAILABLE"));
-    CHECK_EQ(reasonOf(error.facts()), "training");
-    CHECK(std::string(error.what()).find("device: \"cpu\"") != std::string::npos);
-  }
 }
 
 TEST("cuda chain: a model whose heads no kernel takes is refused") {

@@ -45,6 +45,11 @@ struct Place {
   Batch batch;
 };
 
+// What a layer leaves on a tape.
+struct Left {
+  Floats q, attended, attnOut, middle, gate, up, ffnOut;
+};
+
 // The layers as the paper has them.
 class Plain {
  public:
@@ -59,10 +64,10 @@ class Plain {
     attention_.plan(place.batch);
   }
 
-  LayerActivations layer(int index, Floats& x) {
+  Left layer(int index, Floats& x) {
     const ModelConfig& c = model_.config;
     const LayerWeights& w = model_.layers[static_cast<size_t>(index)];
-    LayerActivations left;
+    Left left;
     const Floats normed = norm(x, w.attnNorm, c.hidden);
     left.q = projected(w.q, normed, w.qBias, w.qNorm);
     Floats k = projected(w.k, normed, w.kBias, w.kNorm);
@@ -160,6 +165,10 @@ Floats logitsBySteps(const std::shared_ptr<const Model>& model, const Ops& ops, 
 bool same(const Floats& a, const Floats& b) {
   return a.size() == b.size() && (a.empty() || sameBits(a.data(), b.data(), a.size()));
 }
+bool same(const DeviceBuffer& a, const Floats& b) {
+  const auto* numbers = a.as<float>();
+  return same(Floats(numbers, numbers + a.size() / sizeof(float)), b);
+}
 
 // One without a tape on three threads, a group of columns at a time; one with half a tape on one
 // thread, which takes them all at once as far as they fit a tile; and the plain one.
@@ -181,29 +190,29 @@ void compare(const std::string& what, const std::shared_ptr<const Model>& model,
   Place bare(c, tokens), taped(c, tokens), plain(c, tokens);
   Forward first(model, ops, three, *bare.pool, options);
   Forward second(model, ops, one, *taped.pool, options);
-  Tape tape;
+  Tape tape(*hostMemory());
   tape.keptLayers = (c.layers + 1) / 2;
   const Floats logits = run(bare, first, nullptr);
   expect(same(logits, run(taped, second, &tape)), __FILE__, __LINE__, what + ": logits");
 
-  Plain reference(*model, ops, options, plain, second.ropes());
-  Floats x = tape.layerInput[0];
+  Plain reference(*model, ops, options, plain, second.backend().ropes());
+  const auto* entry = tape.layerInput[0].as<float>();
+  Floats x(entry, entry + rows * c.hidden);
   for (int index = 0; index < c.layers; ++index) {
     const std::string where = what + ", layer " + std::to_string(index) + ": ";
     const Floats input = x;
     expect(same(tape.layerInput[static_cast<size_t>(index)], x), __FILE__, __LINE__,
            where + "stream");
-    const LayerActivations want = reference.layer(index, x);
-    LayerActivations again;
-    second.recompute(index, input, again);
+    const Left want = reference.layer(index, x);
+    LayerActivations again(*hostMemory());
+    second.recompute(index, input.data(), again);
     const int kept = index - (c.layers - tape.keptLayers);
     for (const LayerActivations* got : {&again, kept < 0 ? &again : &tape.kept[size_t(kept)]}) {
-      for (const auto member :
-           {&LayerActivations::q, &LayerActivations::attended, &LayerActivations::attnOut,
-            &LayerActivations::middle, &LayerActivations::gate, &LayerActivations::up,
-            &LayerActivations::ffnOut}) {
-        expect(same(got->*member, want.*member), __FILE__, __LINE__, where + "tape");
-      }
+      const bool all = same(got->q, want.q) && same(got->attended, want.attended) &&
+                       same(got->attnOut, want.attnOut) && same(got->middle, want.middle) &&
+                       same(got->gate, want.gate) && same(got->up, want.up) &&
+                       same(got->ffnOut, want.ffnOut);
+      expect(all, __FILE__, __LINE__, where + "tape");
     }
   }
   int numbers = 0;  // neither zero nor anything beyond

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tune/attention_backward.h"
+#include "engine/attention_backward.h"
 
 #include <algorithm>
 #include <cstring>
@@ -94,13 +94,12 @@ void AttentionBackward::addUses(int tile, int piece) {
 // ---- run
 // -------------------------------------------------------------------------------------------------------
 
-void AttentionBackward::run(int layer, const LayerActivations& kept, const float* dout, float* dq,
-                            float* dk, float* dv) {
-  findDelta(dout, kept.attended.data());
-  rotateQueries(layer, kept.q.data());
-  if (dq != nullptr) gatherQueries(layer, kept.lse.data(), dout);
-  gatherKeys(layer, kept.lse.data(), dout, dk, dv);
-  if (dq != nullptr) turnBack(layer, dq, dk);
+void AttentionBackward::run(const LayerAttentionBackward& a) {
+  findDelta(a.dout, a.attended);
+  rotateQueries(a.layer, a.q);
+  if (a.dq != nullptr) gatherQueries(a.layer, a.lse, a.dout);
+  gatherKeys(a.layer, a.lse, a.dout, a.dk, a.dv);
+  if (a.dq != nullptr) turnBack(a.layer, a.dq, a.dk);
 }
 
 // delta = dout . out, by row and head (FlashAttention-2, arXiv 2307.08691, algorithm 2).
@@ -230,8 +229,8 @@ void AttentionBackward::gatherKeys(int layer, const float* lse, const float* dou
     float* vs = dv;
     auto first = static_cast<size_t>(chunk.batchRow);
     if (chunk.batchRow < 0) {
-      ks = chunk.outside->dk.data();
-      vs = chunk.outside->dv.data();
+      ks = chunk.outside->dk.as<float>();
+      vs = chunk.outside->dv.as<float>();
       first = static_cast<size_t>(layer * chunk.outside->rows + chunk.segmentRow);
     }
     const size_t at = first * width + static_cast<size_t>(head * config_.headDim);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward of attention over the intervals of a view (engine/attention.h read from bottom to top),
-// for a batch that has run forward. Two passes, each without atomics and in a fixed order: every
-// query gathers its gradient from all that it reads, then every live row of K and V gathers its own
-// from all that read it. Frozen rows take part in the first pass only.
+// Backward of attention over the intervals of a view (attention.h read from bottom to top) on a
+// CPU, for a batch that has run forward. Two passes, each without atomics and in a fixed order:
+// every query gathers its gradient from all that it reads, then every live row of K and V gathers
+// its own from all that read it. Frozen rows take part in the first pass only.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,12 @@
 #include "base/threads.h"
 #include "cache/pool.h"
 #include "engine/attention_plan.h"
+#include "engine/backend.h"
 #include "engine/rope_table.h"
-#include "engine/tape.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 
 namespace baton {
-
-// Gradients of all layers' K and V of a live segment, in the frame that K was stored in, summed
-// over its readers.
-struct KvGradient {
-  const Segment* segment = nullptr;
-  int rows = 0;
-  std::vector<float> dk;  // [L, rows, G * D]
-  std::vector<float> dv;  // [L, rows, G * D]
-};
 
 class AttentionBackward {
  public:
@@ -40,12 +31,7 @@ class AttentionBackward {
   // this. Rows of `outside` segments are live too.
   void plan(const AttentionPlan& plan, const Batch& batch, std::vector<KvGradient>& outside);
 
-  // dout [R, H, D] gives dq [R, H, D], dk and dv [R, G, D] of the batch's rows, of q and k before
-  // the rotation. On entry dk and dv hold what readers outside of the batch have added, in the
-  // frame that K was stored in. The `outside` segments' gradients of this layer are added to; they
-  // are all that is done where dq, dk and dv are null.
-  void run(int layer, const LayerActivations& kept, const float* dout, float* dq, float* dk,
-           float* dv);
+  void run(const LayerAttentionBackward& args);
 
  private:
   // Rows of a live segment that one worker gathers for, with all that read them.

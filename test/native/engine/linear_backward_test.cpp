@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// linearBackward() of tune/layer_backward.h: who may round what it multiplies, and that workers
+// linearBackward() of linear_backward.h: who may round what it multiplies, and that workers
 // share the columns and rows without a trace.
-#include "tune/layer_backward.h"
+#include "engine/linear_backward.h"
 
 #include <vector>
 

@@ -41,7 +41,7 @@ std::vector<float> randomPattern() {
 
 std::vector<GpuCase> allCases(const GpuShapes& shapes) {
   std::vector<GpuCase> all = ceilingCases(shapes);
-  for (auto* more : {linearCases, rowCases, attentionCases}) {
+  for (auto* more : {linearCases, rowCases, attentionCases, backwardCases}) {
     for (GpuCase& one : more(shapes)) all.push_back(std::move(one));
   }
   return all;

@@ -119,6 +119,7 @@ std::vector<GpuCase> ceilingCases(const GpuShapes& shapes);
 std::vector<GpuCase> linearCases(const GpuShapes& shapes);
 std::vector<GpuCase> rowCases(const GpuShapes& shapes);
 std::vector<GpuCase> attentionCases(const GpuShapes& shapes);
+std::vector<GpuCase> backwardCases(const GpuShapes& shapes);
 std::vector<GpuCase> allCases(const GpuShapes& shapes);
 
 }  // namespace baton::bench

@@ -55,6 +55,23 @@ ViewShape viewOf(const Json& one) {
           intAt(one, "own")};
 }
 
+std::vector<ViewShape> viewsAt(const Json& of, const char* key) {
+  const Json::Array* list = member(of, key).array();
+  if (list == nullptr) throw std::runtime_error(std::string("of the shapes ") + key + " is no list");
+  std::vector<ViewShape> all;
+  for (const Json& one : *list) all.push_back(viewOf(one));
+  return all;
+}
+
+void cap(ViewShape& view) {
+  view.heads = 4;
+  view.kvHeads = 2;
+  view.trunk = std::min(view.trunk, 40);
+  view.stages = std::min(view.stages, 2);
+  view.prompt = std::min(view.prompt, 21);
+  view.own = std::min(view.own, 19);
+}
+
 void cap(std::vector<int>& values, int most) {
   for (int& value : values) value = std::min(value, most);
   values.erase(std::unique(values.begin(), values.end()), values.end());
@@ -88,10 +105,10 @@ GpuShapes readShapes(const std::string& file) {
                    intsAt(norm, "rows"),
                    intAt(sample, "vocab"),
                    intsAt(sample, "rows"),
+                   {},
                    {}};
-  const Json::Array* views = member(*json, "attention").array();
-  if (views == nullptr) throw std::runtime_error("of the shapes attention is no list");
-  for (const Json& one : *views) shapes.attention.push_back(viewOf(one));
+  shapes.attention = viewsAt(*json, "attention");
+  shapes.backward = viewsAt(*json, "backward");
   return shapes;
 }
 
@@ -108,14 +125,8 @@ GpuShapes tinyShapes(GpuShapes shapes) {
   cap(shapes.normRows, 3);
   shapes.vocab = 600;
   cap(shapes.sampleRows, 2);
-  for (ViewShape& view : shapes.attention) {
-    view.heads = 4;
-    view.kvHeads = 2;
-    view.trunk = std::min(view.trunk, 40);
-    view.stages = std::min(view.stages, 2);
-    view.prompt = std::min(view.prompt, 21);
-    view.own = std::min(view.own, 19);
-  }
+  for (ViewShape& view : shapes.attention) cap(view);
+  for (ViewShape& view : shapes.backward) cap(view);
   return shapes;
 }
 

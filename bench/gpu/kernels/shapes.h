@@ -36,7 +36,7 @@ struct GpuShapes {
   std::vector<int> normRows;
   int vocab;
   std::vector<int> sampleRows;
-  std::vector<ViewShape> attention;
+  std::vector<ViewShape> attention, backward;
 };
 
 // Throws std::runtime_error naming what is missing.

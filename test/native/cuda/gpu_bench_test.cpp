@@ -101,6 +101,10 @@ TEST("gpu bench: every view of the shapes is attended") {
   checkMeasured(attentionCases(tinyShapes(shapes())));
 }
 
+TEST("gpu bench: gradients of live rows are measured") {
+  checkMeasured(backwardCases(tinyShapes(shapes())));
+}
+
 TEST("gpu bench: what a case cannot have is said, and the next one is measured") {
   GpuShapes large = tinyShapes(shapes());
   large.copyBytes = size_t{1} << 24;

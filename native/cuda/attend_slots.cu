@@ -14,11 +14,10 @@ namespace {
 // Blocks: (item, kv head, queries of it).
 template <KvType kKv, int kDim, int kQ>
 __global__ void __launch_bounds__(kAttendThreads, kQ == 1 ? 3 : 2)
-    attendSlots(AttendSlotsArgs a, int item0, int mostRows) {
+    attendSlots(AttendSlotsArgs a, int item0) {
   const AttendItem item = a.items[static_cast<unsigned>(item0) + blockIdx.x];
   const int first = static_cast<int>(blockIdx.z) * kQ;
-  // The whole block.
-  if (first >= item.rows * (a.H / a.G) || item.rows > mostRows) return;
+  if (first >= item.rows * (a.H / a.G)) return;  // the whole block
   const ItemSource source{a, item, static_cast<int>(blockIdx.y), first};
   attendBlock<kKv, kDim, kQ>(source, a.D, a.scale);
 }
@@ -31,7 +30,7 @@ void launchAttendSlots(const AttendSlotsArgs& a, int item0, int item1, int mostR
   const dim3 grid(static_cast<unsigned>(item1 - item0), static_cast<unsigned>(a.G),
                   blocksOf(queries, each));
   launch(each == 1 ? attendSlots<kKv, kDim, 1> : attendSlots<kKv, kDim, 4>, grid, kAttendThreads,
-         floats * sizeof(float), a, item0, mostRows);
+         floats * sizeof(float), a, item0);
 }
 
 template <KvType kKv>
@@ -47,7 +46,13 @@ void chooseDim(const AttendSlotsArgs& a, int item0, int item1, int mostRows) {
 void attendSlotsCuda(const AttendSlotsArgs& a, int item0, int item1) {
   if (item0 >= item1 || a.mostRows == 0) return;
   int mostRows = a.mostRows;
-  if (mostRows > kFewRows && attendTilesCuda(a, item0, item1)) mostRows = kFewRows;
+  if (a.halves && mostRows > kFewRows && takesHalves(a.kv, a.D)) {
+    const int border = a.few < item0 ? item0 : a.few > item1 ? item1 : a.few;
+    attendTilesCuda(a, border, item1);
+    item1 = border;
+    mostRows = a.mostFew;
+    if (item0 >= item1) return;
+  }
   switch (a.kv) {
     case KvType::kF32:
       return cuda::chooseDim<KvType::kF32>(a, item0, item1, mostRows);

@@ -3,8 +3,6 @@
 // queries of one item and one kv head.
 #include "cuda/attend_tiles.cuh"
 
-#include "cuda/ops.h"
-
 namespace baton {
 namespace cuda {
 namespace {
@@ -14,8 +12,7 @@ template <KvType kKv, int kDim>
 __global__ void __launch_bounds__(kAttendThreads, 2) attendTiles(AttendSlotsArgs a, int item0) {
   const int rows = a.items[static_cast<unsigned>(item0) + blockIdx.x].rows;
   const int first = static_cast<int>(blockIdx.z) * TileShape<kKv, kDim>::kQueries;
-  // The whole block.
-  if (rows <= kFewRows || first >= rows * (a.H / a.G)) return;
+  if (first >= rows * (a.H / a.G)) return;  // the whole block
   TileAttender<kKv, kDim>(a, item0, sharedMemory<std::byte>()).run();
 }
 
@@ -49,7 +46,7 @@ bool chooseTiles(const AttendSlotsArgs& a, int item0, int item1) {
 }  // namespace cuda
 
 bool attendTilesCuda(const AttendSlotsArgs& a, int item0, int item1) {
-  if (!a.halves) return false;
+  if (item0 >= item1) return true;
   switch (a.kv) {
     case KvType::kF32:
       return false;

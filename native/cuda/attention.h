@@ -76,18 +76,24 @@ struct AttendSlotsArgs {
   const std::byte* v;
   size_t headStride, blockStride;  // bytes
   const KvSlot* slots;
-  const AttendItem* items;
-  int mostRows;  // of an item
-  float* o;      // [states, H, D] states, not normalised
-  float* m;      // [states, H]
-  float* d;      // [states, H]
-  float* out;    // [R, H, D] what whole items write, normalised: 0 where nothing is read
-  float* lse;    // [R, H], or null: -inf where nothing is read
+  const AttendItem* items;  // with `halves`, those of at most kFewRows rows before all others
+  int mostRows;             // of an item
+  float* o;                 // [states, H, D] states, not normalised
+  float* m;                 // [states, H]
+  float* d;                 // [states, H]
+  float* out;               // [R, H, D] what whole items write, normalised: 0 where nothing is read
+  float* lse;               // [R, H], or null: -inf where nothing is read
   bool halves = false;
+  int few = 0;      // with `halves`: items of at most kFewRows rows,
+  int mostFew = 0;  // and the most rows of one of these
 };
 void attendSlotsCuda(const AttendSlotsArgs& args, int item0, int item1);
-// Of it, the items of more than kFewRows rows; says whether they are of a kind that it takes.
+// Of it, items of more than kFewRows rows; says whether they are of a kind that it takes.
 bool attendTilesCuda(const AttendSlotsArgs& args, int item0, int item1);
+// That kind.
+constexpr bool takesHalves(KvType kv, int D) {
+  return kv != KvType::kF32 && (D == 64 || D == 128 || D == 256);
+}
 
 // The partial states of one row of the result: `count` of them, from `first` on in steps of `step`.
 // Below 0: there are none, the row is a whole item's and stays as it is.

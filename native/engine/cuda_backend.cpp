@@ -70,6 +70,8 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
       device_(std::move(device)),
       pool_(pool),
       options_(options),
+      halves_(options.int8Activations && !options.batchInvariant &&
+              takesHalves(pool.shape().type, model_->config.headDim)),
       weights_(std::move(weights)),
       ropes_(ropeTables(model_->config)),
       rotary_(ropes_.size()),
@@ -110,7 +112,7 @@ void CudaBackend::growPositions(int limit) {
 
 void CudaBackend::plan(const Batch& batch) {
   const ModelConfig& c = model_->config;
-  plan_.make(batch, kSlotTileRows);
+  plan_.make(batch, halves_ ? kWideTileRows : kSlotTileRows);
   slots_.make(plan_);
   const auto states = static_cast<size_t>(slots_.states);
   grow(rotated_, floats(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
@@ -244,7 +246,10 @@ AttendSlotsArgs CudaBackend::slotArgs(const LayerAttention& a) {
           .m = md,
           .d = md + static_cast<size_t>(slots_.states) * static_cast<size_t>(c.heads),
           .out = a.out,
-          .lse = a.lse};
+          .lse = a.lse,
+          .halves = halves_,
+          .few = slots_.few,
+          .mostFew = slots_.mostFew};
 }
 
 void CudaBackend::attend(const LayerAttention& a) {

@@ -88,6 +88,7 @@ class CudaBackend : public Backend {
   std::shared_ptr<CudaStream> device_;
   const Pool& pool_;
   ForwardOptions options_;
+  bool halves_;  // attention of many rows by tensor cores
   std::shared_ptr<DeviceWeights> weights_;
   std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
   std::vector<Rotary> rotary_;    // the same on the device

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 
+#include "cuda/ops.h"
+
 namespace baton {
 
 void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
   slots.clear();
   items.clear();
-  states = mostRows = 0;
+  states = few = mostFew = mostRows = 0;
   merges = false;
   lists.assign(static_cast<size_t>(plan.rows), {});
   queryRow.clear();
@@ -18,6 +20,15 @@ void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
   pieceSlot_.assign(1, 0);
   for (const AttentionPlan::Piece& piece : plan.pieces) addSlots(piece);
   for (const AttentionPlan::Tile& tile : plan.tiles) addTile(plan, tile, itemSlots);
+  sortItems();
+}
+
+// Items of a row stay in their order: a tile's have as many rows as each other.
+void SlotPlan::sortItems() {
+  const auto border = std::stable_partition(
+      items.begin(), items.end(), [](const AttendItem& one) { return one.rows <= kFewRows; });
+  few = static_cast<int>(border - items.begin());
+  for (auto item = items.begin(); item != border; ++item) mostFew = std::max(mostFew, item->rows);
 }
 
 void SlotPlan::addSlots(const AttentionPlan::Piece& piece) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda/attention.h"
+#include "cuda/ops.h"
 #include "kernels/kv_pool.h"
 #include "kernels/support.h"
 
@@ -62,11 +63,15 @@ struct World {
   std::vector<float> q;                 // [rows, H, D]
   Misaligned<std::byte> pool{0, 0};
   size_t headBytes, blockStride;
-  int states = 0, rows = 0, mostRows = 0;
+  int states = 0, rows = 0, mostRows = 0, few = 0, mostFew = 0;
 
   World(const TileProblem& p, Random& random) : headBytes(kvHeadBytes(p.kv, p.D)) {
     blockStride = 2 * static_cast<size_t>(p.G) * headBytes + 64;
     for (const Rows& each : p.items) add(each);
+    const auto isFew = [](const AttendItem& item) { return item.rows <= kFewRows; };
+    few =
+        static_cast<int>(std::stable_partition(items.begin(), items.end(), isFew) - items.begin());
+    for (int i = 0; i < few; ++i) mostFew = std::max(mostFew, items[static_cast<size_t>(i)].rows);
     for (int i = 0; i < static_cast<int>(slots.size()); ++i) slots[size_t(i)].block = i + 1;
     for (size_t i = slots.size(); i > 1; --i) {
       std::swap(slots[i - 1].block, slots[random.below(static_cast<uint32_t>(i))].block);
@@ -169,7 +174,9 @@ Result run(const TileProblem& p, const World& world, bool halves) {
                    .d = d.data(),
                    .out = result.out.data(),
                    .lse = result.lse.data(),
-                   .halves = halves},
+                   .halves = halves,
+                   .few = world.few,
+                   .mostFew = world.mostFew},
                   0, static_cast<int>(world.items.size()));
   for (int row = 0; row < world.rows; ++row) {
     if (world.lists[static_cast<size_t>(row)].count == 0) continue;
@@ -361,6 +368,22 @@ TEST("cuda: what is not finite reaches the rows that read it and no other, of ma
       if (r < 20) checkHead(p, world, r, 0, result);
       CHECK_EQ(std::isnan(result.out[static_cast<size_t>(r * p.D)]), r >= 20);
     }
+  }
+}
+
+TEST("cuda: attention is one launch for items of many rows, one for those of few, and no other") {
+  const struct {
+    std::vector<Rows> items;
+    unsigned launches;
+  } cases[] = {
+      {{stage(20), stage(17)}, 1}, {{stage(16), stage(1)}, 1}, {{stage(20), stage(16)}, 2}};
+  for (const auto& [items, launches] : cases) {
+    const TileProblem p{KvType::kF16, 1, 1, 64, 0, items};
+    Random random(11);
+    const World world(p, random);
+    emulation::takeLaunches();
+    run(p, world, true);
+    CHECK_EQ(emulation::takeLaunches(), launches);
   }
 }
 

@@ -30,10 +30,18 @@ Ops plainOps() {
   return ops;
 }
 
+const Family* familyOf(std::string_view name) {
+  for (const Family* family : families()) {
+    if (family->name == name) return family;
+  }
+  return nullptr;
+}
+
 struct Case {
   std::shared_ptr<const Model> model;
   KvType kv;
   bool int8;
+  bool invariant = true;
 };
 
 // A trunk of 21 rows, two branches that read it, the second of which reads the first shifted, too;
@@ -45,7 +53,7 @@ Floats chain(
   const ModelConfig& c = of.model->config;
   const KvShape shape{c.layers, c.kvHeads, c.headDim, of.kv};
   const auto pool = std::make_shared<Pool>(shape, 64 * shape.blockBytes(), 0, memory);
-  const ForwardOptions options{64, of.int8, true, nullptr, 4};
+  const ForwardOptions options{64, of.int8, of.invariant, nullptr, 4};
   Forward forward(of.model, on(*pool, options), options);
   forward.growPositions(200);
 
@@ -110,18 +118,26 @@ void checkTokens(const Floats& got, const Floats& want, int vocab, double bound,
   }
 }
 
-double compare(const Case& of, double bound, const std::string& what) {
-  const Ops ops = plainOps();
+Floats onCpu(const Case& of, const Ops& ops) {
   ThreadPool threads(1);
-  const auto cpu = [&](const Pool& pool, const ForwardOptions& options) {
+  return chain(of, hostMemory(), [&](const Pool& pool, const ForwardOptions& options) {
     return std::make_unique<CpuBackend>(of.model, ops, threads, pool, options);
-  };
+  });
+}
+
+// What products of bfloat16 in attention change on the CPU.
+double roundingOf(const Case& of) {
+  return relativeError(onCpu(of, kScalarOps), onCpu(of, plainOps()));
+}
+
+double compare(const Case& of, double bound, const std::string& what) {
+  ThreadPool threads(1);
   emulation::EmulatedCuda cuda;
   const auto device = std::make_shared<CudaStream>(cuda.api(), 0);
   const auto there = [&](const Pool& pool, const ForwardOptions& options) {
     return std::make_unique<CudaBackend>(of.model, device, threads, pool, options, nullptr);
   };
-  const Floats want = chain(of, hostMemory(), cpu);
+  const Floats want = onCpu(of, plainOps());
   const Floats got = chain(of, device, there);
   REQUIRE(got.size() == want.size());
   const double error = relativeError(got, want);
@@ -165,6 +181,26 @@ TEST("cuda forward: types that share a block of 256 as on the CPU") {
   const auto model = fixtureModel("tiny-mixed/tiny-mixed.gguf");
   compare({model, KvType::kF16, true}, 2e-2, "tiny-mixed int8");
   compare({model, KvType::kF32, false}, 1e-4, "tiny-mixed float32");
+}
+
+// Prefill is attended by tensor cores then, whose products are of 16-bit numbers: that may change
+// twice as much as it does on the CPU.
+TEST(
+    "cuda forward: heads that tensor cores take, as on the CPU, and not where bits must not move") {
+  const Types types = kTypes[2];
+  REQUIRE(std::string(types.name) == "all int8");
+  for (const uint64_t dim : {64, 128}) {
+    const ExactBytes bytes(writerOf(*familyOf("llama"), types, dim).build());
+    const auto model = bind(bytes);
+    REQUIRE(model->config.headDim == static_cast<int>(dim));
+    for (const KvType kv : {KvType::kF16, KvType::kBF16, KvType::kInt8}) {
+      const std::string what = std::to_string(dim) + " numbers, " + kvTypeName(kv);
+      const double exact = compare({model, kv, true, true}, 2e-2, what + ", invariant");
+      const double products = roundingOf({model, kv, true, false});
+      const double halves = compare({model, kv, true, false}, 2 * products, what);
+      expect(halves != exact, __FILE__, __LINE__, what + ": no tensor core was used");
+    }
+  }
 }
 
 TEST("cuda forward: nothing of the device's memory can be read by the host") {

@@ -38,6 +38,7 @@ struct ViewProblem {
   int window = 0;
   int split = 0;       // slots of an item at most; 0: as the engine has it
   bool alone = false;  // every row in items of its own
+  int tileRows = kSlotTileRows;
 };
 
 inline std::string describe(const ViewProblem& p) {
@@ -78,7 +79,7 @@ class Planner {
       blocks.push_back(segments_.back()->blockNumbers());
     }
     for (const Reader& reader : p.readers) add(reader);
-    plan.views.make(batch_, p.alone ? 1 : kSlotTileRows);
+    plan.views.make(batch_, p.alone ? 1 : p.tileRows);
     plan.lists.make(plan.views, p.split == 0 ? kItemSlots : p.split);
     for (size_t i = 0; i < p.readers.size(); ++i) addTable(p.readers[i], batch_.runs[i].batchRow);
   }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "emulation/context.h"
@@ -69,6 +70,7 @@ struct Machine {
   unsigned threads = 0;
   const std::function<void()>* kernel = nullptr;
   Order order = Order::kForwards;
+  uint64_t launches = 0;
   std::string fault;  // of a thread that cannot go on
   void (*before)() = nullptr;
   void (*after)() = nullptr;
@@ -269,6 +271,10 @@ void setAround(void (*before)(), void (*after)()) {
   machine().after = after;
 }
 
+uint64_t takeLaunches() {
+  return std::exchange(machine().launches, 0);
+}
+
 void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel) {
   static std::mutex oneAtATime;
   const std::lock_guard lock(oneAtATime);
@@ -276,6 +282,7 @@ void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void(
   checkConfiguration(grid, threads, sharedBytes);
   Machine& m = machine();
   const Around around(m);
+  ++m.launches;
   m.threads = static_cast<unsigned>(threads);
   if (m.fibers.size() < threads) m.fibers.resize(threads);
   m.kernel = &kernel;

@@ -72,6 +72,8 @@ void setAround(void (*before)(), void (*after)());
 
 // Runs `kernel` once per thread of every block. Throws Fault.
 void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel);
+// Launches since this was asked last.
+uint64_t takeLaunches();
 
 // That of the block that runs.
 void* sharedMemory();

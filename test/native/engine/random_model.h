@@ -39,8 +39,26 @@ inline void fill(WrittenTensor& tensor, Random& random) {
   }
 }
 
+// The same with heads of so many numbers.
+inline void widenHeads(GgufWriter& file, const Family& family, uint64_t dim, const Types& types) {
+  const uint64_t before = 16;
+  file.u32(std::string(family.name) + ".attention.key_length", static_cast<uint32_t>(dim));
+  for (const char* layer : {"blk.0.", "blk.1."}) {
+    for (const LayerMatrix& matrix : family.matrices) {
+      std::vector<uint64_t> shape = file.at(std::string(layer) + matrix.name).shape;
+      const bool from = matrix.role == &LayerWeights::o;
+      const bool to = matrix.role == &LayerWeights::q || matrix.role == &LayerWeights::k ||
+                      matrix.role == &LayerWeights::v;
+      if (!from && !to) continue;
+      shape[from ? 0 : 1] = shape[from ? 0 : 1] / before * dim;
+      replace(file, std::string(layer) + matrix.name, shape, typeOf(matrix, types));
+    }
+  }
+}
+
 // Two layers, M 32, F 96: three groups, so that workers have them unevenly.
-inline GgufWriter writerOf(const Family& family, const Types& types) {
+// Heads of `dim` numbers: 16, or another in families without vectors as long as a head.
+inline GgufWriter writerOf(const Family& family, const Types& types, uint64_t dim = 16) {
   constexpr uint64_t kFfn = 96;
   GgufWriter file = tinyFamily(family, 2);
   file.u32(std::string(family.name) + ".feed_forward_length", kFfn);
@@ -52,6 +70,7 @@ inline GgufWriter writerOf(const Family& family, const Types& types) {
       replace(file, std::string(layer) + matrix.name, shape, typeOf(matrix, types));
     }
   }
+  if (dim != 16) widenHeads(file, family, dim, types);
   Random random(1);
   for (WrittenTensor& tensor : file.tensors) fill(tensor, random);
   return file;

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "check.h"
+#include "cuda/ops.h"
 #include "cuda/views.h"
 
 using namespace baton;
@@ -135,6 +136,7 @@ ViewProblem anyProblem(Random& random) {
   p.window = windows[below(6)];
   const int splits[] = {0, 0, 1, 2, 5};
   p.split = splits[below(5)];
+  p.tileRows = below(2) == 0 ? kSlotTileRows : kWideTileRows;
   return p;
 }
 
@@ -152,8 +154,26 @@ TEST("slot plan: every visible pair once, in view order, of whatever views") {
     for (const AttendItem& item : lists.items) {
       CHECK(item.slotBegin < item.slotEnd);
       CHECK(item.slotEnd - item.slotBegin <= (p.split == 0 ? kItemSlots : p.split));
-      CHECK(item.rows >= 1 && item.rows <= lists.mostRows && item.rows <= kSlotTileRows);
+      CHECK(item.rows >= 1 && item.rows <= lists.mostRows && item.rows <= p.tileRows);
     }
+  }
+}
+
+TEST("slot plan: items of few rows stand before the others, and are counted") {
+  for (uint32_t seed = 400; seed < 440; ++seed) {
+    Random random(seed);
+    const ViewProblem p = anyProblem(random);
+    const Planner planner(p, random);
+    const SlotPlan& lists = planner.plan.lists;
+    int few = 0, mostFew = 0;
+    for (size_t i = 0; i < lists.items.size(); ++i) {
+      const int rows = lists.items[i].rows;
+      expect((rows <= kFewRows) == (static_cast<int>(i) < lists.few), __FILE__, __LINE__,
+             "seed " + std::to_string(seed) + ", item " + std::to_string(i));
+      if (rows <= kFewRows) ++few, mostFew = std::max(mostFew, rows);
+    }
+    CHECK_EQ(lists.few, few);
+    CHECK_EQ(lists.mostFew, mostFew);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "cuda/attention.h"
 #include "cuda/attention_backward.h"
+#include "cuda/sampling.h"
 #include "kernels/ops.h"
 
 namespace baton {
@@ -23,7 +24,7 @@ inline constexpr uint32_t kCudaLayout =
              KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs,
              DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs, DAttendDeltaArgs,
              DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs, KeyTarget,
-             DAttendGatherArgs>();
+             DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs>();
 
 }  // namespace baton
 
@@ -33,6 +34,7 @@ struct BatonCudaKernels {
   void (*kvAppend)(const baton::KvAppendArgs& args);
   void (*attendSlots)(const baton::AttendSlotsArgs& args, int item0, int item1);
   void (*mergeStates)(const baton::MergeStatesArgs& args, int r0, int r1);
+  void (*sample)(const baton::SampleArgs& args, int r0, int r1);
   // cuda/attention_backward.h
   void (*dAttendDelta)(const baton::DAttendDeltaArgs& args, int r0, int r1);
   void (*dAttendQueries)(const baton::DAttendSlotsArgs& args, int item0, int item1);

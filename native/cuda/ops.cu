@@ -39,6 +39,7 @@ const BatonCudaKernels kCudaKernels{
     .kvAppend = kvAppendCuda,
     .attendSlots = attendSlotsCuda,
     .mergeStates = mergeStatesCuda,
+    .sample = sampleCuda,
     .dAttendDelta = dAttendDeltaCuda,
     .dAttendQueries = dAttendQueriesCuda,
     .dAttendKeys = dAttendKeysCuda,

@@ -288,11 +288,11 @@ __device__ __forceinline__ int draw(const Row& row, const Candidates& of, uint64
   return board.token;
 }
 
-__global__ void __launch_bounds__(kThreads) sample(SampleArgs a, int r0) {
+__global__ void __launch_bounds__(kThreads, 2) sample(SampleArgs a, int r0) {
   Shared& at = *sharedMemory<Shared>();
   const size_t r = static_cast<size_t>(r0) + blockIdx.x;
-  float* logits = a.logits + r * static_cast<size_t>(a.V);
   const SampleRow options = a.rows[r];
+  float* logits = a.logits + static_cast<size_t>(options.row) * static_cast<size_t>(a.V);
   const float logSum = a.logprobs == nullptr ? 0.0f : logSumOf(logits, a.V, at.board);
   edit(a, options, logits);
   const Best best = largestOf(logits, a.V, at.board);

@@ -4,8 +4,9 @@
 // operation is dealt out (to threads, or in a launch) is the backend's business. Arguments are
 // those of the kernels (kernels/ops.h), with pointers into memory(). One thread calls.
 //
-// Operations may be done later than they are issued, in order; logits() is where their results, and
-// what went wrong with them, arrive at the latest. Every call may throw what Memory throws.
+// Operations may be done later than they are issued, in order; logits() and sample() are where
+// their results, and what went wrong with them, arrive at the latest. Every call may throw what
+// Memory throws.
 #pragma once
 
 #include <memory>
@@ -16,6 +17,7 @@
 #include "engine/batch.h"
 #include "engine/kv_gradient.h"
 #include "engine/rope_table.h"
+#include "engine/sampler.h"
 #include "engine/weight_panels.h"
 #include "kernels/ops.h"
 #include "model/model.h"
@@ -30,7 +32,7 @@ struct ForwardOptions {
   bool batchInvariant;  // same bits for a row whatever the batch
   // Of the model, for int8Activations (packWeights()) on a CPU.
   std::shared_ptr<const WeightPanels> panels = {};
-  int logitRows = 8;  // most rows of one call of logits()
+  int logitRows = 8;  // most rows of one call of head()
 };
 
 // The first half of a gated unit, from rows that both layers read to the rows that down reads.
@@ -116,8 +118,12 @@ class Backend {
   virtual void attend(const LayerAttention& args) = 0;
 
   // The head over at most logitRows rows of x or xb: where int8 arithmetic would lose too much, as
-  // good as in float32. Logits [R, V] in memory of the host, writable, valid until the next call.
-  virtual float* logits(const LinearArgs& args) = 0;
+  // good as in float32. Its logits [R, V] stay where they are made until the next call.
+  virtual void head(const LinearArgs& args) = 0;
+  // Some of these rows in memory of the host, writable, valid until the next call of either.
+  virtual float* logits(int row, int count) = 0;
+  // Tokens of some of these rows, each at most once: what Sampler::sample takes.
+  virtual void sample(const SampleWanted* wanted, int count, Sampled* out) = 0;
 
   // Backward. Of the planned batch, each of whose runs is a whole segment: `outside` are gradients
   // of live segments that it reads, for as long as the plan is.
@@ -129,7 +135,7 @@ class Backend {
                                 int rows, bool accumulate) = 0;
   virtual void rmsnormBackward(const DRmsNormArgs& args, int rows) = 0;
   virtual void gateBackward(const DGluArgs& args, Activation activation, int rows) = 0;
-  // Of rows as logits() has them.
+  // Of rows as head() has them.
   virtual void score(const LinearArgs& head, const ScoreArgs& args) = 0;
 };
 

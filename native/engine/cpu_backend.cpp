@@ -150,14 +150,14 @@ void CpuBackend::multiply(const char* name, const LinearArgs* args, int count) {
 // In int8 the head reads two rows for each: the quantised one, and what that leaves out, quantised.
 // One alone makes a third of the whole divergence (KL on SmolLM2 3.2e-3 nats with it, 2.2e-3 with
 // float32); of two the weights are still read once.
-float* CpuBackend::logits(const LinearArgs& args) {
+void CpuBackend::head(const LinearArgs& args) {
   LinearArgs head = args;
   head.y = logits_.as<float>();
   head.ldy = args.N;
   const int count = args.R;
   if (!options_.int8Activations || !isInteger(args.type)) {
     multiply("logits", &head, 1);
-    return logits_.as<float>();
+    return;
   }
   const QuantizeArgs rounded = head_.from(args.x, args.K);
   quantize(rounded, count);
@@ -177,7 +177,16 @@ float* CpuBackend::logits(const LinearArgs& args) {
       sum[i] += rest[i];
     }
   });
-  return logits_.as<float>();
+}
+
+float* CpuBackend::logits(int row, int) {
+  return logits_.as<float>() + static_cast<size_t>(row) * static_cast<size_t>(model_->config.vocab);
+}
+
+void CpuBackend::sample(const SampleWanted* wanted, int count, Sampled* out) {
+  const int vocab = model_->config.vocab;
+  const trace::Scope scope("sample", [&] { return Cost{count, 4.0 * vocab * count, 0, 0}; });
+  sampleRows(logits_.as<float>(), vocab, wanted, count, out);
 }
 
 }  // namespace baton

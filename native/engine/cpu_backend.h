@@ -45,7 +45,9 @@ class CpuBackend : public Backend {
   void multiply(const char* name, const LinearArgs* args, int count) override;
   void gateUp(const GateUp& args) override;  // feed_forward.cpp
   void attend(const LayerAttention& args) override;
-  float* logits(const LinearArgs& args) override;
+  void head(const LinearArgs& args) override;
+  float* logits(int row, int count) override;
+  void sample(const SampleWanted* wanted, int count, Sampled* out) override;
 
   // cpu_backward.cpp
   void planBackward(const Batch& batch, std::vector<KvGradient>& outside) override;

@@ -39,7 +39,8 @@ void CpuBackend::gateBackward(const DGluArgs& args, Activation activation, int r
 }
 
 void CpuBackend::score(const LinearArgs& head, const ScoreArgs& args) {
-  float* logits = this->logits(head);
+  this->head(head);
+  float* logits = this->logits(0, head.R);
   const CrossEntropyArgs entropy{logits, args.labels, args.scales, args.losses, head.N};
   {
     const trace::Scope scope("cross entropy", [&] { return crossEntropyCost(entropy, head.R); });

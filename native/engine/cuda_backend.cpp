@@ -60,7 +60,9 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
 CudaBackend::~CudaBackend() = default;
 
 std::unique_ptr<Backend> CudaBackend::another(const ForwardOptions& options) const {
-  return std::unique_ptr<Backend>(new CudaBackend(model_, device_, pool_, options, weights_));
+  std::unique_ptr<CudaBackend> made(new CudaBackend(model_, device_, pool_, options, weights_));
+  made->halves_ = false;  // backward, which this is for, is float32 throughout
+  return made;
 }
 
 CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
@@ -82,7 +84,8 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
       tokens_(*device_),
       gate_(*device_),
       up_(*device_),
-      logits_(*device_) {
+      logits_(*device_),
+      sampling_(*device_) {
   const ModelConfig& c = model_->config;
   const auto R = static_cast<size_t>(options.maxRows);
   tokens_.ensure(R * sizeof(int32_t), kActivations);
@@ -90,7 +93,6 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
   up_.ensure(floats(R, c.ffn), kActivations);
   const auto logits = static_cast<size_t>(options.logitRows);
   logits_.ensure(floats(logits, c.vocab), kActivations);
-  hostLogits_.resize(logits * static_cast<size_t>(c.vocab));
 }
 
 // The tables of before stay until the new ones are there: rows of others read them.
@@ -265,14 +267,67 @@ void CudaBackend::attend(const LayerAttention& a) {
   });
 }
 
-float* CudaBackend::logits(const LinearArgs& args) {
+void CudaBackend::head(const LinearArgs& args) {
   LinearArgs head = args;
   head.y = logits_.as<float>();
   head.ldy = args.N;
   multiply("logits", &head, 1);
-  device_->download(hostLogits_.data(), logits_.data(),
-                    floats(static_cast<size_t>(args.R), args.N));
+}
+
+float* CudaBackend::logits(int row, int count) {
+  const int vocab = model_->config.vocab;
+  const size_t bytes = floats(static_cast<size_t>(count), vocab);
+  if (hostLogits_.size() * sizeof(float) < bytes) hostLogits_.resize(bytes / sizeof(float));
+  device_->download(hostLogits_.data(), logits_.data() + floats(static_cast<size_t>(row), vocab),
+                    bytes);
   return hostLogits_.data();
+}
+
+// One upload, one launch, one download.
+void CudaBackend::sample(const SampleWanted* wanted, int count, Sampled* out) {
+  if (count == 0) return;
+  const int vocab = model_->config.vocab;
+  if (vocab > kMostSampled) {
+    for (int i = 0; i < count; ++i) {
+      SampleWanted one = wanted[i];
+      float* const row = logits(std::exchange(one.row, 0), 1);
+      sampleRows(row, vocab, &one, 1, out + i);
+    }
+    return;
+  }
+  const auto rows = static_cast<size_t>(count);
+  std::vector<SampleRow> requests;
+  bool logprobs = false;
+  edits_.clear();
+  for (size_t i = 0; i < rows; ++i) {
+    requests.push_back(wanted[i].sampler->request(*wanted[i].history, edits_));
+    requests.back().row = wanted[i].row;
+    logprobs = logprobs || wanted[i].logprob;
+  }
+  packed_.clear();
+  const size_t atRows = pack(packed_, requests), atEdits = pack(packed_, edits_);
+  const size_t atReplaced = (packed_.size() + 15) / 16 * 16;
+  const size_t atTokens = atReplaced + edits_.size() * sizeof(float);
+  const size_t atLogprobs = atTokens + rows * sizeof(int32_t);
+  grow(sampling_, atLogprobs + rows * sizeof(float), "sampling");
+  device_->upload(sampling_.data(), packed_.data(), packed_.size());
+  std::byte* const base = sampling_.data();
+  const SampleArgs args{
+      .logits = logits_.as<float>(),
+      .V = vocab,
+      .rows = reinterpret_cast<const SampleRow*>(base + atRows),
+      .edits = reinterpret_cast<const SampleEdit*>(base + atEdits),
+      .replaced = reinterpret_cast<float*>(base + atReplaced),
+      .tokens = reinterpret_cast<int32_t*>(base + atTokens),
+      .logprobs = logprobs ? reinterpret_cast<float*>(base + atLogprobs) : nullptr};
+  device_->issue([&](const BatonCudaKernels& kernels) { kernels.sample(args, 0, count); });
+  std::vector<int32_t> words(2 * rows);  // tokens, then log-probabilities
+  device_->download(words.data(), base + atTokens, (logprobs ? 2 : 1) * rows * sizeof(int32_t));
+  for (size_t i = 0; i < rows; ++i) {
+    float logprob = 0;
+    if (logprobs) std::memcpy(&logprob, &words[rows + i], sizeof logprob);
+    out[i] = {words[i], logprob};
+  }
 }
 
 }  // namespace baton

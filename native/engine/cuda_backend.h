@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CUDA device: every operation is one launch or a few over all rows, issued on the device's
-// stream. Logits are what comes back, once a step; nothing else waits.
+// stream. Tokens are what comes back, once a step, and logits where somebody wants them; nothing
+// else waits.
 #pragma once
 
 #include <atomic>
@@ -50,7 +51,9 @@ class CudaBackend : public Backend {
   void multiply(const char* name, const LinearArgs* args, int count) override;
   void gateUp(const GateUp& args) override;
   void attend(const LayerAttention& args) override;
-  float* logits(const LinearArgs& args) override;
+  void head(const LinearArgs& args) override;
+  float* logits(int row, int count) override;
+  void sample(const SampleWanted* wanted, int count, Sampled* out) override;
 
   // cuda_backward.cpp
   void planBackward(const Batch& batch, std::vector<KvGradient>& outside) override;
@@ -104,10 +107,12 @@ class CudaBackend : public Backend {
   DeviceBuffer partO_;    // [states, H, D]
   DeviceBuffer partMd_;   // [2, states, H]
 
-  DeviceBuffer tokens_;  // [R]
-  DeviceBuffer gate_;    // [R, F]
-  DeviceBuffer up_;      // [R, F]
-  DeviceBuffer logits_;  // [logitRows, V]
+  DeviceBuffer tokens_;    // [R]
+  DeviceBuffer gate_;      // [R, F]
+  DeviceBuffer up_;        // [R, F]
+  DeviceBuffer logits_;    // [logitRows, V]
+  DeviceBuffer sampling_;  // rows and edits of sampling.h, scratch, tokens and log-probabilities
+  std::vector<SampleEdit> edits_;
   std::vector<float> hostLogits_;
 
   std::unique_ptr<CudaBackward> backward_;  // once there was one

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,10 @@
 
 namespace baton {
 namespace {
+
+// Rows of the head at a time. On a device a step's rows are multiplied and sampled together.
+constexpr int kLogitRows = 8;
+constexpr int kDeviceLogitRows = 64;
 
 std::shared_ptr<trace::Group> joinTrace(const std::string& path, const Model& model,
                                         ThreadPool& threads) {
@@ -35,7 +40,8 @@ ForwardOptions forwardOptions(const Model& model, const EngineOptions& options, 
                               const std::atomic<int32_t>* cancel) {
   const bool packs = options.int8Activations && options.cuda == nullptr;
   return {options.maxBatchRows, options.int8Activations, options.batchInvariant,
-          packs ? packWeights(model, cpuOps(), threads, cancel) : nullptr};
+          packs ? packWeights(model, cpuOps(), threads, cancel) : nullptr,
+          options.cuda == nullptr ? kLogitRows : std::min(options.maxBatchRows, kDeviceLogitRows)};
 }
 
 // The one place that knows which devices there are.

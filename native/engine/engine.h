@@ -106,6 +106,11 @@ class Engine {
  private:
   using JobPtr = std::shared_ptr<JobState>;
 
+  struct Drawn {  // what a row of the head says of the next token of an output
+    Sampled sampled;
+    const float* logits;  // of the row, where alternatives or another token are asked for; or null
+  };
+
   // Admission, on the submitting thread (admission.cpp).
   void checkStart(int start) const;
   void checkAppend(const Append& append, int leastRows) const;
@@ -158,10 +163,13 @@ class Engine {
   void countTurn();
   void commit();
   void handOutLogits();
-  void acceptToken(JobState& job, float* logits);
+  int handOutRows(int first, int begin, int count);
+  void sampleRows();
+  void acceptToken(JobState& job, const Drawn& drawn);
+  static void addFigures(Logprobs& to, const Drawn& drawn, int32_t token, int vocab);
   void tellTokens(JobState& job, std::vector<int32_t> released);
   void finish(JobState& job, DoneEvent done);
-  void closeOutput(JobState& job, const float* logits, int32_t closer);
+  void closeOutput(JobState& job, const Drawn& drawn, int32_t closer);
   void fail(JobState& job, const Error& error);
   void failRunning(const Error& error);
   void endAppends(JobState& job);
@@ -213,7 +221,10 @@ class Engine {
       starved_;  // decode, and the pool has no block for the next row
   std::vector<Planned> planned_;
   std::vector<LogitRow> logitOwners_;  // as batch_.logitRows
-  int guessRoom_ = 0;                  // rows of the batch that nobody else wants
+  std::vector<JobState*> samplers_;    // outputs that are sampled together, and what of
+  std::vector<SampleWanted> wanted_;
+  std::vector<Sampled> sampled_;
+  int guessRoom_ = 0;  // rows of the batch that nobody else wants
   TurnCost turnCost_{};
 
   std::thread thread_;

@@ -282,8 +282,8 @@ LinearArgs Forward::headArgs(int first, int count) {
   return argsOf({&output, nullptr, c.vocab, false}, {x, nullptr}, count);
 }
 
-float* Forward::logits(int first, int count) {
-  return backend_->logits(headArgs(first, count));
+void Forward::head(int first, int count) {
+  backend_->head(headArgs(first, count));
 }
 
 void Forward::score(int first, int count, const ScoreArgs& args) {

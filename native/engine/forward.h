@@ -47,10 +47,21 @@ class Forward {
   // Makes `batch`, which has run before, the one that recompute() and the backend's plan speak of.
   void prepare(const Batch& batch);
 
-  // After run(): logits [count, V] of batch.logitRows[first .. first + count), at most
+  // After run(): the head over batch.logitRows[first .. first + count), at most
   // options().logitRows.
-  // Valid until the next call. Writable: the sampler works in place.
-  float* logits(int first, int count);
+  void head(int first, int count);
+  // Of these: logits [count, V] of rows [row, row + count), writable, valid until the next call; or
+  // tokens alone (backend.h).
+  float* headRows(int row, int count) { return backend_->logits(row, count); }
+  void sample(const SampleWanted* wanted, int count, Sampled* out) {
+    backend_->sample(wanted, count, out);
+  }
+
+  // Both at once.
+  float* logits(int first, int count) {
+    head(first, count);
+    return headRows(0, count);
+  }
 
   // Losses of the same rows, and gradients with respect to what the last norm made of them.
   void score(int first, int count, const ScoreArgs& args);

@@ -40,6 +40,10 @@ double logSumExp(const float* logits, int vocab) {
   return best + std::log(sum);
 }
 
+float logprobOf(const float* logits, int vocab, int32_t token) {
+  return static_cast<float>(logits[token] - logSumExp(logits, vocab));
+}
+
 void Logprobs::add(const float* logits, int vocab, int32_t token) {
   const double total = logSumExp(logits, vocab);
   chosen.push_back(static_cast<float>(logits[token] - total));

@@ -18,6 +18,9 @@ struct Logprobs {
   std::vector<int32_t> topIds;     // [tokens, n], likeliest first, the lowest id among equals
   std::vector<float> topLogprobs;  // [tokens, n]
 
+  // That of the next token, where no alternatives are kept (top 0).
+  void add(float logprob) { chosen.push_back(logprob); }
+
   // The figures of `token` at the place whose logits are `logits` [vocab], vocab >= n.
   void add(const float* logits, int vocab, int32_t token);
 
@@ -30,5 +33,7 @@ struct Logprobs {
 
 // log(sum of exp(logits [vocab])), in float64 from first to last.
 double logSumExp(const float* logits, int vocab);
+
+float logprobOf(const float* logits, int vocab, int32_t token);
 
 }  // namespace baton

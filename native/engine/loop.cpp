@@ -222,23 +222,13 @@ void Engine::commit() {
 }
 
 void Engine::handOutLogits() {
-  const auto vocab = static_cast<size_t>(model_->config.vocab);
   const int total = static_cast<int>(logitOwners_.size());
   for (int first = 0; first < total; first += forward_.options().logitRows) {
     if (first > 0 && !goOn()) return;  // logits of a whole prefill take longer than a layer
     const int count = std::min(forward_.options().logitRows, total - first);
     if (!anyWanted(first, count)) continue;
-    float* logits = forward_.logits(first, count);
-    for (int i = 0; i < count; ++i) {
-      const LogitRow& owner = logitOwners_[static_cast<size_t>(first + i)];
-      JobState& job = *owner.job;
-      if (job.finished || (owner.guess > 0 && !keepGuess(job, owner.guess))) continue;
-      float* row = logits + static_cast<size_t>(i) * vocab;
-      if (owner.handOut) job.logits.insert(job.logits.end(), row, row + vocab);
-      if (!owner.sample) continue;
-      if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
-      acceptToken(job, row);
-    }
+    forward_.head(first, count);
+    for (int row = 0; row < count;) row = handOutRows(first, row, count);
   }
   for (const Planned& planned : planned_) {
     if (planned.append == nullptr && !planned.job->finished) dropGuesses(*planned.job);
@@ -250,12 +240,52 @@ void Engine::handOutLogits() {
   }
 }
 
-// `logits` [V] of the place that the token is drawn for.
-void Engine::acceptToken(JobState& job, float* logits) {
+// Rows [begin, ...) of the head, whose first is batch_.logitRows[first], up to the next that stands
+// for a guess: whether that holds is known when those before it are sampled. Where it is.
+int Engine::handOutRows(int first, int begin, int count) {
+  const auto vocab = static_cast<size_t>(model_->config.vocab);
+  samplers_.clear();
+  wanted_.clear();
+  int row = begin;
+  do {
+    const LogitRow& owner = logitOwners_[static_cast<size_t>(first + row)];
+    JobState& job = *owner.job;
+    if (job.finished || (owner.guess > 0 && !keepGuess(job, owner.guess))) continue;
+    if (owner.handOut) {
+      const float* logits = forward_.headRows(row, 1);
+      job.logits.insert(job.logits.end(), logits, logits + vocab);
+    }
+    if (!owner.sample) continue;
+    if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
+    samplers_.push_back(&job);
+    wanted_.push_back({row, &*job.sampler, &job.generated, job.job.generate->logprobs == 0});
+  } while (++row < count && logitOwners_[static_cast<size_t>(first + row)].guess == 0);
+  sampleRows();
+  return row;
+}
+
+// A row whose alternatives are asked for, or the figure of a token that is not drawn, is read.
+void Engine::sampleRows() {
+  sampled_.resize(wanted_.size());
+  forward_.sample(wanted_.data(), static_cast<int>(wanted_.size()), sampled_.data());
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    JobState& job = *samplers_[i];
+    const GenerateSpec& spec = *job.job.generate;
+    const bool forced = job.generated.size() < spec.forced.size();
+    const bool reads = spec.logprobs > 0 || (spec.logprobs == 0 && forced);
+    acceptToken(job, {sampled_[i], reads ? forward_.headRows(wanted_[i].row, 1) : nullptr});
+  }
+}
+
+void Engine::addFigures(Logprobs& to, const Drawn& drawn, int32_t token, int vocab) {
+  if (drawn.logits != nullptr) return to.add(drawn.logits, vocab, token);
+  to.add(drawn.sampled.logprob);
+}
+
+void Engine::acceptToken(JobState& job, const Drawn& drawn) {
   const GenerateSpec& spec = *job.job.generate;
   const int vocab = model_->config.vocab;
-  const trace::Scope scope("sample", [&] { return Cost{1, 4.0 * vocab, 0, 0}; });
-  int32_t token = job.sampler->sample(logits, vocab, job.generated);
+  int32_t token = drawn.sampled.token;
   if (job.generated.size() < spec.forced.size()) token = spec.forced[job.generated.size()];
   if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
   std::vector<int32_t> released;
@@ -264,7 +294,7 @@ void Engine::acceptToken(JobState& job, float* logits) {
   StopMatcher::Result stop;
   if (!closes) {
     job.generated.push_back(token);
-    if (spec.logprobs >= 0) job.logprobs.add(logits, vocab, token);
+    if (spec.logprobs >= 0) addFigures(job.logprobs, drawn, token, vocab);
     stop = job.stops->push(token, released);
   }
   const bool full = static_cast<int>(job.generated.size()) == spec.maxTokens;
@@ -273,7 +303,7 @@ void Engine::acceptToken(JobState& job, float* logits) {
   job.stats.tokens = stop.stopped ? stop.kept : static_cast<int64_t>(job.generated.size());
 
   if (closes) {
-    closeOutput(job, logits, token);
+    closeOutput(job, drawn, token);
   } else if (stop.stopped) {
     job.job.appends.back().segment->truncate(job.firstGeneratedRow + stop.kept);
     finish(job, {.reason = DoneReason::kStop, .tail = std::move(stop.tail)});
@@ -285,10 +315,12 @@ void Engine::acceptToken(JobState& job, float* logits) {
 }
 
 // The closing token has figures like every other, and is none of the output's tokens.
-void Engine::closeOutput(JobState& job, const float* logits, int32_t closer) {
+void Engine::closeOutput(JobState& job, const Drawn& drawn, int32_t closer) {
   DoneEvent done{.reason = DoneReason::kClosed, .closer = closer};
   done.closing.top = job.logprobs.top;
-  if (done.closing.top >= 0) done.closing.add(logits, model_->config.vocab, closer);
+  if (done.closing.top >= 0) {
+    addFigures(done.closing, drawn, closer, model_->config.vocab);
+  }
   finish(job, std::move(done));
 }
 

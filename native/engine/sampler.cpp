@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/logit_row.h"
+#include "engine/logprobs.h"
 
 namespace baton {
 
@@ -15,6 +16,39 @@ int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& hi
   const int32_t token = choose(logits, vocab);
   for (auto one = replaced_.rbegin(); one != replaced_.rend(); ++one) logits[one->id] = one->logit;
   return token;
+}
+
+SampleRow Sampler::request(const std::vector<int32_t>& history, std::vector<SampleEdit>& edits) {
+  const SamplerOptions& o = options_;
+  const size_t begin = edits.size();
+  for (size_t i = 0; i < o.biasIds.size(); ++i) edits.push_back({o.biasIds[i], o.biases[i], 0});
+  if (penalises()) {
+    for (const int32_t id : history) edits.push_back({id, 0, 1});
+  }
+  const auto first = edits.begin() + static_cast<std::ptrdiff_t>(begin);
+  std::sort(first, edits.end(),
+            [](const SampleEdit& a, const SampleEdit& b) { return a.id < b.id; });
+  auto end = first;
+  for (auto one = first; one != edits.end(); ++one) {
+    if (end != first && end[-1].id == one->id) {
+      end[-1].bias += one->bias;
+      end[-1].count += one->count;
+    } else {
+      *end++ = *one;
+    }
+  }
+  edits.erase(end, edits.end());
+  return {.row = 0,
+          .temperature = o.temperature,
+          .topK = o.topK,
+          .topP = o.topP,
+          .minP = o.minP,
+          .repetitionPenalty = o.repetitionPenalty,
+          .presencePenalty = o.presencePenalty,
+          .frequencyPenalty = o.frequencyPenalty,
+          .editBegin = static_cast<int32_t>(begin),
+          .editEnd = static_cast<int32_t>(edits.size()),
+          .random = o.temperature == 0 ? 0 : random_()};
 }
 
 void Sampler::set(float* logits, int32_t id, float value) {
@@ -31,10 +65,15 @@ void Sampler::addBias(float* logits) {
   }
 }
 
+bool Sampler::penalises() const {
+  const SamplerOptions& o = options_;
+  return o.repetitionPenalty != 1 || o.presencePenalty != 0 || o.frequencyPenalty != 0;
+}
+
 // Each token of the history once, with the number of its occurrences.
 void Sampler::penalise(float* logits, const std::vector<int32_t>& history) {
   const SamplerOptions& o = options_;
-  if (o.repetitionPenalty == 1 && o.presencePenalty == 0 && o.frequencyPenalty == 0) return;
+  if (!penalises()) return;
   penalised_ = history;
   std::sort(penalised_.begin(), penalised_.end());
   for (size_t first = 0, next = 0; first < penalised_.size(); first = next) {
@@ -56,8 +95,10 @@ int32_t Sampler::choose(const float* logits, int vocab) {
   if (o.topK > 0) {
     take(logits, vocab, o.topK);
     if (o.topP < 1) keepTopP(total());
+    sortById();
   } else if (o.topP < 1) {
     takeTopP(logits, vocab);
+    sortById();
   } else if (o.minP > 0) {
     // Twice as far as need be and a little: keepMinP decides, rounded as always.
     takeAbove(logits, vocab, best_.logit + 2 * o.temperature * std::log(o.minP) - 1);
@@ -136,6 +177,11 @@ void Sampler::keepMinP() {
   });
 }
 
+void Sampler::sortById() {
+  std::sort(candidates_.begin(), candidates_.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+}
+
 int32_t Sampler::draw() {
   double left = uniform() * total();
   int32_t last = best_.id;  // the last that could be drawn: rounding may leave a rest
@@ -183,6 +229,15 @@ std::vector<Sampler::Choice> Sampler::choices() const {
   for (const Choice& one : all) sum += one.probability;
   for (Choice& one : all) one.probability /= sum;
   return all;
+}
+
+void sampleRows(float* logits, int vocab, const SampleWanted* wanted, int count, Sampled* out) {
+  for (int i = 0; i < count; ++i) {
+    const SampleWanted& one = wanted[i];
+    float* row = logits + static_cast<size_t>(one.row) * static_cast<size_t>(vocab);
+    const int32_t token = one.sampler->sample(row, vocab, *one.history);
+    out[i] = {token, one.logprob ? logprobOf(row, vocab, token) : 0.0f};
+  }
 }
 
 // [0, 1) from the top 53 bits: the same on every standard library, unlike

@@ -2,13 +2,16 @@
 // From logits to a token. Order: logit bias, repetition penalty (CTRL, arXiv 1909.05858), frequency
 // and presence penalty, temperature, top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv
 // 2407.01082), draw; where transformers' generate has the same step it stands in the same place.
-// Every penalty looks at the tokens of one output only. Same seed, same logits: same tokens.
+// Every penalty looks at the tokens of one output only. Same seed, same logits: same tokens; of
+// what may be drawn the shares follow one another in the order of ids, on a device, too.
 #pragma once
 
 #include <cstdint>
 #include <random>
 #include <utility>
 #include <vector>
+
+#include "cuda/sampling.h"
 
 namespace baton {
 
@@ -33,6 +36,10 @@ class Sampler {
   // `logits` [vocab] is as before when this returns. `history`: the tokens of this output so far.
   int32_t sample(float* logits, int vocab, const std::vector<int32_t>& history);
 
+  // What draws the same elsewhere (cuda/sampling.h): how, and of single tokens to the end of
+  // `edits`. Takes of the generator what sample() takes; `row` is the caller's business.
+  SampleRow request(const std::vector<int32_t>& history, std::vector<SampleEdit>& edits);
+
   struct Choice {
     int32_t id;
     double probability;
@@ -45,6 +52,7 @@ class Sampler {
     float logit;
     int32_t id;
   };
+  bool penalises() const;
   void addBias(float* logits);
   void penalise(float* logits, const std::vector<int32_t>& history);
   void set(float* logits, int32_t id, float value);
@@ -57,6 +65,7 @@ class Sampler {
   void takeTopP(const float* logits, int vocab);
   bool keepTopP(double all);
   void keepMinP();
+  void sortById();
   int32_t draw();
   int32_t drawOfAll(double all);
   double uniform();
@@ -73,5 +82,20 @@ class Sampler {
   std::vector<int32_t> penalised_;
   std::vector<Candidate> replaced_;  // logits that were changed, as they were, in order of change
 };
+
+// A token to be drawn from a row of logits, and what is drawn.
+struct SampleWanted {
+  int row;
+  Sampler* sampler;
+  const std::vector<int32_t>* history;
+  bool logprob;
+};
+struct Sampled {
+  int32_t token;
+  float logprob;  // as logprobs.h has it, where it is wanted
+};
+
+// From rows of the host's `logits` [some rows, vocab].
+void sampleRows(float* logits, int vocab, const SampleWanted* wanted, int count, Sampled* out);
 
 }  // namespace baton

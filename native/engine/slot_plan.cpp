@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "cuda/ops.h"
-
 namespace baton {
 
 void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
@@ -26,7 +24,7 @@ void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
 // Items of a row stay in their order: a tile's have as many rows as each other.
 void SlotPlan::sortItems() {
   const auto border = std::stable_partition(
-      items.begin(), items.end(), [](const AttendItem& one) { return one.rows <= kFewRows; });
+      items.begin(), items.end(), [](const AttendItem& one) { return one.rows <= kSlotTileRows; });
   few = static_cast<int>(border - items.begin());
   for (auto item = items.begin(); item != border; ++item) mostFew = std::max(mostFew, item->rows);
 }

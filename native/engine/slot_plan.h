@@ -21,7 +21,7 @@ namespace baton {
 // Rows of a tile of the plan, and blocks of an item at most: 512 rows, so that a short chain is one
 // item that needs no merge, and one row behind a long context still has several blocks of threads
 // for each kv head. Both are to be measured on a GPU.
-inline constexpr int kSlotTileRows = 16;
+inline constexpr int kSlotTileRows = 16;  // kFewRows of cuda/ops.h
 inline constexpr int kWideTileRows = 64;  // where tensor cores attend (`halves`)
 inline constexpr int kItemSlots = 32;
 
@@ -31,10 +31,10 @@ struct SlotPlan {
   std::vector<StateList> lists;   // [R] by row of the result; count -1: a whole item writes it
   std::vector<int32_t> queryRow;  // [queryRows] whose copy each rotated query is
   int states = 0;                 // rows of partial states
-  int few = 0;                    // items of at most kFewRows rows: they stand before all others
-  int mostFew = 0;                // rows of one of these
-  int mostRows = 0;               // of an item
-  bool merges = false;            // some row has partial states
+  int few = 0;          // items of at most kSlotTileRows rows: they stand before all others
+  int mostFew = 0;      // rows of one of these
+  int mostRows = 0;     // of an item
+  bool merges = false;  // some row has partial states
 
   void make(const AttentionPlan& plan, int itemSlots = kItemSlots);
 

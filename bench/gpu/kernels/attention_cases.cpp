@@ -38,6 +38,8 @@ void attend(GpuBench& bench, const ViewShape& s) {
   args.out = out.as<float>();
   args.lse = lse.as<float>();
   args.halves = true;
+  args.few = views.slots.few;
+  args.mostFew = views.slots.mostFew;
   const MergeStatesArgs merge{args.o, args.m,  args.d,   lists.as<StateList>(),
                               args.H, args.D, args.out, args.lse};
   const double bytes = kvBytes + 8.0 * static_cast<double>(rows * numbers);

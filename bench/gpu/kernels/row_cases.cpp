@@ -91,9 +91,12 @@ struct SampleOptions {
 
 void sample(GpuBench& bench, const SampleOptions& options, int vocab, int rows) {
   const auto V = static_cast<size_t>(vocab), R = static_cast<size_t>(rows);
-  const SampleRow row{options.temperature, options.topK, options.topP, 0, 1, 0, 0, 0, 0,
-                      uint64_t{1} << 63};
-  DeviceBuffer rowList = bench.list(std::vector<SampleRow>(R, row));
+  std::vector<SampleRow> requests;
+  for (int row = 0; row < rows; ++row) {
+    requests.push_back({row, options.temperature, options.topK, options.topP, 0, 1, 0, 0, 0, 0,
+                        uint64_t{1} << 63});
+  }
+  DeviceBuffer rowList = bench.list(requests);
   const double bytes = floatBytes(rows, vocab);
   const int copies = bench.copiesOf(bytes);
   const auto times = static_cast<size_t>(copies);

@@ -16,7 +16,6 @@
 
 namespace baton::bench {
 
-inline constexpr int kPrefillTile = 64;  // rows of an item
 inline constexpr int kWholeList = 1 << 24;
 
 // The views of a shape. Nothing is written to its pool: only numbers of blocks come from it.
@@ -35,7 +34,7 @@ struct Views {
       batch.add({segments.back().get(), &view, 0, s.own, 0, nullptr, nullptr});
     }
     const bool few = training || s.own <= kSlotTileRows;
-    plan.make(batch, few ? kSlotTileRows : kPrefillTile);
+    plan.make(batch, few ? kSlotTileRows : kWideTileRows);
     slots.make(plan, few ? kItemSlots : kWholeList);
   }
 

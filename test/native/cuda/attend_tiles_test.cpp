@@ -371,22 +371,6 @@ TEST("cuda: what is not finite reaches the rows that read it and no other, of ma
   }
 }
 
-TEST("cuda: attention is one launch for items of many rows, one for those of few, and no other") {
-  const struct {
-    std::vector<Rows> items;
-    unsigned launches;
-  } cases[] = {
-      {{stage(20), stage(17)}, 1}, {{stage(16), stage(1)}, 1}, {{stage(20), stage(16)}, 2}};
-  for (const auto& [items, launches] : cases) {
-    const TileProblem p{KvType::kF16, 1, 1, 64, 0, items};
-    Random random(11);
-    const World world(p, random);
-    emulation::takeLaunches();
-    run(p, world, true);
-    CHECK_EQ(emulation::takeLaunches(), launches);
-  }
-}
-
 TEST("cuda: queries beyond float16 are attended in float32") {
   const TileProblem p{KvType::kF16, 1, 1, 64, 0, {stage(20)}};
   Random random(10);

@@ -108,6 +108,68 @@ TEST("cuda chain: drafting and a content index change no token") {
   CHECK(chain(options) == plain);
 }
 
+// Several jobs at once, each sampled by options of its own and with another number of alternatives;
+// one is forced to begin with tokens that nobody drew.
+std::vector<Told> sampled(const EngineOptions& options) {
+  World world(options);
+  std::vector<GenerateSpec> specs(5, World::greedy(12));
+  specs[1].sampler.temperature = 0.9f;
+  specs[1].sampler.topK = 40;
+  specs[1].sampler.topP = 0.9f;
+  specs[1].logprobs = 0;
+  specs[2].sampler.temperature = 1.2f;
+  specs[2].sampler.minP = 0.01f;
+  specs[2].sampler.frequencyPenalty = 0.3f;
+  specs[2].sampler.biasIds = {9, 10};
+  specs[2].sampler.biases = {1.5f, -1.0f};
+  specs[2].logprobs = 3;
+  specs[3].sampler.temperature = 0.5f;
+  specs[3].sampler.repetitionPenalty = 1.2f;
+  specs[3].forced = {17, 23};
+  specs[3].logprobs = 0;
+  std::vector<std::shared_ptr<Segment>> segments;
+  std::vector<uint64_t> jobs;
+  world.sink->hold();
+  for (size_t i = 0; i < specs.size(); ++i) {
+    segments.push_back(world.segment());
+    const int rows = 3 + static_cast<int>(i);
+    jobs.push_back(
+        world.engine.submit(World::generation(World::tokens(segments[i], rows), specs[i])));
+  }
+  world.sink->letGo();
+  std::vector<Told> all;
+  for (const uint64_t job : jobs) {
+    all.push_back(world.sink->end(job));
+    CHECK_EQ(all.back().failed, "");
+  }
+  return all;
+}
+
+TEST("cuda chain: sampled tokens and their figures are those of the CPU") {
+  const std::vector<Told> want = sampled(on(nullptr, KvType::kF32));
+  emulation::EmulatedCuda cuda;
+  const std::vector<Told> got = sampled(on(open(cuda), KvType::kF32));
+  REQUIRE(got.size() == want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    expect(got[i].tokens == want[i].tokens, __FILE__, __LINE__,
+           "job " + std::to_string(i) + ": other tokens");
+    const Logprobs &a = got[i].logprobs, &b = want[i].logprobs;
+    CHECK(a.topIds == b.topIds);
+    REQUIRE(a.chosen.size() == b.chosen.size());
+    for (size_t t = 0; t < a.chosen.size(); ++t) CHECK_NEAR(a.chosen[t], b.chosen[t], 1e-4);
+  }
+}
+
+TEST("cuda chain: of a row that nobody reads only its token leaves the device") {
+  emulation::EmulatedCuda cuda;
+  World world(on(open(cuda)));
+  const auto segment = world.segment();
+  const Told told = world.sink->end(
+      world.engine.submit(World::generation(World::tokens(segment, 9), World::greedy(6))));
+  CHECK_EQ(told.tokens.size(), 6u);
+  CHECK_EQ(cuda.device().bytesToHost, 6 * sizeof(int32_t));
+}
+
 TEST("cuda chain: KV goes out and comes back, and is read as it was") {
   emulation::EmulatedCuda cuda;
   World world(on(open(cuda)));

@@ -47,14 +47,14 @@ struct Request {
   }
 };
 
-struct Sampled {
+struct Drawn {
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
 };
 
 // A row for each random number, all with the same logits, which must be there afterwards.
-Sampled sampleRows(const std::vector<float>& row, const Request& request,
-                   const std::vector<uint64_t>& numbers) {
+Drawn drawRows(const std::vector<float>& row, const Request& request,
+               const std::vector<uint64_t>& numbers) {
   const size_t R = numbers.size(), V = row.size();
   std::vector<float> logits;
   for (size_t r = 0; r < R; ++r) logits.insert(logits.end(), row.begin(), row.end());
@@ -64,11 +64,12 @@ Sampled sampleRows(const std::vector<float>& row, const Request& request,
   for (const uint64_t number : numbers) {
     const auto begin = static_cast<int32_t>(edits.size());
     for (const SampleEdit& one : request.edits()) edits.push_back(one);
-    rows.push_back({o.temperature, o.topK, o.topP, o.minP, o.repetitionPenalty, o.presencePenalty,
-                    o.frequencyPenalty, begin, static_cast<int32_t>(edits.size()), number});
+    rows.push_back({static_cast<int32_t>(rows.size()), o.temperature, o.topK, o.topP, o.minP,
+                    o.repetitionPenalty, o.presencePenalty, o.frequencyPenalty, begin,
+                    static_cast<int32_t>(edits.size()), number});
   }
   std::vector<float> replaced(edits.size());
-  Sampled out{std::vector<int32_t>(R, -1), std::vector<float>(R, kNan)};
+  Drawn out{std::vector<int32_t>(R, -1), std::vector<float>(R, kNan)};
   std::vector<float> before = logits;
   sampleCuda({.logits = logits.data(),
               .V = static_cast<int>(V),
@@ -101,7 +102,7 @@ std::vector<uint64_t> numbersFrom(uint32_t seed, int count) {
 void checkDraws(const std::string& what, const std::vector<float>& logits, const Request& request,
                 const std::vector<uint64_t>& numbers) {
   const std::vector<Sampler::Choice> choices = choicesOf(logits, request);
-  const Sampled got = sampleRows(logits, request, numbers);
+  const Drawn got = drawRows(logits, request, numbers);
   int compared = 0;
   for (size_t r = 0; r < numbers.size(); ++r) {
     const double u = static_cast<double>(numbers[r]) * 0x1p-64;
@@ -147,6 +148,67 @@ TEST("sample: draws what the engine's sampler would, by every filter and with ti
   }
 }
 
+// Rows in another order than that of the logits, each with what its output has so far.
+TEST("sample: takes the tokens that the engine's sampler takes with the same seed") {
+  Random random(21);
+  const int vocab = 500, count = 6;
+  std::vector<SamplerOptions> all(count);
+  all[1].temperature = 0.9f;
+  all[2].temperature = 1.1f;
+  all[2].topK = 30;
+  all[2].topP = 0.9f;
+  all[3].temperature = 0.7f;
+  all[3].topP = 0.8f;
+  all[3].minP = 0.02f;
+  all[3].repetitionPenalty = 1.3f;
+  all[4].temperature = 1.5f;
+  all[4].minP = 0.05f;
+  all[4].frequencyPenalty = 0.4f;
+  all[4].biasIds = {7, 11};
+  all[4].biases = {2.0f, kNothing};
+  all[5].presencePenalty = 0.5f;
+  std::vector<Sampler> here, there;
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].seed = 100 + i;
+    here.emplace_back(all[i]);
+    there.emplace_back(all[i]);
+  }
+  std::vector<std::vector<int32_t>> outputs(count);
+  for (int step = 0; step < 30; ++step) {
+    std::vector<float> logits(static_cast<size_t>(count * vocab));
+    random.fill(logits);
+    for (float& logit : logits) logit *= 3;
+    std::vector<SampleRow> rows;
+    std::vector<SampleEdit> edits;
+    for (int i = count; i-- > 0;) {
+      rows.push_back(there[static_cast<size_t>(i)].request(outputs[static_cast<size_t>(i)], edits));
+      rows.back().row = i;
+    }
+    std::vector<float> replaced(edits.size()), logprobs(count, kNan);
+    std::vector<int32_t> tokens(count, -1);
+    sampleCuda({.logits = logits.data(),
+                .V = vocab,
+                .rows = rows.data(),
+                .edits = edits.data(),
+                .replaced = replaced.data(),
+                .tokens = tokens.data(),
+                .logprobs = logprobs.data()},
+               0, count);
+    std::vector<SampleWanted> wanted;
+    for (size_t i = 0; i < all.size(); ++i)
+      wanted.push_back({static_cast<int>(i), &here[i], &outputs[i], true});
+    std::vector<Sampled> want(count);
+    sampleRows(logits.data(), vocab, wanted.data(), count, want.data());
+    for (size_t i = 0; i < all.size(); ++i) {
+      const size_t at = all.size() - 1 - i;
+      expect(tokens[at] == want[i].token, __FILE__, __LINE__,
+             "step " + std::to_string(step) + ", options " + std::to_string(i));
+      CHECK_NEAR(logprobs[at], want[i].logprob, 1e-5);
+      outputs[i].push_back(want[i].token);
+    }
+  }
+}
+
 TEST("sample: biases and penalties change what is drawn, and the logits are put back") {
   Random random(8);
   const std::vector<float> logits = randomLogits(random, 900, false);
@@ -163,7 +225,7 @@ TEST("sample: biases and penalties change what is drawn, and the logits are put 
   request.options.temperature = 0;
   Sampler greedy(request.options);
   std::vector<float> row = logits;
-  CHECK_EQ(sampleRows(logits, request, {3}).tokens[0],
+  CHECK_EQ(drawRows(logits, request, {3}).tokens[0],
            greedy.sample(row.data(), 900, request.history));
 }
 
@@ -172,20 +234,20 @@ TEST("sample: greedy takes the lowest id of the largest, never a NaN, and 0 wher
   logits[0] = logits[1] = logits[900] = kNan;
   logits[700] = logits[901] = 2.5f;
   const Request greedy{{.temperature = 0}};
-  CHECK_EQ(sampleRows(logits, greedy, {1}).tokens[0], 700);
+  CHECK_EQ(drawRows(logits, greedy, {1}).tokens[0], 700);
   const Request warm{{.temperature = 0.01f, .topK = 2}};
-  for (const int32_t token : sampleRows(logits, warm, numbersFrom(5, 8)).tokens)
+  for (const int32_t token : drawRows(logits, warm, numbersFrom(5, 8)).tokens)
     CHECK(token == 700 || token == 901);
   const std::vector<float> nothing(300, kNothing);
-  CHECK_EQ(sampleRows(nothing, greedy, {1}).tokens[0], 0);
-  CHECK_EQ(sampleRows(nothing, warm, {1}).tokens[0], 0);
+  CHECK_EQ(drawRows(nothing, greedy, {1}).tokens[0], 0);
+  CHECK_EQ(drawRows(nothing, warm, {1}).tokens[0], 0);
 }
 
 TEST("sample: log-probabilities are those of the row without its biases and penalties") {
   Random random(9);
   const std::vector<float> logits = randomLogits(random, 640, false);
   const Request request{{.temperature = 0.5f, .biasIds = {3}, .biases = {30.0f}}};
-  const Sampled got = sampleRows(logits, request, {17});
+  const Drawn got = drawRows(logits, request, {17});
   CHECK_EQ(got.tokens[0], 3);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(double(logit));

@@ -200,6 +200,7 @@ BatonCudaStatus copyToDevice(BatonCudaStream*, void* to, const void* from, uint6
 }
 
 BatonCudaStatus copyToHost(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  state().device.bytesToHost += bytes;
   return copy(to, from, bytes, false, true);
 }
 

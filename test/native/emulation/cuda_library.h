@@ -14,6 +14,7 @@ struct EmulatedDevice {
   uint64_t usedBytes = 0;
   uint64_t launches = 0;  // groups of launches that were asked for their status
   uint64_t uploads = 0;
+  uint64_t bytesToHost = 0;
   // From the moment on at which so many groups of launches were made, the device is lost; 0: never.
   uint64_t lostAfter = 0;
   bool lost = false;

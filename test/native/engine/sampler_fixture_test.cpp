@@ -15,7 +15,7 @@ using namespace baton::test;
 
 namespace {
 
-struct Sampled {
+struct DrawCase {
   std::vector<float> logits;
   std::vector<int32_t> history;
   SamplerOptions options;
@@ -33,17 +33,17 @@ std::vector<int32_t> known(const std::vector<int32_t>& padded) {
   return std::vector<int32_t>(padded.begin(), std::find(padded.begin(), padded.end(), -1));
 }
 
-std::vector<Sampled> fixtureSamples() {
+std::vector<DrawCase> fixtureSamples() {
   const FixtureFile file("sampling");
   const Rows<float> logits = file.floats("logits"), options = file.floats("options");
   const Rows<float> biases = file.floats("biases"), probabilities = file.floats("probabilities");
   const Rows<float> logprobs = file.floats("logprobs");
   const Rows<int32_t> history = file.ints("history"), biasIds = file.ints("biasIds");
   const Rows<int32_t> banned = file.ints("banned"), top = file.ints("top");
-  std::vector<Sampled> cases;
+  std::vector<DrawCase> cases;
   for (size_t i = 0; i < logits.rows; ++i) {
-    Sampled one{rowOf(logits, i),        known(rowOf(history, i)), {},
-                rowOf(probabilities, i), rowOf(logprobs, i),       rowOf(top, i)};
+    DrawCase one{rowOf(logits, i),        known(rowOf(history, i)), {},
+                 rowOf(probabilities, i), rowOf(logprobs, i),       rowOf(top, i)};
     SamplerOptions& o = one.options;
     const float* values = options.row(i);
     o.temperature = values[0];
@@ -68,7 +68,7 @@ std::vector<Sampled> fixtureSamples() {
 }  // namespace
 
 TEST("sampler: bias, penalties, temperature and filters leave what transformers' processors do") {
-  for (Sampled& one : fixtureSamples()) {
+  for (DrawCase& one : fixtureSamples()) {
     const int vocab = static_cast<int>(one.logits.size());
     const std::vector<float> before = one.logits;
     Sampler sampler(one.options);
@@ -90,7 +90,7 @@ TEST("sampler: bias, penalties, temperature and filters leave what transformers'
 }
 
 TEST("logprobs: of the chosen token and of the likeliest, as PyTorch's log_softmax and topk") {
-  for (const Sampled& one : fixtureSamples()) {
+  for (const DrawCase& one : fixtureSamples()) {
     const int vocab = static_cast<int>(one.logits.size());
     for (const int top : {0, 1, 5, 20}) {
       Logprobs logprobs;

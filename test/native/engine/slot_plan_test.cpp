@@ -159,6 +159,8 @@ TEST("slot plan: every visible pair once, in view order, of whatever views") {
   }
 }
 
+static_assert(kSlotTileRows == kFewRows);
+
 TEST("slot plan: items of few rows stand before the others, and are counted") {
   for (uint32_t seed = 400; seed < 440; ++seed) {
     Random random(seed);

@@ -17,7 +17,12 @@ export const nativeOrder = [
 /** The CUDA backend is a library of its own that sees contracts only; what loads it sees the table that it gives. */
 export const cudaTable = "cuda/api.h";
 /** What the engine plans for its kernels, and calls them with. */
-export const cudaContracts = ["cuda/attention.h", "cuda/attention_backward.h", "cuda/kernels.h"];
+export const cudaContracts = [
+  "cuda/attention.h",
+  "cuda/attention_backward.h",
+  "cuda/sampling.h",
+  "cuda/kernels.h",
+];
 export const cudaSees = ["base", "quant", "kernels", "cuda"];
 
 /** Low to high; the last three are siblings that do not see each other. */

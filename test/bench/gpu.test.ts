@@ -107,7 +107,7 @@ describe("targets of a GPU", () => {
           ...{ unit: "ms", median: 10, min: 9, max: 11, n: 1, disturbed: 0 },
         },
       ],
-      unmeasured: [{ workload: "gpu-train-llama32-1b-BF16", subject: "baton", why: "refused" }],
+      unmeasured: [{ workload: "gpu-train-llama3-8b-BF16", subject: "baton", why: "refused" }],
     });
     const peer = kernel("handover 8k llama3-8b", "torch re-prefill", 400_000);
     const run = readRun(text(device, peer), [report]);

@@ -3,6 +3,7 @@
 // run of numbers. A thread reads its four before it writes them, so results may lie over arguments.
 #include "cuda/lanes.cuh"
 #include "cuda/ops.h"
+#include "cuda/units.cuh"
 
 namespace baton {
 namespace cuda {
@@ -24,15 +25,14 @@ __device__ inline Activation gated(float g, float x, float inner) {
 }
 
 struct Silu {
-  __device__ static float value(float g) { return g / (1.0f + expf(-g)); }
+  __device__ static float value(float g) { return silu(g); }
   __device__ static Activation withSlope(float g) { return gated(g, g, 1.0f); }
 };
 
 struct Gelu {
-  __device__ static float twice(float g) { return kGeluSlope * (g + kGeluCube * g * g * g); }
-  __device__ static float value(float g) { return g / (1.0f + expf(-twice(g))); }
+  __device__ static float value(float g) { return gelu(g); }
   __device__ static Activation withSlope(float g) {
-    return gated(g, twice(g), kGeluSlope * (1.0f + 3.0f * kGeluCube * g * g));
+    return gated(g, geluTwice(g), kGeluSlope * (1.0f + 3.0f * kGeluCube * g * g));
   }
 };
 

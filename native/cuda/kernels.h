@@ -6,6 +6,7 @@
 
 #include "cuda/attention.h"
 #include "cuda/attention_backward.h"
+#include "cuda/few_rows.h"
 #include "cuda/sampling.h"
 #include "kernels/ops.h"
 
@@ -24,7 +25,7 @@ inline constexpr uint32_t kCudaLayout =
              KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs,
              DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs, DAttendDeltaArgs,
              DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs, KeyTarget,
-             DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs>();
+             DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs, FewRowsArgs>();
 
 }  // namespace baton
 
@@ -35,6 +36,7 @@ struct BatonCudaKernels {
   void (*attendSlots)(const baton::AttendSlotsArgs& args, int item0, int item1);
   void (*mergeStates)(const baton::MergeStatesArgs& args, int r0, int r1);
   void (*sample)(const baton::SampleArgs& args, int r0, int r1);
+  bool (*fewRows)(const baton::FewRowsArgs& args);
   // cuda/attention_backward.h
   void (*dAttendDelta)(const baton::DAttendDeltaArgs& args, int r0, int r1);
   void (*dAttendQueries)(const baton::DAttendSlotsArgs& args, int item0, int item1);

@@ -40,6 +40,7 @@ const BatonCudaKernels kCudaKernels{
     .attendSlots = attendSlotsCuda,
     .mergeStates = mergeStatesCuda,
     .sample = sampleCuda,
+    .fewRows = fewRowsCuda,
     .dAttendDelta = dAttendDeltaCuda,
     .dAttendQueries = dAttendQueriesCuda,
     .dAttendKeys = dAttendKeysCuda,

@@ -3,15 +3,12 @@
 // reads and writes the same numbers in both passes over the row, so it may be computed in place.
 #include "cuda/int8_group.cuh"
 #include "cuda/lanes.cuh"
+#include "cuda/norm.cuh"
 #include "cuda/ops.h"
 
 namespace baton {
 namespace cuda {
 namespace {
-
-__device__ inline float dot(float4 a, float4 b) {
-  return a.x * b.x + a.y * b.y + (a.z * b.z + a.w * b.w);
-}
 
 // 1 / sqrt(mean(x^2) + epsilon) of a row of M. All threads of the block call it.
 template <bool kFours>
@@ -23,10 +20,6 @@ __device__ inline float scaleOf(const float* x, size_t M, float epsilon) {
   }
   squares = overBlock(squares, sharedMemory<float>(), Sum{});
   return 1.0f / sqrtf(squares / static_cast<float>(M) + epsilon);
-}
-
-__device__ inline float4 scaled(float4 v, float scale, float4 w) {
-  return make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
 }
 
 template <bool kFours>

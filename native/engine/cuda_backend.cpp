@@ -53,10 +53,10 @@ size_t pack(std::vector<std::byte>& into, const std::vector<T>& list) {
 CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
                          ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
                          const std::atomic<int32_t>* cancel)
-    : CudaBackend(model, device, pool, options,
-                  std::make_shared<DeviceWeights>((requireHeads(model->config), *model),
-                                                  options.int8Activations, *device, threads,
-                                                  cancel)) {}
+    : CudaBackend(
+          model, device, pool, options,
+          std::make_shared<DeviceWeights>((requireHeads(model->config), *model),
+                                          options.int8Activations, *device, threads, cancel)) {}
 
 CudaBackend::~CudaBackend() = default;
 
@@ -114,6 +114,7 @@ void CudaBackend::growPositions(int limit) {
 }
 
 void CudaBackend::plan(const Batch& batch) {
+  waiting_.reset();  // of a forward that threw
   const ModelConfig& c = model_->config;
   plan_.make(batch, halves_ ? kWideTileRows : kSlotTileRows);
   slots_.make(plan_);
@@ -146,51 +147,18 @@ void CudaBackend::embed(const EmbedArgs& args, int rows) {
 }
 
 void CudaBackend::rmsnorm(const RmsNormArgs& args, int rows) {
+  makeQuants();
   device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->rmsnorm(args, 0, rows); });
 }
 
-void CudaBackend::rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) {
-  device_->issue(
-      [&](const BatonCudaKernels& kernels) { kernels.ops->rmsnormQuantize(args, 0, rows); });
-}
-
-void CudaBackend::quantize(const QuantizeArgs& args, int rows) {
-  device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->quantize(args, 0, rows); });
-}
-
 void CudaBackend::toBf16(const ToBf16Args& args, int rows) {
+  makeQuants();
   device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->toBf16(args, 0, rows); });
 }
 
 void CudaBackend::addBias(const AddBiasArgs& args, int rows) {
+  makeQuants();
   device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->addBias(args, 0, rows); });
-}
-
-void CudaBackend::multiply(const char*, const LinearArgs* args, int count) {
-  device_->issue([&](const BatonCudaKernels& kernels) {
-    for (int i = 0; i < count; ++i) {
-      const LinearFn linear = args[i].xb != nullptr ? kernels.ops->linearBf16 : kernels.ops->linear;
-      linear(args[i], 0, args[i].N, nullptr);
-    }
-  });
-}
-
-void CudaBackend::gateUp(const GateUp& args) {
-  LinearArgs pair[] = {args.gate, args.up};
-  pair[0].y = args.keptGate != nullptr ? args.keptGate : gate_.as<float>();
-  pair[1].y = args.keptGate != nullptr ? args.keptUp : up_.as<float>();
-  multiply("linear gate up", pair, 2);
-  const int rows = args.gate.R;
-  const GluArgs glu{pair[0].y, pair[1].y, args.hidden != nullptr ? args.hidden : gate_.as<float>(),
-                    args.gate.N};
-  device_->issue([&](const BatonCudaKernels& kernels) {
-    const bool gelu = args.activation == Activation::kGelu;
-    (gelu ? kernels.ops->geglu : kernels.ops->swiglu)(glu, 0, rows);
-  });
-  if (args.hidden != nullptr) return;
-  QuantizeArgs quants = args.quantised;
-  quants.x = gate_.as<float>();
-  quantize(quants, rows);
 }
 
 KvAppendArgs CudaBackend::appendArgs(const LayerAttention& a) {
@@ -256,6 +224,7 @@ AttendSlotsArgs CudaBackend::slotArgs(const LayerAttention& a) {
 }
 
 void CudaBackend::attend(const LayerAttention& a) {
+  makeQuants();
   const ModelConfig& c = model_->config;
   const KvAppendArgs append = appendArgs(a);
   const AttendSlotsArgs attend = slotArgs(a);

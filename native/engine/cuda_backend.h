@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/threads.h"
@@ -75,6 +76,15 @@ class CudaBackend : public Backend {
     std::unique_ptr<DeviceBuffer> cos, sin;
   };
 
+  // Quants of few rows, which are made when it is known who reads them (cuda_linear.cpp).
+  struct Quants {
+    RmsNormQuantizeArgs args;  // without a norm where `weight` is null
+    int rows;
+  };
+  void wait(const Quants& quants);
+  void makeQuants();
+  bool fuse(const LinearArgs* layers, int count, GatedUnit unit);
+
   void uploadLists();
   template <class T>
   void uploadList(DeviceBuffer& to, const std::vector<T>& list);
@@ -107,6 +117,7 @@ class CudaBackend : public Backend {
   DeviceBuffer partO_;    // [states, H, D]
   DeviceBuffer partMd_;   // [2, states, H]
 
+  std::optional<Quants> waiting_;
   DeviceBuffer tokens_;    // [R]
   DeviceBuffer gate_;      // [R, F]
   DeviceBuffer up_;        // [R, F]

@@ -2,6 +2,10 @@
 // How many kernels are launched for the work of a step, counted by the emulation.
 #include "cuda/views.h"
 #include "emulation/cuda.h"
+#include "emulation/cuda_library.h"
+#include "engine/cuda_backend.h"
+#include "engine/forward.h"
+#include "engine/random_model.h"
 #include "kernels/support.h"
 
 using namespace baton;
@@ -53,7 +57,52 @@ uint64_t attentionLaunches(const std::vector<int>& counts) {
   return emulation::takeLaunches();
 }
 
+// Of a forward of so many segments' first rows, without a head, of a model with weights of these
+// types and int8 activations.
+uint64_t decodeLaunches(const Types& types, int rows) {
+  const Family* llama = nullptr;
+  for (const Family* family : families()) {
+    if (std::string_view(family->name) == "llama") llama = family;
+  }
+  REQUIRE(llama != nullptr);
+  const ExactBytes bytes(writerOf(*llama, types).build());
+  const auto model = bind(bytes);
+  const ModelConfig& c = model->config;
+  emulation::EmulatedCuda cuda;
+  const auto device = std::make_shared<CudaStream>(cuda.api(), 0);
+  const KvShape shape{c.layers, c.kvHeads, c.headDim, KvType::kF16};
+  const auto pool = std::make_shared<baton::Pool>(shape, 8 * shape.blockBytes(), 0, device);
+  ThreadPool threads(1);
+  const ForwardOptions options{8, true, false, nullptr, 4};
+  Forward forward(model,
+                  std::make_unique<CudaBackend>(model, device, threads, *pool, options, nullptr),
+                  options);
+  forward.growPositions(40);
+  std::vector<std::shared_ptr<Segment>> segments;
+  const std::vector<SegmentRead> none;
+  const int32_t token = 3;
+  Batch batch;
+  for (int row = 0; row < rows; ++row) {
+    segments.push_back(
+        std::make_shared<Segment>(pool, SegmentSpec{SegmentKind::kInput, 0, {}}, "launches"));
+    segments.back()->reserve(1);
+    batch.add({segments.back().get(), &none, 0, 1, 0, &token, nullptr});
+  }
+  emulation::takeLaunches();
+  CHECK(forward.run(batch, nullptr, [] { return true; }));
+  CHECK_EQ(c.layers, 2);
+  return emulation::takeLaunches();
+}
+
 }  // namespace
+
+// The one besides is the embedding.
+TEST("launches: a layer of a llama is six at decode, whatever integer types it mixes") {
+  CHECK_EQ(decodeLaunches(kTypes[2], 1), 1u + 2 * 6);
+  CHECK_EQ(decodeLaunches(kTypes[2], 4), 1u + 2 * 6);
+  const Types mixed{"mixed", DType::kQ4_0, DType::kQ8_0, DType::kQ5_1, DType::kQ4_1};
+  CHECK_EQ(decodeLaunches(mixed, 1), 1u + 2 * 6);
+}
 
 TEST("launches: attention is one for items of many rows, one for those of few, and no other") {
   CHECK_EQ(attentionLaunches({20, 17}), 1u);

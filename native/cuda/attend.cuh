@@ -311,4 +311,33 @@ __device__ inline void attendBlock(const Source& source, int D, float scale) {
   Attender<kKv, kDim, kQ, Source>(source, D, scale, sharedMemory<float>()).run();
 }
 
+// What a kernel of attention is compiled for: KV of a type, heads of at most so many numbers.
+template <KvType kType, int kMostNumbers>
+struct HeadsOf {
+  static constexpr KvType kKv = kType;
+  static constexpr int kDim = kMostNumbers;
+};
+
+template <KvType kKv, class Fn>
+void withDim(int D, const Fn& fn) {
+  if (D <= 64) return fn(HeadsOf<kKv, 64>{});
+  if (D <= 128) return fn(HeadsOf<kKv, 128>{});
+  fn(HeadsOf<kKv, kMostHeadDim>{});
+}
+
+// fn(HeadsOf<...>{}) for KV of the type and heads of D numbers, on the host.
+template <class Fn>
+void withHeads(KvType kv, int D, const Fn& fn) {
+  switch (kv) {
+    case KvType::kF32:
+      return withDim<KvType::kF32>(D, fn);
+    case KvType::kF16:
+      return withDim<KvType::kF16>(D, fn);
+    case KvType::kBF16:
+      return withDim<KvType::kBF16>(D, fn);
+    case KvType::kInt8:
+      return withDim<KvType::kInt8>(D, fn);
+  }
+}
+
 }  // namespace baton::cuda

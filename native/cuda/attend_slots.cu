@@ -33,13 +33,6 @@ void launchAttendSlots(const AttendSlotsArgs& a, int item0, int item1, int mostR
          floats * sizeof(float), a, item0);
 }
 
-template <KvType kKv>
-void chooseDim(const AttendSlotsArgs& a, int item0, int item1, int mostRows) {
-  if (a.D <= 64) return launchAttendSlots<kKv, 64>(a, item0, item1, mostRows);
-  if (a.D <= 128) return launchAttendSlots<kKv, 128>(a, item0, item1, mostRows);
-  launchAttendSlots<kKv, kMostHeadDim>(a, item0, item1, mostRows);
-}
-
 }  // namespace
 }  // namespace cuda
 
@@ -53,16 +46,10 @@ void attendSlotsCuda(const AttendSlotsArgs& a, int item0, int item1) {
     mostRows = a.mostFew;
     if (item0 >= item1) return;
   }
-  switch (a.kv) {
-    case KvType::kF32:
-      return cuda::chooseDim<KvType::kF32>(a, item0, item1, mostRows);
-    case KvType::kF16:
-      return cuda::chooseDim<KvType::kF16>(a, item0, item1, mostRows);
-    case KvType::kBF16:
-      return cuda::chooseDim<KvType::kBF16>(a, item0, item1, mostRows);
-    case KvType::kInt8:
-      return cuda::chooseDim<KvType::kInt8>(a, item0, item1, mostRows);
-  }
+  cuda::withHeads(a.kv, a.D, [&](auto heads) {
+    using Heads = decltype(heads);
+    cuda::launchAttendSlots<Heads::kKv, Heads::kDim>(a, item0, item1, mostRows);
+  });
 }
 
 }  // namespace baton

@@ -129,28 +129,15 @@ void launchKeys(const DAttendSlotsArgs& a, int part0, int part1) {
          dAttendFloats<kDim>(a.D) * sizeof(float), a, part0);
 }
 
-template <KvType kKv>
-void chooseDim(const DAttendSlotsArgs& a, int part0, int part1) {
-  if (a.D <= 64) return launchKeys<kKv, 64>(a, part0, part1);
-  if (a.D <= 128) return launchKeys<kKv, 128>(a, part0, part1);
-  launchKeys<kKv, kMostHeadDim>(a, part0, part1);
-}
-
 }  // namespace
 }  // namespace cuda
 
 void dAttendKeysCuda(const DAttendSlotsArgs& a, int part0, int part1) {
   if (part0 >= part1) return;
-  switch (a.kv) {
-    case KvType::kF32:
-      return cuda::chooseDim<KvType::kF32>(a, part0, part1);
-    case KvType::kF16:
-      return cuda::chooseDim<KvType::kF16>(a, part0, part1);
-    case KvType::kBF16:
-      return cuda::chooseDim<KvType::kBF16>(a, part0, part1);
-    case KvType::kInt8:
-      return cuda::chooseDim<KvType::kInt8>(a, part0, part1);
-  }
+  cuda::withHeads(a.kv, a.D, [&](auto heads) {
+    using Heads = decltype(heads);
+    cuda::launchKeys<Heads::kKv, Heads::kDim>(a, part0, part1);
+  });
 }
 
 // Blocks of a whole piece: how many rows are read is known on the device only.

@@ -109,28 +109,15 @@ void launchQueries(const DAttendSlotsArgs& a, int item0, int item1) {
          a, item0);
 }
 
-template <KvType kKv>
-void chooseDim(const DAttendSlotsArgs& a, int item0, int item1) {
-  if (a.D <= 64) return launchQueries<kKv, 64>(a, item0, item1);
-  if (a.D <= 128) return launchQueries<kKv, 128>(a, item0, item1);
-  launchQueries<kKv, kMostHeadDim>(a, item0, item1);
-}
-
 }  // namespace
 }  // namespace cuda
 
 void dAttendQueriesCuda(const DAttendSlotsArgs& a, int item0, int item1) {
   if (item0 >= item1 || a.mostRows == 0) return;
-  switch (a.kv) {
-    case KvType::kF32:
-      return cuda::chooseDim<KvType::kF32>(a, item0, item1);
-    case KvType::kF16:
-      return cuda::chooseDim<KvType::kF16>(a, item0, item1);
-    case KvType::kBF16:
-      return cuda::chooseDim<KvType::kBF16>(a, item0, item1);
-    case KvType::kInt8:
-      return cuda::chooseDim<KvType::kInt8>(a, item0, item1);
-  }
+  cuda::withHeads(a.kv, a.D, [&](auto heads) {
+    using Heads = decltype(heads);
+    cuda::launchQueries<Heads::kKv, Heads::kDim>(a, item0, item1);
+  });
 }
 
 void dAttendQueryCuda(const DAttendArgs& a) {

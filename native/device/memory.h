@@ -78,4 +78,9 @@ class DeviceBuffer {
   size_t size_ = 0;
 };
 
+// Of float32 [rows, cols].
+inline size_t matrixBytes(size_t rows, int cols) {
+  return rows * static_cast<size_t>(cols) * sizeof(float);
+}
+
 }  // namespace baton

@@ -14,10 +14,6 @@
 namespace baton {
 namespace {
 
-size_t floats(int rows, int cols) {
-  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
-}
-
 ModelWeights withPanels(const Model& model, const WeightPanels* panels) {
   ModelWeights weights = model;
   if (panels == nullptr) return weights;
@@ -60,9 +56,9 @@ CpuBackend::CpuBackend(std::shared_ptr<const Model> model, const Ops& ops, Threa
   tileFloats_ = tileFloats(options.maxRows);
   tiles_.ensure(2 * tileFloats_ * sizeof(float) * static_cast<size_t>(threads.workers()));
   // The head takes two rows for one.
-  head_.ensure(floats(2 * options.logitRows, c.hidden) / sizeof(float));
-  rest_.ensure(floats(options.logitRows, c.hidden));
-  logits_.ensure(floats(2 * options.logitRows, c.vocab));
+  head_.ensure(matrixBytes(2 * options.logitRows, c.hidden) / sizeof(float));
+  rest_.ensure(matrixBytes(options.logitRows, c.hidden));
+  logits_.ensure(matrixBytes(2 * options.logitRows, c.vocab));
   const int widest = std::max({c.hidden, c.heads * c.headDim, c.ffn});
   scratchBytes_ = (linearScratchBytes(widest) + 63) / 64 * 64;
   scratch_.ensure(scratchBytes_ * static_cast<size_t>(threads.workers()));

@@ -15,10 +15,6 @@ namespace {
 constexpr const char* kActivations = "activations";
 constexpr const char* kViews = "the views of a step";
 
-size_t floats(size_t rows, int cols) {
-  return rows * static_cast<size_t>(cols) * sizeof(float);
-}
-
 void requireHeads(const ModelConfig& config) {
   if (config.headDim % 16 == 0 && config.headDim <= kMostHeadDim) return;
   throw Error(code::kModelUnsupported, "its heads have " + std::to_string(config.headDim) +
@@ -90,10 +86,10 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
   const ModelConfig& c = model_->config;
   const auto R = static_cast<size_t>(options.maxRows);
   tokens_.ensure(R * sizeof(int32_t), kActivations);
-  gate_.ensure(floats(R, c.ffn), kActivations);
-  up_.ensure(floats(R, c.ffn), kActivations);
+  gate_.ensure(matrixBytes(R, c.ffn), kActivations);
+  up_.ensure(matrixBytes(R, c.ffn), kActivations);
   const auto logits = static_cast<size_t>(options.logitRows);
-  logits_.ensure(floats(logits, c.vocab), kActivations);
+  logits_.ensure(matrixBytes(logits, c.vocab), kActivations);
 }
 
 // The tables of before stay until the new ones are there: rows of others read them.
@@ -102,7 +98,8 @@ void CudaBackend::growPositions(int limit) {
     RopeTable& table = ropes_[i];
     table.grow(limit);
     if (rotary_[i].limit >= limit) continue;
-    const size_t bytes = floats(static_cast<size_t>(table.limit()), model_->config.headDim / 2);
+    const size_t bytes =
+        matrixBytes(static_cast<size_t>(table.limit()), model_->config.headDim / 2);
     Rotary made{table.limit(), std::make_unique<DeviceBuffer>(*device_),
                 std::make_unique<DeviceBuffer>(*device_)};
     made.cos->ensure(bytes, "rotary tables");
@@ -119,9 +116,9 @@ void CudaBackend::plan(const Batch& batch) {
   plan_.make(batch, halves_ ? kWideTileRows : kSlotTileRows);
   slots_.make(plan_);
   const auto states = static_cast<size_t>(slots_.states);
-  grow(rotated_, floats(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
-  grow(partO_, floats(states, c.heads * c.headDim), kViews);
-  grow(partMd_, floats(2 * states, c.heads), kViews);
+  grow(rotated_, matrixBytes(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
+  grow(partO_, matrixBytes(states, c.heads * c.headDim), kViews);
+  grow(partMd_, matrixBytes(2 * states, c.heads), kViews);
   uploadLists();
 }
 
@@ -246,10 +243,10 @@ void CudaBackend::head(const LinearArgs& args) {
 
 float* CudaBackend::logits(int row, int count) {
   const int vocab = model_->config.vocab;
-  const size_t bytes = floats(static_cast<size_t>(count), vocab);
+  const size_t bytes = matrixBytes(static_cast<size_t>(count), vocab);
   if (hostLogits_.size() * sizeof(float) < bytes) hostLogits_.resize(bytes / sizeof(float));
-  device_->download(hostLogits_.data(), logits_.data() + floats(static_cast<size_t>(row), vocab),
-                    bytes);
+  device_->download(hostLogits_.data(),
+                    logits_.data() + matrixBytes(static_cast<size_t>(row), vocab), bytes);
   return hostLogits_.data();
 }
 

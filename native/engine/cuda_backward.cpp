@@ -9,10 +9,6 @@ namespace {
 
 constexpr const char* kGradients = "the gradients of attention";
 
-size_t floats(int rows, int cols) {
-  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
-}
-
 std::vector<int32_t> negated(const std::vector<int32_t>& from) {
   std::vector<int32_t> to;
   for (const int32_t at : from) to.push_back(-at);
@@ -49,10 +45,10 @@ void CudaBackend::planBackward(const Batch& batch, std::vector<KvGradient>& outs
   uploadList(b.targets, b.lists.targets);
   uploadList(b.keyPositions, negated(plan_.keyPositions));
   const auto parts = static_cast<int>(b.lists.parts.size()) * kBlockRows;
-  b.delta.ensure(floats(plan_.rows, c.heads), kGradients);
-  b.partQ.ensure(floats(b.lists.states, c.heads * c.headDim), kGradients);
-  b.partK.ensure(floats(parts, c.kvHeads * c.headDim), kGradients);
-  b.partV.ensure(floats(parts, c.kvHeads * c.headDim), kGradients);
+  b.delta.ensure(matrixBytes(plan_.rows, c.heads), kGradients);
+  b.partQ.ensure(matrixBytes(b.lists.states, c.heads * c.headDim), kGradients);
+  b.partK.ensure(matrixBytes(parts, c.kvHeads * c.headDim), kGradients);
+  b.partV.ensure(matrixBytes(parts, c.kvHeads * c.headDim), kGradients);
 }
 
 // The arguments of the forward's launch, of which backward wants the same.
@@ -122,7 +118,7 @@ void CudaBackend::attendBackward(const LayerAttentionBackward& a) {
     kernels.dAttendDelta(delta, 0, plan_.rows);
     for (size_t i = 0; i < b.outside->size(); ++i) {
       KvGradient& gradient = (*b.outside)[i];
-      const size_t layer = floats(a.layer * gradient.rows, width);
+      const size_t layer = matrixBytes(a.layer * gradient.rows, width);
       gather(b.lists.outside[i], reinterpret_cast<float*>(gradient.dk.data() + layer),
              reinterpret_cast<float*>(gradient.dv.data() + layer));
     }

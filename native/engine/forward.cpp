@@ -16,10 +16,6 @@ namespace {
 constexpr const char* kActivations = "activations";
 constexpr const char* kTape = "the tape of a training step";
 
-size_t floats(int rows, int cols) {
-  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
-}
-
 }  // namespace
 
 Forward::Forward(std::shared_ptr<const Model> model, std::unique_ptr<Backend> backend,
@@ -41,19 +37,20 @@ Forward::Forward(std::shared_ptr<const Model> model, std::unique_ptr<Backend> ba
   const ModelConfig& c = model_->config;
   const int R = options.maxRows;
   const int read = std::max(c.hidden, c.heads * c.headDim);
-  x_.ensure(floats(R, c.hidden), kActivations);
-  normed_.ensure(floats(R, c.hidden), kActivations);
-  q_.ensure(floats(R, c.heads * c.headDim), kActivations);
-  k_.ensure(floats(R, c.kvHeads * c.headDim), kActivations);
-  v_.ensure(floats(R, c.kvHeads * c.headDim), kActivations);
-  attended_.ensure(floats(R, c.heads * c.headDim), kActivations);
-  hidden_.ensure(floats(R, c.ffn), kActivations);
-  xq_.ensure(floats(R, read) / sizeof(float));
-  gated_.ensure(floats(R, c.ffn) / sizeof(float));
+  x_.ensure(matrixBytes(R, c.hidden), kActivations);
+  normed_.ensure(matrixBytes(R, c.hidden), kActivations);
+  q_.ensure(matrixBytes(R, c.heads * c.headDim), kActivations);
+  k_.ensure(matrixBytes(R, c.kvHeads * c.headDim), kActivations);
+  v_.ensure(matrixBytes(R, c.kvHeads * c.headDim), kActivations);
+  attended_.ensure(matrixBytes(R, c.heads * c.headDim), kActivations);
+  hidden_.ensure(matrixBytes(R, c.ffn), kActivations);
+  xq_.ensure(matrixBytes(R, read) / sizeof(float));
+  gated_.ensure(matrixBytes(R, c.ffn) / sizeof(float));
   if (options.int8Activations && backend_->multipliesBf16()) {
-    xb_.ensure(floats(R, std::max(read, c.ffn)) / sizeof(float) * sizeof(uint16_t), kActivations);
+    xb_.ensure(matrixBytes(R, std::max(read, c.ffn)) / sizeof(float) * sizeof(uint16_t),
+               kActivations);
   }
-  final_.ensure(floats(R, c.hidden), kActivations);
+  final_.ensure(matrixBytes(R, c.hidden), kActivations);
   tokens_.resize(static_cast<size_t>(R));
 }
 
@@ -119,13 +116,13 @@ void Forward::embed(const Batch& batch) {
 }
 
 void Forward::recompute(int index, const float* input, LayerActivations& into) {
-  backend_->memory().copy(x_.data(), input, floats(rows_, model_->config.hidden));
+  backend_->memory().copy(x_.data(), input, matrixBytes(rows_, model_->config.hidden));
   layer(index, &into);
 }
 
 void Forward::keepRows(DeviceBuffer& into, const float* from, int width) const {
-  into.ensure(floats(rows_, width), kTape);
-  backend_->memory().copy(into.data(), from, floats(rows_, width));
+  into.ensure(matrixBytes(rows_, width), kTape);
+  backend_->memory().copy(into.data(), from, matrixBytes(rows_, width));
 }
 
 // All projections read the same rows.
@@ -158,7 +155,7 @@ void Forward::layer(int index, LayerActivations* keep) {
   if (keep != nullptr && w.kNorm != nullptr) keepRows(keep->kIn, k, kvWidth);
   float* lse = nullptr;
   if (keep != nullptr) {
-    keep->lse.ensure(floats(rows_, c.heads), kTape);
+    keep->lse.ensure(matrixBytes(rows_, c.heads), kTape);
     lse = keep->lse.as<float>();
   }
   backend_->attend({index, q, k, v, w.qNorm, w.kNorm, attended_.as<float>(), lse});
@@ -186,8 +183,8 @@ void Forward::feedForward(const LayerWeights& w, LayerActivations* keep) {
               .keptGate = nullptr,
               .keptUp = nullptr};
   if (keep != nullptr) {
-    keep->gate.ensure(floats(rows_, F), kTape);
-    keep->up.ensure(floats(rows_, F), kTape);
+    keep->gate.ensure(matrixBytes(rows_, F), kTape);
+    keep->up.ensure(matrixBytes(rows_, F), kTape);
     args.keptGate = keep->gate.as<float>();
     args.keptUp = keep->up.as<float>();
   }

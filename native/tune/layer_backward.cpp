@@ -4,14 +4,6 @@
 #include "base/trace.h"
 
 namespace baton {
-namespace {
-
-size_t floats(int rows, int cols) {
-  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
-}
-
-}  // namespace
-
 LayerBackward::LayerBackward(std::shared_ptr<const Model> model, Backend& backend)
     : model_(std::move(model)),
       backend_(backend),
@@ -38,14 +30,14 @@ void LayerBackward::plan(const Batch& batch, std::vector<KvGradient>& outside,
   const int width = c.heads * c.headDim;
   const int kvWidth = c.kvHeads * c.headDim;
   constexpr const char* kGradients = "the gradients of a layer";
-  dadded_.ensure(floats(rows_, c.hidden), kGradients);
-  dhidden_.ensure(floats(rows_, c.ffn), kGradients);
-  dup_.ensure(floats(rows_, c.ffn), kGradients);
-  dnormed_.ensure(floats(rows_, c.hidden), kGradients);
-  dattended_.ensure(floats(rows_, width), kGradients);
-  dq_.ensure(floats(rows_, width), kGradients);
-  dk_.ensure(floats(rows_, kvWidth), kGradients);
-  dv_.ensure(floats(rows_, kvWidth), kGradients);
+  dadded_.ensure(matrixBytes(rows_, c.hidden), kGradients);
+  dhidden_.ensure(matrixBytes(rows_, c.ffn), kGradients);
+  dup_.ensure(matrixBytes(rows_, c.ffn), kGradients);
+  dnormed_.ensure(matrixBytes(rows_, c.hidden), kGradients);
+  dattended_.ensure(matrixBytes(rows_, width), kGradients);
+  dq_.ensure(matrixBytes(rows_, width), kGradients);
+  dk_.ensure(matrixBytes(rows_, kvWidth), kGradients);
+  dv_.ensure(matrixBytes(rows_, kvWidth), kGradients);
 }
 
 void LayerBackward::run(int layer, const float* input, const LayerActivations& kept, float* dx,
@@ -120,11 +112,11 @@ const float* LayerBackward::postNorm(const float* weight, const DeviceBuffer& ke
 void LayerBackward::takeIncoming(int layer) {
   const int width = model_->config.kvHeads * model_->config.headDim;
   Memory& memory = backend_.memory();
-  memory.fill(dk_.data(), 0, floats(rows_, width));
-  memory.fill(dv_.data(), 0, floats(rows_, width));
+  memory.fill(dk_.data(), 0, matrixBytes(rows_, width));
+  memory.fill(dv_.data(), 0, matrixBytes(rows_, width));
   for (const Incoming& one : incoming_) {
-    const size_t bytes = floats(one.gradient->rows, width);
-    const size_t from = static_cast<size_t>(layer) * bytes, to = floats(one.batchRow, width);
+    const size_t bytes = matrixBytes(one.gradient->rows, width);
+    const size_t from = static_cast<size_t>(layer) * bytes, to = matrixBytes(one.batchRow, width);
     memory.copy(dk_.data() + to, one.gradient->dk.data() + from, bytes);
     memory.copy(dv_.data() + to, one.gradient->dv.data() + from, bytes);
   }

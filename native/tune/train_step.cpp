@@ -50,10 +50,6 @@ size_t inputBytes(const ModelConfig& c) {
   return sizeof(float) * static_cast<size_t>(c.layers) * static_cast<size_t>(c.hidden);
 }
 
-size_t floats(int rows, int cols) {
-  return static_cast<size_t>(rows) * static_cast<size_t>(cols) * sizeof(float);
-}
-
 // Positions that rotary tables must hold.
 int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
   int limit = 1;
@@ -88,7 +84,7 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
   std::vector<KvGradient> gradients;
   for (const auto& segment : prompts.segments) {
     const Run& run = prompts.batch.runs[gradients.size()];
-    const size_t bytes = floats(config.layers * run.count, config.kvHeads * config.headDim);
+    const size_t bytes = matrixBytes(config.layers * run.count, config.kvHeads * config.headDim);
     KvGradient& gradient = gradients.emplace_back(segment.get(), run.count, memory());
     for (DeviceBuffer* sum : {&gradient.dk, &gradient.dv}) {
       sum->ensure(bytes, "the gradients of a prompt");
@@ -106,13 +102,13 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
   }
   if (spec_.gradient && prompts.batch.rows > 0) {
     DeviceBuffer& dx = workspace_->room->dx;
-    memory().fill(dx.data(), 0, floats(prompts.batch.rows, config.hidden));
+    memory().fill(dx.data(), 0, matrixBytes(prompts.batch.rows, config.hidden));
     std::vector<KvGradient> none;
     if (!backward(place, prompts, none, gradients, true)) return std::nullopt;
     for (const Run& run : prompts.batch.runs) {
-      const size_t bytes = floats(run.count, config.hidden);
+      const size_t bytes = matrixBytes(run.count, config.hidden);
       std::vector<float>& rows = result_.gradients.emplace_back(bytes / sizeof(float));
-      memory().download(rows.data(), dx.data() + floats(run.batchRow, config.hidden), bytes);
+      memory().download(rows.data(), dx.data() + matrixBytes(run.batchRow, config.hidden), bytes);
     }
   }
   result_.totalMs = std::chrono::duration<double, std::milli>(Clock::now() - submitted_).count();
@@ -144,7 +140,7 @@ void TrainStep::prepareWorkspace(const WorkPlace& place) {
     if (!w.room) w.room.emplace(memory());
   }
   w.forward->growPositions(positionLimit(spec_, config));
-  w.room->dx.ensure(floats(rows, config.hidden), kGradients);
+  w.room->dx.ensure(matrixBytes(rows, config.hidden), kGradients);
 }
 
 // Items from `begin` that go side by side: as many as leave all of their activations within the
@@ -240,7 +236,7 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
   Forward& forward = *workspace_->forward;
   TrainWorkspace::Room& room = *workspace_->room;
   const auto total = static_cast<int>(pass.labels.size());
-  room.dfinal.ensure(floats(total, config.hidden), kGradients);
+  room.dfinal.ensure(matrixBytes(total, config.hidden), kGradients);
   const int most = logitRowsOf(config);
   for (int first = 0; first < total; first += most) {
     if (!place.goOn()) return false;
@@ -251,9 +247,10 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
       labels[i] = pass.labels[static_cast<size_t>(first + i)].token;
       scales[i] = pass.labels[static_cast<size_t>(first + i)].scale;
     }
-    forward.score(first, count,
-                  {labels, spec_.gradient ? scales : nullptr, losses,
-                   reinterpret_cast<float*>(room.dfinal.data() + floats(first, config.hidden))});
+    forward.score(
+        first, count,
+        {labels, spec_.gradient ? scales : nullptr, losses,
+         reinterpret_cast<float*>(room.dfinal.data() + matrixBytes(first, config.hidden))});
     for (int i = 0; i < count; ++i)
       result_.losses[pass.labels[static_cast<size_t>(first + i)].item] += double(losses[i]);
   }
@@ -263,12 +260,13 @@ bool TrainStep::score(const WorkPlace& place, const Pass& pass) {
   backend.rmsnormBackward({pass.tape->output.as<float>(), backend.weights().outputNorm, dfinal,
                            dfinal, config.hidden, config.normEpsilon},
                           total);
-  memory().fill(room.dx.data(), 0, floats(pass.batch.rows, config.hidden));
+  memory().fill(room.dx.data(), 0, matrixBytes(pass.batch.rows, config.hidden));
   for (int i = 0, next; i < total; i = next) {
     const auto rowOf = [&](int label) { return pass.batch.logitRows[static_cast<size_t>(label)]; };
     for (next = i + 1; next < total && rowOf(next) == rowOf(next - 1) + 1;) ++next;
-    memory().copy(room.dx.data() + floats(rowOf(i), config.hidden),
-                  room.dfinal.data() + floats(i, config.hidden), floats(next - i, config.hidden));
+    memory().copy(room.dx.data() + matrixBytes(rowOf(i), config.hidden),
+                  room.dfinal.data() + matrixBytes(i, config.hidden),
+                  matrixBytes(next - i, config.hidden));
   }
   return true;
 }

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define BATON_CUDA_ABI 4u
+#define BATON_CUDA_ABI 5u
 #define BATON_CUDA_SYMBOL "batonCudaApi"
 
 #ifdef __cplusplus
@@ -39,6 +39,7 @@ typedef struct BatonCudaDevice {
 } BatonCudaDevice;
 
 typedef struct BatonCudaStream BatonCudaStream;    // an order of work on one device
+typedef struct BatonCudaGraph BatonCudaGraph;      // work that is issued as one
 typedef struct BatonCudaKernels BatonCudaKernels;  // kernels.h
 
 typedef struct BatonCudaApi {
@@ -83,6 +84,17 @@ typedef struct BatonCudaApi {
   const BatonCudaKernels* kernels;
   BatonCudaStatus (*useStream)(BatonCudaStream* stream);
   BatonCudaStatus (*launchStatus)(BatonCudaStream* stream);
+
+  // What the calling thread issues on the stream between the two (operations, copies inside the
+  // device, fills) is written down with its arguments, and not done; what other threads issue there
+  // is done as ever. Nothing else may be asked of the stream by this thread meanwhile. An end that
+  // fails ends it, too, and leaves the stream as it was before the beginning; `graph` null: what
+  // was written down is forgotten.
+  BatonCudaStatus (*captureBegin)(BatonCudaStream* stream);
+  BatonCudaStatus (*captureEnd)(BatonCudaStream* stream, BatonCudaGraph** graph);
+  // Issues all that was written down, as often as wanted.
+  BatonCudaStatus (*graphLaunch)(BatonCudaStream* stream, BatonCudaGraph* graph);
+  BatonCudaStatus (*graphDestroy)(BatonCudaGraph* graph);  // that is not on its way; null is fine
 } BatonCudaApi;
 
 // Never null, and valid for as long as the library is loaded.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// linearBf16 (linear.h) of many rows by cuBLASLt, for one stream. What it cannot do, and all of it
-// where there is no cuBLASLt, it leaves to the kernels of linear_bf16_tiles.cu. Products are exact,
-// sums are float32 in an order of cuBLASLt's choice for the shape: the same bits for the same shape
-// on the same device, other bits beside another number of rows.
+// linearBf16 (linear.h) of many rows by cuBLASLt, for one stream or what stands for it while a
+// graph is written down. What it cannot do, and all of it where there is no cuBLASLt, it leaves to
+// the kernels of linear_bf16_tiles.cu. Products are exact, sums are float32 in an order of
+// cuBLASLt's choice for the shape: the same bits for the same shape on the same device, other bits
+// beside another number of rows.
 #pragma once
 
 #include "cuda/cublaslt.h"
@@ -26,6 +27,9 @@ class Gemm {
   ~Gemm();  // behind what was issued
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
+
+  // Where products are issued from now on.
+  void issueOn(void* stream) { stream_ = stream; }
 
   // Issues columns [n0, n1) of all rows on the stream. False: it did not, and y is as it was. The
   // first product allocates, so it must not be captured into a graph.
@@ -54,7 +58,7 @@ class Gemm {
   void clear(Plan& plan);
 
   const int device_;
-  void* const stream_;
+  void* stream_;
   const Memory memory_;
   const CublasLt* (*const find_)();
   const CublasLt* library_ = nullptr;

@@ -63,6 +63,10 @@ const BatonCudaApi kApi = {
     .kernels = &kCudaKernels,
     .useStream = useStream,
     .launchStatus = launchStatus,
+    .captureBegin = captureBegin,
+    .captureEnd = captureEnd,
+    .graphLaunch = graphLaunch,
+    .graphDestroy = graphDestroy,
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // current device is a state of the thread that may have been set by anybody.
 #include <new>
 
+#include "cuda/graph.h"
 #include "cuda/kernels.h"
 #include "cuda/memory.h"
 #include "cuda/status.h"
@@ -14,13 +15,21 @@ BatonCudaStatus use(const char* call, int32_t device) {
   return status(call, cudaSetDevice(device));
 }
 
+// What reads or writes the host, or waits for the device, cannot be written down.
+BatonCudaStatus requireIssued(const char* call, const BatonCudaStream* stream) {
+  return stream == capturing ? invalid(call, "a graph is being written down") : kBatonCudaOk;
+}
+
 BatonCudaStatus copy(const char* call, BatonCudaStream* stream, void* to, const void* from,
                      uint64_t bytes, cudaMemcpyKind kind) {
   if (stream == nullptr) return invalid(call, "no stream");
+  if (kind != cudaMemcpyDeviceToDevice) {
+    if (const BatonCudaStatus bad = requireIssued(call, stream)) return bad;
+  }
   if (bytes == 0) return kBatonCudaOk;
   if (to == nullptr || from == nullptr) return invalid(call, "a null pointer");
   if (const BatonCudaStatus bad = use(call, stream->device)) return bad;
-  return status(call, cudaMemcpyAsync(to, from, bytes, kind, stream->handle));
+  return status(call, cudaMemcpyAsync(to, from, bytes, kind, handleOf(stream)));
 }
 
 // Null where there is none left, which is no error: less memory is a slower product.
@@ -56,18 +65,20 @@ BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
 
 BatonCudaStatus streamSynchronize(BatonCudaStream* stream) {
   if (stream == nullptr) return invalid("streamSynchronize", "no stream");
+  if (const BatonCudaStatus bad = requireIssued("streamSynchronize", stream)) return bad;
   if (const BatonCudaStatus bad = use("streamSynchronize", stream->device)) return bad;
   return status("streamSynchronize", cudaStreamSynchronize(stream->handle));
 }
 
 BatonCudaStatus streamDestroy(BatonCudaStream* stream) {
   if (stream == nullptr) return kBatonCudaOk;
-  const cudaStream_t handle = stream->handle;
+  const cudaStream_t handle = stream->handle, capture = stream->capture;
   BatonCudaStatus done = use("streamDestroy", stream->device);
   if (done == kBatonCudaOk) done = status("streamDestroy", cudaStreamSynchronize(handle));
   if (launchGemm == stream->gemm) launchGemm = nullptr;
   delete stream->gemm;
   delete stream;
+  if (capture != nullptr) static_cast<void>(cudaStreamDestroy(capture));
   const BatonCudaStatus gone = status("streamDestroy", cudaStreamDestroy(handle));
   return done != kBatonCudaOk ? done : gone;
 }
@@ -114,14 +125,15 @@ BatonCudaStatus fillBytes(BatonCudaStream* stream, void* to, uint8_t value, uint
   if (bytes == 0) return kBatonCudaOk;
   if (to == nullptr) return invalid("fillBytes", "a null pointer");
   if (const BatonCudaStatus bad = use("fillBytes", stream->device)) return bad;
-  return status("fillBytes", cudaMemsetAsync(to, value, bytes, stream->handle));
+  return status("fillBytes", cudaMemsetAsync(to, value, bytes, handleOf(stream)));
 }
 
 BatonCudaStatus useStream(BatonCudaStream* stream) {
   if (stream == nullptr) return invalid("useStream", "no stream");
   if (const BatonCudaStatus bad = use("useStream", stream->device)) return bad;
-  launchOn(stream->handle);
+  launchOn(handleOf(stream));
   launchGemm = stream->gemm;
+  if (launchGemm != nullptr) launchGemm->issueOn(handleOf(stream));
   return kBatonCudaOk;
 }
 

@@ -19,5 +19,9 @@ BatonCudaStatus copyOnDevice(BatonCudaStream* stream, void* to, const void* from
 BatonCudaStatus fillBytes(BatonCudaStream* stream, void* to, uint8_t value, uint64_t bytes);
 BatonCudaStatus useStream(BatonCudaStream* stream);
 BatonCudaStatus launchStatus(BatonCudaStream* stream);
+BatonCudaStatus captureBegin(BatonCudaStream* stream);
+BatonCudaStatus captureEnd(BatonCudaStream* stream, BatonCudaGraph** graph);
+BatonCudaStatus graphLaunch(BatonCudaStream* stream, BatonCudaGraph* graph);
+BatonCudaStatus graphDestroy(BatonCudaGraph* graph);
 
 }  // namespace baton::cuda

@@ -30,4 +30,7 @@ struct BatonCudaStream {
   int device;
   cudaStream_t handle;
   baton::cuda::Gemm* gemm;  // null: there was no memory for it
+  // What is written down for a graph goes here (graph.cpp), so that what others issue on `handle`
+  // meanwhile stays out of it. Null before there was one.
+  cudaStream_t capture = nullptr;
 };

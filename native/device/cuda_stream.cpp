@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/cuda_stream.h"
 
+#include <utility>
+
 namespace baton {
 
 CudaStream::CudaStream(const BatonCudaApi& api, int index) : api_(api), index_(index) {
@@ -105,6 +107,53 @@ void CudaStream::fill(void* to, uint8_t value, size_t bytes) {
   const std::lock_guard lock(mutex_);
   requireHere();
   check(api_.fillBytes(stream_, to, value, bytes));
+}
+
+// ---- graphs
+
+CudaStream::Graph::Graph(Graph&& other) noexcept
+    : stream_(other.stream_), made_(std::exchange(other.made_, nullptr)) {}
+
+CudaStream::Graph& CudaStream::Graph::operator=(Graph&& other) noexcept {
+  std::swap(stream_, other.stream_);
+  std::swap(made_, other.made_);
+  return *this;
+}
+
+CudaStream::Graph::~Graph() {
+  if (made_ == nullptr) return;
+  const std::lock_guard lock(stream_->mutex_);
+  // What a lost device says to it does not matter: both calls give back what is the host's.
+  static_cast<void>(stream_->api_.streamSynchronize(stream_->stream_));
+  static_cast<void>(stream_->api_.graphDestroy(made_));
+}
+
+CudaStream::Capture::Capture(CudaStream& stream) : stream_(stream) {
+  const std::lock_guard lock(stream_.mutex_);
+  stream_.requireHere();
+  stream_.check(stream_.api_.captureBegin(stream_.stream_));
+}
+
+CudaStream::Capture::~Capture() {
+  if (!open_) return;
+  const std::lock_guard lock(stream_.mutex_);
+  static_cast<void>(stream_.api_.captureEnd(stream_.stream_, nullptr));
+}
+
+CudaStream::Graph CudaStream::Capture::finish() {
+  const std::lock_guard lock(stream_.mutex_);
+  open_ = false;
+  Graph graph;
+  graph.stream_ = &stream_;
+  const BatonCudaStatus status = stream_.api_.captureEnd(stream_.stream_, &graph.made_);
+  if (status == kBatonCudaDeviceLost) stream_.fail(status);
+  return graph;
+}
+
+void CudaStream::issue(const Graph& graph) {
+  const std::lock_guard lock(mutex_);
+  requireHere();
+  check(api_.graphLaunch(stream_, graph.made_));
 }
 
 }  // namespace baton

@@ -52,6 +52,39 @@ class CudaStream : public Memory {
   void copy(void* to, const void* from, size_t bytes) override;
   void fill(void* to, uint8_t value, size_t bytes) override;
 
+  // Work that was written down and can be issued as one.
+  class Graph {
+   public:
+    Graph() = default;  // empty
+    ~Graph();           // what was issued of it may still be on its way
+    Graph(Graph&& other) noexcept;
+    Graph& operator=(Graph&& other) noexcept;
+    Graph(const Graph&) = delete;
+    explicit operator bool() const { return made_ != nullptr; }
+
+   private:
+    friend CudaStream;
+    CudaStream* stream_ = nullptr;
+    BatonCudaGraph* made_ = nullptr;
+  };
+
+  // While it lives, what the calling thread issues here, copies and fills is written down instead
+  // of being done. Other threads go on; this one may neither upload, download nor allocate.
+  class Capture {
+   public:
+    explicit Capture(CudaStream& stream);
+    ~Capture();  // forgets it, where finish() was not called
+    Capture(const Capture&) = delete;
+    // Empty: CUDA does not make one graph of this, and nothing has been done.
+    Graph finish();
+
+   private:
+    CudaStream& stream_;
+    bool open_ = true;
+  };
+
+  void issue(const Graph& graph);
+
  private:
   void begin();  // needs mutex_, as all below
   void check(BatonCudaStatus status);

@@ -9,6 +9,7 @@
 // Memory throws.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -103,7 +104,13 @@ class Backend {
   virtual void plan(const Batch& batch) = 0;
   virtual const AttentionPlan& plan() const = 0;
 
-  virtual void embed(const EmbedArgs& args, int rows) = 0;  // `tokens` in memory of the host
+  // A forward of the planned batch: `issue` issues it, from embed() to the last norm; false is that
+  // it gave up. A device may write down what was issued for a batch of the same shape and issue
+  // that at once instead.
+  virtual bool step(const std::function<bool()>& issue) = 0;
+
+  // `tokens` are the planned batch's.
+  virtual void embed(const EmbedArgs& args, int rows) = 0;
   virtual void rmsnorm(const RmsNormArgs& args, int rows) = 0;
   virtual void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) = 0;
   virtual void quantize(const QuantizeArgs& args, int rows) = 0;

@@ -17,23 +17,28 @@ struct Run {
   int firstRow;                           // index in the segment of the run's first row
   int count;                              // rows
   int batchRow;                           // index in the batch of the run's first row
-  const int32_t* tokens;                  // [count], or null
+  const int32_t* tokens;                  // [count], or null; read by Batch::add()
   const float* embeddings;                // [count, M] soft rows, or null
 };
 
 struct Batch {
   std::vector<Run> runs;
-  int rows = 0;                // R
-  std::vector<int> logitRows;  // batch rows whose logits are wanted, ascending
+  int rows = 0;                 // R
+  std::vector<int32_t> tokens;  // [R], -1 for soft rows
+  std::vector<int> logitRows;   // batch rows whose logits are wanted, ascending
 
   void clear() {
     runs.clear();
+    tokens.clear();
     logitRows.clear();
     rows = 0;
   }
   void add(Run run) {
     run.batchRow = rows;
     rows += run.count;
+    for (int row = 0; row < run.count; ++row) {
+      tokens.push_back(run.tokens != nullptr ? run.tokens[row] : -1);
+    }
     runs.push_back(run);
   }
 };

@@ -36,6 +36,7 @@ class CpuBackend : public Backend {
   void plan(const Batch& batch) override { attention_.plan(batch); }
   const AttentionPlan& plan() const override { return attention_.plan(); }
 
+  bool step(const std::function<bool()>& issue) override { return issue(); }
   void embed(const EmbedArgs& args, int rows) override;
   void rmsnorm(const RmsNormArgs& args, int rows) override;
   void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) override;

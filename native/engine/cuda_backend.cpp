@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "engine/cuda_backward.h"
 
 namespace baton {
@@ -35,13 +36,18 @@ void grow(DeviceBuffer& buffer, size_t bytes, const char* what) {
   }
 }
 
-// Appends the list at 16 bytes; where it begins.
+// Appends the list at 16 bytes, with room for so many entries; where it begins.
+template <class T>
+size_t pack(std::vector<std::byte>& into, const std::vector<T>& list, size_t room) {
+  const size_t at = (into.size() + 15) / 16 * 16;
+  into.resize(at + room * sizeof(T));
+  if (!list.empty()) std::memcpy(into.data() + at, list.data(), list.size() * sizeof(T));
+  return at;
+}
+
 template <class T>
 size_t pack(std::vector<std::byte>& into, const std::vector<T>& list) {
-  const size_t at = (into.size() + 15) / 16 * 16, bytes = list.size() * sizeof(T);
-  into.resize(at + bytes);
-  if (bytes > 0) std::memcpy(into.data() + at, list.data(), bytes);
-  return at;
+  return pack(into, list, list.size());
 }
 
 }  // namespace
@@ -58,7 +64,9 @@ CudaBackend::~CudaBackend() = default;
 
 std::unique_ptr<Backend> CudaBackend::another(const ForwardOptions& options) const {
   std::unique_ptr<CudaBackend> made(new CudaBackend(model_, device_, pool_, options, weights_));
-  made->halves_ = false;  // backward, which this is for, is float32 throughout
+  // Backward, which this is for, is float32 throughout, and its batches come but once.
+  made->halves_ = false;
+  made->graphs_ = nullptr;
   return made;
 }
 
@@ -74,18 +82,17 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
       weights_(std::move(weights)),
       ropes_(ropeTables(model_->config)),
       rotary_(ropes_.size()),
+      graphs_(std::make_unique<StepGraphs>()),
       lists_(*device_),
       rotated_(*device_),
       partO_(*device_),
       partMd_(*device_),
-      tokens_(*device_),
       gate_(*device_),
       up_(*device_),
       logits_(*device_),
       sampling_(*device_) {
   const ModelConfig& c = model_->config;
   const auto R = static_cast<size_t>(options.maxRows);
-  tokens_.ensure(R * sizeof(int32_t), kActivations);
   gate_.ensure(matrixBytes(R, c.ffn), kActivations);
   up_.ensure(matrixBytes(R, c.ffn), kActivations);
   const auto logits = static_cast<size_t>(options.logitRows);
@@ -115,16 +122,23 @@ void CudaBackend::plan(const Batch& batch) {
   const ModelConfig& c = model_->config;
   plan_.make(batch, halves_ ? kWideTileRows : kSlotTileRows);
   slots_.make(plan_);
-  const auto states = static_cast<size_t>(slots_.states);
+  const bool allFew = static_cast<size_t>(slots_.few) == slots_.items.size();
+  graphable_ = graphs_ != nullptr && batch.rows <= kMostGraphRows && allFew;
+  if (graphable_) slots_.addIdleItems(listRoom(slots_.items.size()));
+  const auto most = static_cast<size_t>(slots_.states);
+  states_ = graphable_ ? listRoom(most) : most;
   grow(rotated_, matrixBytes(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
-  grow(partO_, matrixBytes(states, c.heads * c.headDim), kViews);
-  grow(partMd_, matrixBytes(2 * states, c.heads), kViews);
-  uploadLists();
+  grow(partO_, matrixBytes(states_, c.heads * c.headDim), kViews);
+  grow(partMd_, matrixBytes(2 * states_, c.heads), kViews);
+  uploadLists(batch);
+  if (graphable_) setShape(batch);
 }
 
-void CudaBackend::uploadLists() {
+void CudaBackend::uploadLists(const Batch& batch) {
   packed_.clear();
-  at_.slots = pack(packed_, slots_.slots);
+  at_.tokens = pack(packed_, batch.tokens);
+  at_.slots =
+      pack(packed_, slots_.slots, graphable_ ? listRoom(slots_.slots.size()) : slots_.slots.size());
   at_.items = pack(packed_, slots_.items);
   at_.states = pack(packed_, slots_.lists);
   at_.queryRow = pack(packed_, slots_.queryRow);
@@ -136,10 +150,45 @@ void CudaBackend::uploadLists() {
   device_->upload(lists_.data(), packed_.data(), packed_.size());
 }
 
+// All that the arguments of a forward's launches are made of and that is not the same for ever.
+void CudaBackend::setShape(const Batch& batch) {
+  shape_.sizes = {batch.rows,
+                  plan_.queryRows,
+                  static_cast<int64_t>(slots_.items.size()),
+                  static_cast<int64_t>(listRoom(slots_.slots.size())),
+                  static_cast<int64_t>(states_),
+                  slots_.mostRows,
+                  slots_.mostFew,
+                  slots_.merges};
+  shape_.sizes.insert(shape_.sizes.end(), batch.logitRows.begin(), batch.logitRows.end());
+  shape_.places = {lists_.data(), rotated_.data(), partO_.data(), partMd_.data()};
+  for (const Rotary& rotary : rotary_) {
+    shape_.places.push_back(rotary.cos->data());
+    shape_.places.push_back(rotary.sin->data());
+  }
+}
+
+// A shape that comes once is issued; when it comes again, what is issued is written down, which has
+// then been done once: a library that is opened or chosen from at the first product has been.
+bool CudaBackend::step(const std::function<bool()>& issue) {
+  if (!graphable_) return issue();
+  StepGraphs::Step& step = graphs_->of(shape_);
+  if (step.refused || step.seen++ == 0) return issue();
+  if (!step.graph) {
+    CudaStream::Capture capture(*device_);
+    if (!issue()) return false;
+    step.graph = capture.finish();
+    step.refused = !step.graph;
+    if (step.refused) return issue();
+  }
+  const trace::Scope scope("graph", "batch rows", plan_.rows);
+  device_->issue(step.graph);
+  return true;
+}
+
 void CudaBackend::embed(const EmbedArgs& args, int rows) {
-  device_->upload(tokens_.data(), args.tokens, static_cast<size_t>(rows) * sizeof(int32_t));
   EmbedArgs there = args;
-  there.tokens = tokens_.as<int32_t>();
+  there.tokens = listAt<int32_t>(at_.tokens);
   device_->issue([&](const BatonCudaKernels& kernels) { kernels.ops->embed(there, 0, rows); });
 }
 
@@ -212,7 +261,7 @@ AttendSlotsArgs CudaBackend::slotArgs(const LayerAttention& a) {
           .mostRows = slots_.mostRows,
           .o = partO_.as<float>(),
           .m = md,
-          .d = md + static_cast<size_t>(slots_.states) * static_cast<size_t>(c.heads),
+          .d = md + states_ * static_cast<size_t>(c.heads),
           .out = a.out,
           .lse = a.lse,
           .halves = halves_,

@@ -16,6 +16,7 @@
 #include "engine/backend.h"
 #include "engine/device_weights.h"
 #include "engine/slot_plan.h"
+#include "engine/step_graphs.h"
 
 namespace baton {
 
@@ -43,6 +44,7 @@ class CudaBackend : public Backend {
   void plan(const Batch& batch) override;
   const AttentionPlan& plan() const override { return plan_; }
 
+  bool step(const std::function<bool()>& issue) override;
   void embed(const EmbedArgs& args, int rows) override;
   void rmsnorm(const RmsNormArgs& args, int rows) override;
   void rmsnormQuantize(const RmsNormQuantizeArgs& args, int rows) override;
@@ -85,7 +87,8 @@ class CudaBackend : public Backend {
   void makeQuants();
   bool fuse(const LinearArgs* layers, int count, GatedUnit unit);
 
-  void uploadLists();
+  void uploadLists(const Batch& batch);
+  void setShape(const Batch& batch);
   template <class T>
   void uploadList(DeviceBuffer& to, const std::vector<T>& list);
   CudaBackward& backward();
@@ -108,9 +111,13 @@ class CudaBackend : public Backend {
 
   AttentionPlan plan_;
   SlotPlan slots_;
+  size_t states_ = 0;                   // room for partial states
+  std::unique_ptr<StepGraphs> graphs_;  // null: batches of this backend come but once
+  bool graphable_ = false;              // of the planned batch, as all below
+  StepShape shape_;
   std::vector<std::byte> packed_;  // what lists_ is to hold
   struct Offsets {                 // in lists_
-    size_t slots, items, states, queryRow, queryPositions, keyPositions, keyBlock, keySlot;
+    size_t tokens, slots, items, states, queryRow, queryPositions, keyPositions, keyBlock, keySlot;
   } at_{};
   DeviceBuffer lists_;    // of the planned batch
   DeviceBuffer rotated_;  // [queryRows, H, D]
@@ -118,7 +125,6 @@ class CudaBackend : public Backend {
   DeviceBuffer partMd_;   // [2, states, H]
 
   std::optional<Quants> waiting_;
-  DeviceBuffer tokens_;    // [R]
   DeviceBuffer gate_;      // [R, F]
   DeviceBuffer up_;        // [R, F]
   DeviceBuffer logits_;    // [logitRows, V]

@@ -51,7 +51,6 @@ Forward::Forward(std::shared_ptr<const Model> model, std::unique_ptr<Backend> ba
                kActivations);
   }
   final_.ensure(matrixBytes(R, c.hidden), kActivations);
-  tokens_.resize(static_cast<size_t>(R));
 }
 
 Forward::Forward(std::shared_ptr<const Model> model, const Ops& ops, ThreadPool& threads,
@@ -65,10 +64,22 @@ void Forward::prepare(const Batch& batch) {
 
 bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
   const trace::Scope scope("forward", "batch rows", batch.rows);
-  const ModelConfig& c = model_->config;
   prepare(batch);
-  embed(batch);
-  if (tape != nullptr) tape->begin(c.layers);
+  uploadSoftRows(batch);
+  if (tape != nullptr) {
+    tape->begin(model_->config.layers);
+    return issue(batch, tape, goOn);
+  }
+  return backend_->step([&] { return issue(batch, nullptr, goOn); });
+}
+
+// From the embedding to the last norm.
+bool Forward::issue(const Batch& batch, Tape* tape, const std::function<bool()>& goOn) {
+  const ModelConfig& c = model_->config;
+  const Weight& table = backend_->weights().embedding;
+  backend_->embed(
+      {table.data, table.type, c.hidden, batch.tokens.data(), x_.as<float>(), c.embeddingScale},
+      rows_);
   for (int index = 0; index < c.layers; ++index) {
     if (!goOn()) return false;
     LayerActivations* keep = nullptr;
@@ -79,40 +90,39 @@ bool Forward::run(const Batch& batch, Tape* tape, const std::function<bool()>& g
     }
     layer(index, keep);
   }
-  const auto M = static_cast<size_t>(c.hidden);
-  float* wanted = final_.as<float>();
-  for (const int row : batch.logitRows) {
-    backend_->memory().copy(wanted, x_.as<float>() + static_cast<size_t>(row) * M,
-                            M * sizeof(float));
-    wanted += M;
-  }
+  gatherLogitRows(batch.logitRows);
+  const size_t wanted = batch.logitRows.size();
   if (tape != nullptr) {
-    const size_t bytes = batch.logitRows.size() * M * sizeof(float);
+    const size_t bytes = wanted * static_cast<size_t>(c.hidden) * sizeof(float);
     tape->output.ensure(bytes, kTape);
     backend_->memory().copy(tape->output.data(), final_.data(), bytes);
   }
   backend_->rmsnorm({final_.as<float>(), backend_->weights().outputNorm, final_.as<float>(),
                      c.hidden, c.normEpsilon},
-                    static_cast<int>(batch.logitRows.size()));
+                    static_cast<int>(wanted));
   return true;
 }
 
-void Forward::embed(const Batch& batch) {
+// A copy for rows that follow each other.
+void Forward::gatherLogitRows(const std::vector<int>& rows) {
+  const auto M = static_cast<size_t>(model_->config.hidden);
+  for (size_t first = 0; first < rows.size();) {
+    size_t end = first + 1;
+    while (end < rows.size() && rows[end] == rows[end - 1] + 1) ++end;
+    backend_->memory().copy(final_.as<float>() + first * M,
+                            x_.as<float>() + static_cast<size_t>(rows[first]) * M,
+                            (end - first) * M * sizeof(float));
+    first = end;
+  }
+}
+
+void Forward::uploadSoftRows(const Batch& batch) {
   const auto M = static_cast<size_t>(model_->config.hidden);
   for (const Run& run : batch.runs) {
-    for (int row = 0; row < run.count; ++row) {
-      tokens_[static_cast<size_t>(run.batchRow + row)] =
-          run.tokens != nullptr ? run.tokens[row] : -1;
-    }
-    if (run.embeddings != nullptr) {
-      backend_->memory().upload(x_.as<float>() + static_cast<size_t>(run.batchRow) * M,
-                                run.embeddings, static_cast<size_t>(run.count) * M * sizeof(float));
-    }
+    if (run.embeddings == nullptr) continue;
+    backend_->memory().upload(x_.as<float>() + static_cast<size_t>(run.batchRow) * M,
+                              run.embeddings, static_cast<size_t>(run.count) * M * sizeof(float));
   }
-  const Weight& table = backend_->weights().embedding;
-  backend_->embed({table.data, table.type, model_->config.hidden, tokens_.data(), x_.as<float>(),
-                   model_->config.embeddingScale},
-                  rows_);
 }
 
 void Forward::recompute(int index, const float* input, LayerActivations& into) {

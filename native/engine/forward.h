@@ -36,8 +36,9 @@ class Forward {
   }
   Backend& backend() { return *backend_; }
 
-  // Runs all layers. `goOn` is asked before every layer; when it says no the result is false, K and
-  // V of the batch's rows are undefined and nothing else has changed; so when it throws.
+  // Runs all layers. `goOn` is asked before every layer, but where they are issued as one
+  // (Backend::step); when it says no the result is false, K and V of the batch's rows are undefined
+  // and nothing else has changed; so when it throws.
   bool run(const Batch& batch, Tape* tape, const std::function<bool()>& goOn);
 
   // What layer `index` leaves on a tape, computed again from its input [R, M] on a tape. The batch
@@ -85,7 +86,9 @@ class Forward {
     bool accumulate;
   };
 
-  void embed(const Batch& batch);
+  bool issue(const Batch& batch, Tape* tape, const std::function<bool()>& goOn);
+  void gatherLogitRows(const std::vector<int>& rows);
+  void uploadSoftRows(const Batch& batch);
   void layer(int index, LayerActivations* keep);
   void feedForward(const LayerWeights& w, LayerActivations* keep);
   void addToStream(const char* name, const Activations& a, const Weight& weight,
@@ -106,19 +109,18 @@ class Forward {
   std::unique_ptr<Backend> backend_;
   ForwardOptions options_;
 
-  int rows_ = 0;                 // R of the running batch
-  DeviceBuffer x_;               // [R, M] residual stream
-  DeviceBuffer normed_;          // [R, M]
-  DeviceBuffer q_;               // [R, H, D]
-  DeviceBuffer k_;               // [R, G, D]
-  DeviceBuffer v_;               // [R, G, D]
-  DeviceBuffer attended_;        // [R, H, D]
-  DeviceBuffer hidden_;          // [R, F] what down reads
-  Int8Rows gated_;               // [R, F] or that
-  Int8Rows xq_;                  // [R, M] or [R, H * D]
-  DeviceBuffer xb_;              // [R, K] bfloat16, what xq_ or gated_ is for int8
-  DeviceBuffer final_;           // [logit rows, M]
-  std::vector<int32_t> tokens_;  // [R], -1 for soft rows
+  int rows_ = 0;           // R of the running batch
+  DeviceBuffer x_;         // [R, M] residual stream
+  DeviceBuffer normed_;    // [R, M]
+  DeviceBuffer q_;         // [R, H, D]
+  DeviceBuffer k_;         // [R, G, D]
+  DeviceBuffer v_;         // [R, G, D]
+  DeviceBuffer attended_;  // [R, H, D]
+  DeviceBuffer hidden_;    // [R, F] what down reads
+  Int8Rows gated_;         // [R, F] or that
+  Int8Rows xq_;            // [R, M] or [R, H * D]
+  DeviceBuffer xb_;        // [R, K] bfloat16, what xq_ or gated_ is for int8
+  DeviceBuffer final_;     // [logit rows, M]
 };
 
 }  // namespace baton

@@ -64,6 +64,7 @@ void Engine::step() {
     const trace::Scope scope("turn", "jobs", static_cast<int64_t>(running_.size()));
     try {
       if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
+      if (!goOn()) return;  // layers that were issued as one could not ask
     } catch (const Error& error) {
       if (!failYoungestPlanned(error)) throw;
       return;

@@ -21,6 +21,11 @@ void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
   sortItems();
 }
 
+void SlotPlan::addIdleItems(size_t upTo) {
+  items.resize(upTo, AttendItem{});
+  few = static_cast<int>(upTo);
+}
+
 // Items of a row stay in their order: a tile's have as many rows as each other.
 void SlotPlan::sortItems() {
   const auto border = std::stable_partition(

@@ -38,6 +38,9 @@ struct SlotPlan {
 
   void make(const AttentionPlan& plan, int itemSlots = kItemSlots);
 
+  // Items of no rows behind the others, up to so many in all. Where all are of few rows.
+  void addIdleItems(size_t upTo);
+
  private:
   void addSlots(const AttentionPlan::Piece& piece);
   void sortItems();

@@ -19,6 +19,7 @@
 #include <functional>
 #include <stdexcept>
 #include <tuple>
+#include <vector>
 
 #include "emulation/cuda_mma.h"
 
@@ -69,6 +70,9 @@ void setOrder(Order order);
 
 // Called around every launch: what else stands for a device may have to be made ready.
 void setAround(void (*before)(), void (*after)());
+
+// Where launches of the calling thread are written down instead of being done; null: they are done.
+inline thread_local std::vector<std::function<void()>>* captured = nullptr;
 
 // Runs `kernel` once per thread of every block. Throws Fault.
 void launch(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& kernel);
@@ -214,7 +218,14 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
   const std::tuple<Parameters...> held(arguments...);
-  baton::emulation::launch(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                           [&] { std::apply(kernel, held); });
+  const auto run = [kernel, held, what = *config] {
+    baton::emulation::launch(what.gridDim, what.blockDim, what.dynamicSmemBytes,
+                             [&] { std::apply(kernel, held); });
+  };
+  if (baton::emulation::captured != nullptr) {
+    baton::emulation::captured->emplace_back(run);
+  } else {
+    run();
+  }
   return cudaSuccess;
 }

@@ -6,15 +6,23 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "cuda/kernels.h"
 #include "emulation/cuda.h"
 
 struct BatonCudaStream {
   int32_t device;
+};
+
+struct BatonCudaGraph {
+  std::vector<std::function<void()>> work;
 };
 
 namespace baton::emulation {
@@ -114,6 +122,7 @@ BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
 }
 
 BatonCudaStatus streamSynchronize(BatonCudaStream*) {
+  if (captured != nullptr) return say(kBatonCudaFailed, "a wait inside a graph (emulated)");
   return isLost() ? lost() : kBatonCudaOk;
 }
 
@@ -137,6 +146,7 @@ BatonCudaStatus deviceAllocate(int32_t, uint64_t bytes, void** memory) {
   const std::lock_guard lock(s.mutex);
   *memory = nullptr;
   if (isLost()) return lost();
+  if (captured != nullptr) return say(kBatonCudaFailed, "an allocation inside a graph (emulated)");
   const uint64_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const uint64_t at = placeFor(size);
   if (bytes > kArena || s.device.usedBytes + size > s.device.totalBytes || at + size > kArena) {
@@ -171,6 +181,54 @@ BatonCudaStatus hostFree(void*) {
   return kBatonCudaOk;
 }
 
+// ---- graphs
+
+thread_local BatonCudaGraph* writing = nullptr;  // by the calling thread
+
+BatonCudaStatus refuse() {
+  return say(kBatonCudaFailed, "not while a graph is being written down (emulated)");
+}
+
+BatonCudaStatus captureBegin(BatonCudaStream*) {
+  if (isLost()) return lost();
+  if (writing != nullptr) return refuse();
+  writing = new BatonCudaGraph;
+  captured = &writing->work;
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus captureEnd(BatonCudaStream*, BatonCudaGraph** graph) {
+  std::unique_ptr<BatonCudaGraph> written(std::exchange(writing, nullptr));
+  captured = nullptr;
+  if (graph != nullptr) *graph = nullptr;
+  if (written == nullptr) return say(kBatonCudaInvalid, "it was not begun (emulated)");
+  if (isLost()) return lost();
+  if (graph == nullptr) return kBatonCudaOk;
+  if (state().device.refusesGraphs) return say(kBatonCudaFailed, "no graphs (emulated)");
+  ++state().device.graphs;
+  *graph = written.release();
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus graphLaunch(BatonCudaStream*, BatonCudaGraph* graph) {
+  if (writing != nullptr) return refuse();
+  EmulatedDevice& device = state().device;
+  ++device.replays;
+  for (const auto& launch : graph->work) {
+    if (device.inGraph) device.inGraph();
+    if (isLost()) return lost();
+    launch();
+  }
+  return kBatonCudaOk;
+}
+
+BatonCudaStatus graphDestroy(BatonCudaGraph* graph) {
+  delete graph;
+  return isLost() ? lost() : kBatonCudaOk;
+}
+
+// ---- copies
+
 // Whether all of it is memory of the device that somebody has.
 bool within(const void* from, uint64_t bytes) {
   const State& s = state();
@@ -194,26 +252,39 @@ BatonCudaStatus copy(void* to, const void* from, uint64_t bytes, bool toDevice, 
   return kBatonCudaOk;
 }
 
+// Inside the device: what a graph can hold.
+BatonCudaStatus doOrWrite(const std::function<BatonCudaStatus()>& work) {
+  if (writing == nullptr) return work();
+  writing->work.emplace_back([work] { static_cast<void>(work()); });
+  return kBatonCudaOk;
+}
+
 BatonCudaStatus copyToDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  if (writing != nullptr) return refuse();
   ++state().device.uploads;
   return copy(to, from, bytes, true, false);
 }
 
 BatonCudaStatus copyToHost(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+  if (writing != nullptr) return refuse();
   state().device.bytesToHost += bytes;
   return copy(to, from, bytes, false, true);
 }
 
 BatonCudaStatus copyOnDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
-  return copy(to, from, bytes, true, true);
+  return doOrWrite([=] { return copy(to, from, bytes, true, true); });
 }
 
-BatonCudaStatus fillBytes(BatonCudaStream*, void* to, uint8_t value, uint64_t bytes) {
+BatonCudaStatus fill(void* to, uint8_t value, uint64_t bytes) {
   const Open open;
   if (isLost()) return lost();
   if (bytes > 0 && !within(to, bytes)) return say(kBatonCudaInvalid, "a fill beyond (emulated)");
   if (bytes > 0) std::memset(to, value, bytes);
   return kBatonCudaOk;
+}
+
+BatonCudaStatus fillBytes(BatonCudaStream*, void* to, uint8_t value, uint64_t bytes) {
+  return doOrWrite([=] { return fill(to, value, bytes); });
 }
 
 BatonCudaStatus useStream(BatonCudaStream* stream) {
@@ -254,6 +325,10 @@ const BatonCudaApi& table() {
       .kernels = &kCudaKernels,
       .useStream = useStream,
       .launchStatus = launchStatus,
+      .captureBegin = captureBegin,
+      .captureEnd = captureEnd,
+      .graphLaunch = graphLaunch,
+      .graphDestroy = graphDestroy,
   };
   return api;
 }

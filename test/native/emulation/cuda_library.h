@@ -5,6 +5,8 @@
 // is full of NaN.
 #pragma once
 
+#include <functional>
+
 #include "cuda/api.h"
 
 namespace baton::emulation {
@@ -18,6 +20,10 @@ struct EmulatedDevice {
   // From the moment on at which so many groups of launches were made, the device is lost; 0: never.
   uint64_t lostAfter = 0;
   bool lost = false;
+  uint64_t graphs = 0;   // that were written down
+  uint64_t replays = 0;  // and issued
+  bool refusesGraphs = false;
+  std::function<void()> inGraph = {};  // called before each piece of work of one that runs
 };
 
 // A fresh one, for as long as this lives; one at a time. Everything on it is gone before it ends.

@@ -79,6 +79,11 @@ struct EventWriter {
   JsWriter& js;
   napi_value object;
 
+  void operator()(const LoadEvent& event) const {
+    js.set(object, "type", js.string("load"));
+    js.set(object, "done", js.number(double(event.done)));
+    js.set(object, "total", js.number(double(event.total)));
+  }
   void operator()(const ProgressEvent& event) const {
     js.set(object, "type", js.string("progress"));
     js.set(object, "done", js.number(double(event.done)));
@@ -144,8 +149,8 @@ bool mergeInto(Event& last, Event& next) {
     tokens->logprobs.append(more->logprobs);
     return true;
   }
-  if (std::holds_alternative<ProgressEvent>(last.body) &&
-      std::holds_alternative<ProgressEvent>(next.body)) {
+  if (last.body.index() == next.body.index() && (std::holds_alternative<ProgressEvent>(last.body) ||
+                                                 std::holds_alternative<LoadEvent>(last.body))) {
     last = std::move(next);
     return true;
   }

@@ -72,7 +72,10 @@ class OpenModel : public Task {
     options_.cuda = std::move(choice.cuda);
     options_.deviceWhy = std::move(choice.why);
     std::shared_ptr<const Model> model = Model::load(path_, *cancel_);
-    engine_ = std::make_shared<Engine>(std::move(model), options_, channel_, cancel_);
+    LoadWatch watch(cancel_, [this](uint64_t done, uint64_t total) {
+      channel_->post({0, LoadEvent{done, total}});
+    });
+    engine_ = std::make_shared<Engine>(std::move(model), options_, channel_, &watch);
   }
 
   napi_value result(napi_env env) override {

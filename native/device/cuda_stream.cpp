@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "device/cuda_upload.h"
+
 namespace baton {
 
 CudaStream::CudaStream(const BatonCudaApi& api, int index) : api_(api), index_(index) {
@@ -107,6 +109,13 @@ void CudaStream::fill(void* to, uint8_t value, size_t bytes) {
   const std::lock_guard lock(mutex_);
   requireHere();
   check(api_.fillBytes(stream_, to, value, bytes));
+}
+
+// Its copies are not in this order: they come after it as far as it goes now.
+std::unique_ptr<Uploader> CudaStream::uploader(size_t size) {
+  call([this](const BatonCudaApi& api) { return api.streamSynchronize(stream_); });
+  if (std::unique_ptr<Uploader> pinned = pinnedUploader(*this, size)) return pinned;
+  return Memory::uploader(size);
 }
 
 // ---- graphs

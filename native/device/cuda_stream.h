@@ -40,6 +40,16 @@ class CudaStream : public Memory {
     check(api_.launchStatus(stream_));
   }
 
+  // fn(const BatonCudaApi&) makes a call of the table for this device, outside of its order, and
+  // gives its status; throws as every call here does.
+  template <class Fn>
+  void call(const Fn& fn) {
+    const std::lock_guard lock(mutex_);
+    requireHere();
+    check(fn(api_));
+  }
+  const BatonCudaApi& api() const { return api_; }
+
   bool onHost() const override { return false; }
   std::byte* allocate(size_t bytes, const char* what) override;
   void release(std::byte* memory) noexcept override;
@@ -51,6 +61,7 @@ class CudaStream : public Memory {
   void download(void* to, const void* from, size_t bytes) override;  // waits
   void copy(void* to, const void* from, size_t bytes) override;
   void fill(void* to, uint8_t value, size_t bytes) override;
+  std::unique_ptr<Uploader> uploader(size_t size) override;  // waits for what was issued
 
   // Work that was written down and can be issued as one.
   class Graph {

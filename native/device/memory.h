@@ -9,6 +9,8 @@
 #include <memory>
 #include <utility>
 
+#include "device/upload.h"
+
 namespace baton {
 
 class Memory {
@@ -32,6 +34,9 @@ class Memory {
   virtual void download(void* to, const void* from, size_t bytes) = 0;
   virtual void copy(void* to, const void* from, size_t bytes) = 0;  // inside
   virtual void fill(void* to, uint8_t value, size_t bytes) = 0;
+
+  // For a lot of bytes, in pieces of at most `size`; this memory outlives it. Error(OUT_OF_MEMORY).
+  virtual std::unique_ptr<Uploader> uploader(size_t size) { return plainUploader(*this, size); }
 };
 
 // That of this process.

@@ -54,11 +54,11 @@ size_t pack(std::vector<std::byte>& into, const std::vector<T>& list) {
 
 CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
                          ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
-                         const std::atomic<int32_t>* cancel)
+                         LoadWatch* watch)
     : CudaBackend(
           model, device, pool, options,
           std::make_shared<DeviceWeights>((requireHeads(model->config), *model),
-                                          options.int8Activations, *device, threads, cancel)) {}
+                                          options.int8Activations, *device, threads, watch)) {}
 
 CudaBackend::~CudaBackend() = default;
 

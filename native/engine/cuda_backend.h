@@ -4,7 +4,6 @@
 // else waits.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -28,7 +27,7 @@ class CudaBackend : public Backend {
   // DEVICE_UNAVAILABLE, MODEL_UNSUPPORTED (heads that the kernels do not take), ABORTED.
   CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,
               ThreadPool& threads, const Pool& pool, const ForwardOptions& options,
-              const std::atomic<int32_t>* cancel);
+              LoadWatch* watch);
 
   ~CudaBackend() override;
 

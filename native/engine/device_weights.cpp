@@ -1,46 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/device_weights.h"
 
-#include "base/error.h"
+#include <algorithm>
+#include <cstring>
+
+#include "engine/weight_panels.h"
 #include "kernels/linear/panels.h"
-#include "quant/types.h"
 
 namespace baton {
 namespace {
 
 constexpr size_t kAlignment = 256;
+constexpr size_t kCopyBytes = size_t{256} << 10;  // that a thread copies at a time
 
-size_t rowsBytes(const Weight& weight) {
-  return quantRowBytes(quantType(weight.type), weight.cols) * static_cast<size_t>(weight.rows);
+size_t aligned(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+void copyBytes(std::byte* to, const std::byte* from, size_t bytes, ThreadPool& threads) {
+  const auto parts = static_cast<int>((bytes + kCopyBytes - 1) / kCopyBytes);
+  threads.forEach(parts, 1, [&](int first, int last, int) {
+    const size_t begin = static_cast<size_t>(first) * kCopyBytes;
+    const size_t end = std::min(static_cast<size_t>(last) * kCopyBytes, bytes);
+    std::memcpy(to + begin, from + begin, end - begin);
+  });
 }
 
 }  // namespace
 
 DeviceWeights::DeviceWeights(const Model& model, bool int8, Memory& memory, ThreadPool& threads,
-                             const std::atomic<int32_t>* cancel)
-    : memory_(memory), weights_(model), storage_(memory), rows_(memory) {
+                             LoadWatch* watch, size_t pieceBytes)
+    : memory_(memory),
+      threads_(threads),
+      pieceBytes_(pieceBytes),
+      weights_(model),
+      storage_(memory),
+      rows_(memory) {
   collect(model.config, int8);
   const bool tied = model.output.data == model.embedding.data;
   std::vector<size_t> offsets;
   for (const Vector& vector : vectors_) {
     offsets.push_back(place(static_cast<size_t>(vector.count) * sizeof(float)));
   }
-  for (const Matrix& matrix : matrices_) offsets.push_back(place(sizeOf(matrix)));
+  uint64_t work = 0;
+  for (const Matrix& matrix : matrices_) {
+    offsets.push_back(place(sizeOf(matrix)));
+    work += rowsBytes(*matrix.weight);
+  }
   storage_.ensure(bytes_, "the weights");
+  LoadWatch nobody;
+  LoadWatch& told = watch == nullptr ? nobody : *watch;
+  told.begin(model, work);
   size_t next = 0;
   for (const Vector& vector : vectors_) {
     std::byte* to = storage_.data() + offsets[next++];
     memory_.upload(to, *vector.place, static_cast<size_t>(vector.count) * sizeof(float));
     *vector.place = reinterpret_cast<const float*>(to);
   }
+  const std::unique_ptr<Uploader> uploader = this->uploader();
   for (const Matrix& matrix : matrices_) {
-    if (cancel != nullptr && cancel->load(std::memory_order_relaxed) != 0) {
-      throw Error(code::kAborted, "Loading model file " + model.file().path() + " was cancelled.");
-    }
-    copy(model, matrix, storage_.data() + offsets[next++], threads);
+    Weight& weight = *matrix.weight;
+    const void* const rows = weight.data;
+    std::byte* const to = storage_.data() + offsets[next++];
+    sendMatrix(*uploader, matrix, to, told);
+    weight.data = matrix.packed ? nullptr : to;
+    weight.panels = matrix.packed ? to : nullptr;
+    model.file().release(rows, rowsBytes(weight));
   }
+  uploader->finish();
   if (tied) weights_.output = weights_.embedding;
-  staging_ = {};
 }
 
 void DeviceWeights::addRows(const Model& model) {
@@ -55,16 +83,20 @@ void DeviceWeights::addRows(const Model& model) {
       if (here[i]->data != nullptr) continue;
       packed.push_back(ofFile[i]);
       at[here[i]->panels] = bytes;
-      bytes += (rowsBytes(*ofFile[i]) + kAlignment - 1) / kAlignment * kAlignment;
+      bytes += aligned(rowsBytes(*ofFile[i]));
     }
   }
+  if (packed.empty()) return;
   rows_.ensure(bytes, "the weights as training multiplies them");
+  const std::unique_ptr<Uploader> uploader = this->uploader();
+  LoadWatch nobody;
   size_t to = 0;
   for (const Weight* weight : packed) {
-    memory_.upload(rows_.data() + to, weight->data, rowsBytes(*weight));
+    sendRows(*uploader, *weight, rows_.data() + to, nobody);
     model.file().release(weight->data, rowsBytes(*weight));
-    to += (rowsBytes(*weight) + kAlignment - 1) / kAlignment * kAlignment;
+    to += aligned(rowsBytes(*weight));
   }
+  uploader->finish();
   rowsAt_ = std::move(at);
 }
 
@@ -101,7 +133,7 @@ void DeviceWeights::collect(const ModelConfig& c, bool int8) {
 
 size_t DeviceWeights::place(size_t bytes) {
   const size_t at = bytes_;
-  bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  bytes_ += aligned(bytes);
   return at;
 }
 
@@ -110,24 +142,38 @@ size_t DeviceWeights::sizeOf(const Matrix& matrix) const {
   return matrix.packed ? panelsBytes(weight.type, weight.rows, weight.cols) : rowsBytes(weight);
 }
 
-void DeviceWeights::copy(const Model& model, const Matrix& matrix, std::byte* to,
-                         ThreadPool& threads) {
-  Weight& weight = *matrix.weight;
-  const void* const rows = weight.data;
-  if (matrix.packed) {
-    const size_t bytes = sizeOf(matrix);
-    if (staging_.size() < bytes) staging_.resize(bytes);
-    threads.forEach(panelCount(weight.rows), 4, [&](int first, int last, int) {
-      packPanels(weight.type, rows, weight.rows, weight.cols, first, last, staging_.data());
-    });
-    memory_.upload(to, staging_.data(), bytes);
-    weight.panels = to;
-    weight.data = nullptr;
-  } else {
-    memory_.upload(to, rows, rowsBytes(weight));
-    weight.data = to;
+// A piece is no larger than the largest matrix, and no smaller than a panel.
+std::unique_ptr<Uploader> DeviceWeights::uploader() const {
+  size_t largest = 0, panel = 0;
+  for (const Matrix& matrix : matrices_) {
+    const Weight& weight = *matrix.weight;
+    largest = std::max({largest, sizeOf(matrix), rowsBytes(weight)});
+    if (matrix.packed) panel = std::max(panel, panelBytes(weight.type, weight.cols));
   }
-  model.file().release(rows, rowsBytes(weight));
+  return memory_.uploader(std::max(std::min(largest, pieceBytes_), panel));
+}
+
+void DeviceWeights::sendMatrix(Uploader& uploader, const Matrix& matrix, std::byte* to,
+                               LoadWatch& watch) {
+  const Weight& weight = *matrix.weight;
+  if (!matrix.packed) return sendRows(uploader, weight, to, watch);
+  for (const PanelPiece& piece : panelPieces(weight, uploader.size())) {
+    packPiece(weight, piece, threads_, uploader.room());
+    uploader.send(to + piece.at, piece.bytes);
+    watch.add(piece.rowsBytes);
+  }
+}
+
+void DeviceWeights::sendRows(Uploader& uploader, const Weight& weight, std::byte* to,
+                             LoadWatch& watch) {
+  const auto* const rows = static_cast<const std::byte*>(weight.data);
+  const size_t bytes = rowsBytes(weight);
+  for (size_t at = 0; at < bytes; at += uploader.size()) {
+    const size_t count = std::min(uploader.size(), bytes - at);
+    copyBytes(uploader.room(), rows + at, count, threads_);
+    uploader.send(to + at, count);
+    watch.add(count);
+  }
 }
 
 }  // namespace baton

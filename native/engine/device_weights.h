@@ -2,25 +2,27 @@
 // A model's weights in the memory of a device, by role: vectors in float32, matrices as int8
 // kernels read them (linear/panels.h) where those do, else as the file has them. The embedding and
 // the head are rows of the file: the one is gathered from, the other multiplied exactly.
+// They go there in pieces: while one is on its way the next is packed, or copied out of the file.
 // What has been copied leaves the memory of this process, as far as it was the file's pages.
 #pragma once
 
-#include <atomic>
 #include <unordered_map>
 #include <vector>
 
 #include "base/threads.h"
 #include "device/memory.h"
+#include "engine/load_watch.h"
 #include "model/model.h"
 
 namespace baton {
 
 class DeviceWeights {
  public:
-  // `int8`: activations meet integer weights as int8. `cancel` is polled between weights: nonzero
-  // gives Error(ABORTED). Error(OUT_OF_MEMORY) with the bytes of all weights, before any is copied.
+  // `int8`: activations meet integer weights as int8. `watch`, or null, is told of every piece of
+  // about `pieceBytes`. `memory` and `threads` outlive it. Errors: ABORTED; OUT_OF_MEMORY with the
+  // bytes of all weights, before any is copied.
   DeviceWeights(const Model& model, bool int8, Memory& memory, ThreadPool& threads,
-                const std::atomic<int32_t>* cancel);
+                LoadWatch* watch, size_t pieceBytes = size_t{16} << 20);
 
   const ModelWeights& weights() const { return weights_; }
   size_t bytes() const { return bytes_; }
@@ -44,9 +46,13 @@ class DeviceWeights {
   void collect(const ModelConfig& config, bool int8);
   size_t place(size_t bytes);
   size_t sizeOf(const Matrix& matrix) const;
-  void copy(const Model& model, const Matrix& matrix, std::byte* to, ThreadPool& threads);
+  std::unique_ptr<Uploader> uploader() const;
+  void sendMatrix(Uploader& uploader, const Matrix& matrix, std::byte* to, LoadWatch& watch);
+  void sendRows(Uploader& uploader, const Weight& weight, std::byte* to, LoadWatch& watch);
 
   Memory& memory_;
+  ThreadPool& threads_;
+  const size_t pieceBytes_;
   ModelWeights weights_;
   std::vector<Vector> vectors_;
   std::vector<Matrix> matrices_;
@@ -54,7 +60,6 @@ class DeviceWeights {
   DeviceBuffer storage_;
   DeviceBuffer rows_;                                    // of what was packed
   std::unordered_map<const std::byte*, size_t> rowsAt_;  // in it, by panels
-  std::vector<std::byte> staging_;  // panels of one weight, while they are made
 };
 
 }  // namespace baton

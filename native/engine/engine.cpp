@@ -37,10 +37,10 @@ std::shared_ptr<Memory> memoryOf(const EngineOptions& options) {
 }
 
 ForwardOptions forwardOptions(const Model& model, const EngineOptions& options, ThreadPool& threads,
-                              const std::atomic<int32_t>* cancel) {
+                              LoadWatch* watch) {
   const bool packs = options.int8Activations && options.cuda == nullptr;
   return {options.maxBatchRows, options.int8Activations, options.batchInvariant,
-          packs ? packWeights(model, cpuOps(), threads, cancel) : nullptr,
+          packs ? packWeights(model, cpuOps(), threads, watch) : nullptr,
           options.cuda == nullptr ? kLogitRows : std::min(options.maxBatchRows, kDeviceLogitRows)};
 }
 
@@ -48,23 +48,23 @@ ForwardOptions forwardOptions(const Model& model, const EngineOptions& options, 
 std::unique_ptr<Backend> backendOf(const std::shared_ptr<const Model>& model,
                                    const EngineOptions& options, ThreadPool& threads,
                                    const Pool& pool, const ForwardOptions& forward,
-                                   const std::atomic<int32_t>* cancel) {
+                                   LoadWatch* watch) {
   if (options.cuda == nullptr) {
     return std::make_unique<CpuBackend>(model, cpuOps(), threads, pool, forward);
   }
-  return std::make_unique<CudaBackend>(model, options.cuda, threads, pool, forward, cancel);
+  return std::make_unique<CudaBackend>(model, options.cuda, threads, pool, forward, watch);
 }
 
 Forward makeForward(const std::shared_ptr<const Model>& model, const EngineOptions& options,
-                    ThreadPool& threads, const Pool& pool, const std::atomic<int32_t>* cancel) {
-  const ForwardOptions forward = forwardOptions(*model, options, threads, cancel);
-  return Forward(model, backendOf(model, options, threads, pool, forward, cancel), forward);
+                    ThreadPool& threads, const Pool& pool, LoadWatch* watch) {
+  const ForwardOptions forward = forwardOptions(*model, options, threads, watch);
+  return Forward(model, backendOf(model, options, threads, pool, forward, watch), forward);
 }
 
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
-               std::shared_ptr<EventSink> sink, const std::atomic<int32_t>* cancel)
+               std::shared_ptr<EventSink> sink, LoadWatch* watch)
     : model_(std::move(model)),
       options_(options),
       sink_(std::move(sink)),
@@ -75,7 +75,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
              (options.int8Activations ? "/int8" : "/float32") +
              (options.cuda == nullptr ? "" : "/cuda")),
       threads_(options.threads),
-      forward_(makeForward(model_, options, threads_, *pool_, cancel)),
+      forward_(makeForward(model_, options, threads_, *pool_, watch)),
       trace_(joinTrace(options.trace, *model_, threads_)),
       thread_([this] { loop(); }) {}
 

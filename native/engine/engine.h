@@ -58,10 +58,10 @@ struct EngineStats {
 
 class Engine {
  public:
-  // `cancel` is polled while weights are packed: nonzero gives Error(ABORTED). Other errors: IO and
-  // OPTION_INVALID of the trace, what Pool, ThreadPool, WeightPanels and the backend throw.
+  // `watch`, or null, is told while weights are made. Errors: ABORTED, IO and OPTION_INVALID of the
+  // trace, what Pool, ThreadPool, WeightPanels and the backend throw.
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
-         std::shared_ptr<EventSink> sink, const std::atomic<int32_t>* cancel = nullptr);
+         std::shared_ptr<EventSink> sink, LoadWatch* watch = nullptr);
   ~Engine();  // close()
 
   const Model& model() const { return *model_; }

@@ -77,6 +77,10 @@ struct JobStats {
 
 enum class DoneReason : uint8_t { kAppended, kClosed, kStop, kLength };
 
+// While a model is opened, before it has jobs: of the file's bytes (load_watch.h). Its job is 0.
+struct LoadEvent {
+  uint64_t done, total;
+};
 struct ProgressEvent {
   int64_t done, total;  // rows, those found not counted
 };
@@ -112,8 +116,8 @@ struct FailedEvent {
   Error error;
 };
 
-using EventBody = std::variant<ProgressEvent, FoundEvent, TokensEvent, LogitsEvent, DoneEvent,
-                               TrainedEvent, FailedEvent>;
+using EventBody = std::variant<LoadEvent, ProgressEvent, FoundEvent, TokensEvent, LogitsEvent,
+                               DoneEvent, TrainedEvent, FailedEvent>;
 
 struct Event {
   uint64_t job;

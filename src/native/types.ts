@@ -248,6 +248,8 @@ export type MissReason =
   | "part-of-block";
 
 export type NativeEvent =
+  /** While the model is opened: bytes of its file whose weights need nothing more, of all. Comes for job 0 alone. */
+  | { job: 0; type: "load"; done: number; total: number }
   | { job: number; type: "progress"; done: number; total: number }
   /** `logprobs`: if the job asked for them. */
   | { job: number; type: "tokens"; ids: Int32Array; logprobs?: NativeLogprobs }

@@ -16,10 +16,7 @@
 
 #include "cuda/kernels.h"
 #include "emulation/cuda.h"
-
-struct BatonCudaStream {
-  int32_t device;
-};
+#include "emulation/cuda_pinned.h"
 
 struct BatonCudaGraph {
   std::vector<std::function<void()>> work;
@@ -38,7 +35,8 @@ struct State {
   std::byte* arena = nullptr;
   std::map<uint64_t, uint64_t> taken;  // offset to bytes, rounded up
   uint64_t reached = 0;                // highest end of what was ever taken, in whole pages
-  int open = 0;                        // kernels and copies that run
+  std::unique_ptr<PinnedMemory> pinned;
+  int open = 0;  // kernels and copies that run
   int live = 0;
 };
 
@@ -117,18 +115,34 @@ const char* matrixLibrary() {
 
 BatonCudaStatus streamCreate(int32_t device, BatonCudaStream** stream) {
   if (isLost()) return lost();
-  *stream = new BatonCudaStream{device};
+  const std::lock_guard lock(state().mutex);
+  *stream = new BatonCudaStream{device, {}};
+  state().pinned->streams.insert(*stream);
   return kBatonCudaOk;
 }
 
-BatonCudaStatus streamSynchronize(BatonCudaStream*) {
-  if (captured != nullptr) return say(kBatonCudaFailed, "a wait inside a graph (emulated)");
+// Does what the stream has put off.
+BatonCudaStatus catchUp(BatonCudaStream* stream) {
+  const std::lock_guard lock(state().mutex);
+  if (!stream->later.empty()) {
+    const Open open;
+    state().pinned->catchUp(*stream, !isLost());
+  }
   return isLost() ? lost() : kBatonCudaOk;
 }
 
+BatonCudaStatus streamSynchronize(BatonCudaStream* stream) {
+  if (captured != nullptr) return say(kBatonCudaFailed, "a wait inside a graph (emulated)");
+  return catchUp(stream);
+}
+
 BatonCudaStatus streamDestroy(BatonCudaStream* stream) {
+  if (stream == nullptr) return kBatonCudaOk;
+  const std::lock_guard lock(state().mutex);
+  const BatonCudaStatus done = catchUp(stream);
+  state().pinned->streams.erase(stream);
   delete stream;
-  return isLost() ? lost() : kBatonCudaOk;
+  return done;
 }
 
 // The first gap that is large enough.
@@ -172,13 +186,19 @@ BatonCudaStatus deviceFree(int32_t, void* memory) {
   return isLost() ? lost() : kBatonCudaOk;
 }
 
-BatonCudaStatus hostAllocate(int32_t, uint64_t, void** memory) {
+BatonCudaStatus hostAllocate(int32_t, uint64_t bytes, void** memory) {
+  const std::lock_guard lock(state().mutex);
   *memory = nullptr;
-  return say(kBatonCudaFailed, "nothing is pinned (emulated)");
+  if (isLost()) return lost();
+  *memory = state().pinned->take(bytes);
+  return *memory == nullptr ? say(kBatonCudaOutOfMemory, "none to pin (emulated)") : kBatonCudaOk;
 }
 
-BatonCudaStatus hostFree(void*) {
-  return kBatonCudaOk;
+BatonCudaStatus hostFree(void* memory) {
+  const std::lock_guard lock(state().mutex);
+  if (memory == nullptr) return kBatonCudaOk;
+  if (!state().pinned->giveBack(memory)) return say(kBatonCudaInvalid, "never pinned (emulated)");
+  return isLost() ? lost() : kBatonCudaOk;
 }
 
 // ---- graphs
@@ -210,8 +230,9 @@ BatonCudaStatus captureEnd(BatonCudaStream*, BatonCudaGraph** graph) {
   return kBatonCudaOk;
 }
 
-BatonCudaStatus graphLaunch(BatonCudaStream*, BatonCudaGraph* graph) {
+BatonCudaStatus graphLaunch(BatonCudaStream* stream, BatonCudaGraph* graph) {
   if (writing != nullptr) return refuse();
+  if (const BatonCudaStatus bad = catchUp(stream)) return bad;
   EmulatedDevice& device = state().device;
   ++device.replays;
   for (const auto& launch : graph->work) {
@@ -241,13 +262,20 @@ bool within(const void* from, uint64_t bytes) {
   return at + bytes <= found->first + found->second;
 }
 
-BatonCudaStatus copy(void* to, const void* from, uint64_t bytes, bool toDevice, bool fromDevice) {
+BatonCudaStatus copy(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes,
+                     bool toDevice, bool fromDevice) {
   const Open open;
+  State& s = state();
   if (isLost()) return lost();
   if (bytes == 0) return kBatonCudaOk;
   if ((toDevice && !within(to, bytes)) || (fromDevice && !within(from, bytes))) {
     return say(kBatonCudaInvalid, "a copy beyond what was allocated (emulated)");
   }
+  if ((!fromDevice && s.pinned->has(from, bytes)) || (!toDevice && s.pinned->has(to, bytes))) {
+    s.pinned->putOff(*stream, {to, from, bytes});
+    return kBatonCudaOk;
+  }
+  if (const BatonCudaStatus bad = catchUp(stream)) return bad;
   std::memmove(to, from, bytes);
   return kBatonCudaOk;
 }
@@ -259,36 +287,39 @@ BatonCudaStatus doOrWrite(const std::function<BatonCudaStatus()>& work) {
   return kBatonCudaOk;
 }
 
-BatonCudaStatus copyToDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+BatonCudaStatus copyToDevice(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes) {
   if (writing != nullptr) return refuse();
-  ++state().device.uploads;
-  return copy(to, from, bytes, true, false);
+  const Open open;
+  EmulatedDevice& device = state().device;
+  ++device.uploads;
+  if (device.lostAfterUploads != 0 && device.uploads >= device.lostAfterUploads) device.lost = true;
+  return copy(stream, to, from, bytes, true, false);
 }
 
-BatonCudaStatus copyToHost(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
+BatonCudaStatus copyToHost(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes) {
   if (writing != nullptr) return refuse();
   state().device.bytesToHost += bytes;
-  return copy(to, from, bytes, false, true);
+  return copy(stream, to, from, bytes, false, true);
 }
 
-BatonCudaStatus copyOnDevice(BatonCudaStream*, void* to, const void* from, uint64_t bytes) {
-  return doOrWrite([=] { return copy(to, from, bytes, true, true); });
+BatonCudaStatus copyOnDevice(BatonCudaStream* stream, void* to, const void* from, uint64_t bytes) {
+  return doOrWrite([=] { return copy(stream, to, from, bytes, true, true); });
 }
 
-BatonCudaStatus fill(void* to, uint8_t value, uint64_t bytes) {
+BatonCudaStatus fill(BatonCudaStream* stream, void* to, uint8_t value, uint64_t bytes) {
   const Open open;
-  if (isLost()) return lost();
+  if (const BatonCudaStatus bad = catchUp(stream)) return bad;
   if (bytes > 0 && !within(to, bytes)) return say(kBatonCudaInvalid, "a fill beyond (emulated)");
   if (bytes > 0) std::memset(to, value, bytes);
   return kBatonCudaOk;
 }
 
-BatonCudaStatus fillBytes(BatonCudaStream*, void* to, uint8_t value, uint64_t bytes) {
-  return doOrWrite([=] { return fill(to, value, bytes); });
+BatonCudaStatus fillBytes(BatonCudaStream* stream, void* to, uint8_t value, uint64_t bytes) {
+  return doOrWrite([=] { return fill(stream, to, value, bytes); });
 }
 
 BatonCudaStatus useStream(BatonCudaStream* stream) {
-  if (isLost()) return lost();
+  if (const BatonCudaStatus bad = catchUp(stream)) return bad;
   cuda::launchOn(stream);
   return kBatonCudaOk;
 }
@@ -345,12 +376,14 @@ EmulatedCuda::EmulatedCuda() {
   s.device = {};
   s.taken.clear();
   s.reached = 0;
+  s.pinned = std::make_unique<PinnedMemory>(s.device);
   setAround(enter, leave);
 }
 
 EmulatedCuda::~EmulatedCuda() {
   State& s = state();
   setAround(nullptr, nullptr);
+  s.pinned.reset();
   munmap(s.arena, kArena);
   --s.live;
 }

@@ -92,6 +92,7 @@ class Sink : public EventSink {
   }
 
  private:
+  static void note(Told&, LoadEvent&) {}
   static void note(Told& told, ProgressEvent& body) { told.progress = body.done; }
   static void note(Told& told, FoundEvent& body) { told.found.push_back(body); }
   static void note(Told& told, TokensEvent& body) {

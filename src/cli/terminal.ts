@@ -36,6 +36,8 @@ function describe({ source, phase, ...rest }: LoadProgress): string {
   return `${source}: ${phase}${detail}`;
 }
 
+const moving = ({ phase }: LoadProgress) => phase === "download" || phase === "unpack" || phase === "load";
+
 /** A bar on a terminal; elsewhere one plain line per phase and per tenth of a download. */
 export function createProgress({ stderr }: Terminal): Progress {
   return stderr.isTTY === true ? barProgress(stderr) : lineProgress(stderr);
@@ -56,12 +58,11 @@ function barProgress(stderr: TerminalStream): Progress {
   };
   return {
     report(progress) {
-      const moving = progress.phase === "download" || progress.phase === "unpack";
       const next = describe(progress);
-      if (next !== label || !moving) stop();
+      if (next !== label || !moving(progress)) stop();
       label = next;
       if (progress.phase === "failed") stderr.write(`${label}\n`);
-      if (!moving || progress.total === undefined || progress.total === 0) return;
+      if (!moving(progress) || progress.total === undefined || progress.total === 0) return;
       if (bar === null) begin(progress.total);
       bar?.update(progress.bytes);
     },
@@ -73,9 +74,11 @@ function lineProgress(stderr: TerminalStream): Progress {
   let last = "";
   return {
     report(progress) {
-      const { bytes, total } = progress;
+      const { bytes, total, phase } = progress;
       const share =
-        total !== undefined && total > 0 && bytes > 0 ? Math.floor((10 * bytes) / total) * 10 : null;
+        total !== undefined && total > 0 && bytes > 0 && phase !== "load"
+          ? Math.floor((10 * bytes) / total) * 10
+          : null;
       const figure =
         share === null ? "" : ` ${share} %${total === undefined ? "" : ` of ${formatBytes(total)}`}`;
       const line = `${describe(progress)}${figure}`;

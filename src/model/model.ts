@@ -123,10 +123,12 @@ async function openParts(
 ): Promise<OpenedParts> {
   const failed = new AbortController();
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
-  const opening = EngineClient.open(path, name, nativeModelOptions, stop);
+  const report = (bytes: number, total: number) =>
+    onProgress?.({ source: "engine", phase: "load", bytes, total });
+  const opening = EngineClient.open(path, name, nativeModelOptions, stop, report);
   try {
     const file = loadNative().readModelFile(path);
-    onProgress?.({ source: "engine", phase: "load", bytes: 0, total: file.fileBytes });
+    report(0, file.fileBytes);
     const tokenizer = createTokenizer(file.metadata);
     const tokenBytes = tokenizer.tokenBytes();
     return { file, tokenizer, tokenBytes, engine: await opening };

@@ -6,7 +6,12 @@ import type { Device, Drafting, KvType, NativeBinding, NativeModelOptions } from
 import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions, SourceProgress } from "./source.js";
 
-/** Progress of a load: the source's (download, check), then the engine's. */
+/**
+ * Progress of a load: the source's (download, check), then the engine's. `load` comes with the bytes of the file whose
+ * weights need nothing more, of all: with 0 at first, then whenever a hundredth is packed for the CPU or uploaded to a
+ * GPU and this thread is free to hear of it. `ready` is the last, with all bytes; it follows at once where nothing has
+ * to be packed.
+ */
 export type LoadProgress =
   | SourceProgress
   | { source: "engine"; phase: "load" | "ready"; bytes: number; total: number };
@@ -57,6 +62,7 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   maxConcurrentRuns?: number;
   /** Most runs that wait; one more fails with QUEUE_FULL. Needs maxConcurrentRuns; 0: none waits. Default: no limit. */
   maxQueuedRuns?: number;
+  /** Hears how far the load is, on this thread. What it throws ends the load, which rejects with that. */
   onProgress?: (progress: LoadProgress) => void;
 }
 

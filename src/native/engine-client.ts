@@ -68,6 +68,7 @@ interface RunningJob {
   thrown?: { error: unknown };
 }
 
+type JobEvent = Exclude<NativeEvent, { type: "load" }>;
 type LastEvent = Extract<NativeEvent, { type: "done" | "trained" }>;
 
 /** Clients with a job in flight: whoever awaits the job need not hold its model. */
@@ -78,6 +79,8 @@ export class EngineClient {
   readonly #label: string;
   readonly #jobs = new Map<number, RunningJob>();
   #handle: ModelHandle | null = null;
+  /** While the model is opened. */
+  #onLoad: ((done: number, total: number) => void) | null = null;
   #closing: Promise<void> | null = null;
 
   private constructor(native: NativeBinding, label: string) {
@@ -85,12 +88,16 @@ export class EngineClient {
     this.#label = label;
   }
 
-  /** `label` names the model in messages. Rejects with the signal's reason when it is aborted while loading. */
+  /**
+   * `label` names the model in messages. `onLoad` hears how many bytes of the file need nothing more, of all. Rejects
+   * with the signal's reason when it is aborted while loading, and with what `onLoad` throws.
+   */
   static async open(
     path: string,
     label: string,
     options: NativeModelOptions,
     signal?: AbortSignal,
+    onLoad?: (done: number, total: number) => void,
   ): Promise<EngineClient> {
     signal?.throwIfAborted();
     const native = loadNative();
@@ -100,6 +107,16 @@ export class EngineClient {
     const cancel = new Int32Array(new ArrayBuffer(4));
     const onAbort = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", onAbort, { once: true });
+    let thrown: { error: unknown } | undefined;
+    client.#onLoad = (done, total) => {
+      if (signal?.aborted || thrown !== undefined) return;
+      try {
+        onLoad?.(done, total);
+      } catch (error) {
+        thrown = { error };
+        onAbort();
+      }
+    };
     try {
       const trace = traceFile();
       const traced = trace === undefined ? options : { trace, ...options };
@@ -108,17 +125,17 @@ export class EngineClient {
         if (open !== undefined) open.#dispatch(events);
       });
     } catch (error) {
+      if (thrown !== undefined) throw thrown.error;
       if (signal?.aborted) throw signal.reason;
       throw error;
     } finally {
+      client.#onLoad = null;
       signal?.removeEventListener("abort", onAbort);
       emitWarnings(native);
     }
-    if (signal?.aborted) {
-      await client.close();
-      throw signal.reason;
-    }
-    return client;
+    if (thrown === undefined && signal?.aborted !== true) return client;
+    await client.close();
+    throw thrown === undefined ? signal?.reason : thrown.error;
   }
 
   get closed(): boolean {
@@ -230,6 +247,10 @@ export class EngineClient {
 
   #dispatch(events: NativeEvent[]): void {
     for (const event of events) {
+      if (event.type === "load") {
+        this.#onLoad?.(event.done, event.total); // late ones are nobody's: the model is open
+        continue;
+      }
       const job = this.#jobs.get(event.job);
       if (job === undefined) continue;
       try {
@@ -263,7 +284,7 @@ export class EngineClient {
   }
 }
 
-function deliver(job: RunningJob, event: NativeEvent): void {
+function deliver(job: RunningJob, event: JobEvent): void {
   const { listeners, thrown } = job;
   if (thrown !== undefined) {
     if (event.type === "done" || event.type === "trained" || event.type === "failed") {

@@ -148,8 +148,12 @@ describe("progress without a terminal", () => {
       progress.report({ source: "hub", phase: "download", bytes, total: 1000 });
     }
     progress.report({ source: "hub", phase: "done", bytes: 1000, total: 1000 });
+    for (let bytes = 0; bytes <= 1000; bytes += 10) {
+      progress.report({ source: "engine", phase: "load", bytes, total: 1000 });
+    }
     progress.stop();
-    expect(lines).toHaveLength(13);
+    expect(lines).toHaveLength(14);
+    expect(lines[13]).toBe("engine: load\n"); // seconds at most, and no line for each tenth of them
     expect(lines[5]).toBe("hub: download 40 % of 1000 B\n");
     expect(lines.join("")).not.toContain("\r");
     expect(lines.join("")).not.toContain("\u001b");

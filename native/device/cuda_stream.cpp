@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/cuda_stream.h"
 
+#include <cstring>
 #include <utility>
 
 #include "device/cuda_upload.h"
@@ -12,10 +13,12 @@ CudaStream::CudaStream(const BatonCudaApi& api, int index) : api_(api), index_(i
   check(api_.deviceInfo(index, &info));
   name_ = info.name;
   check(api_.streamCreate(index, &stream_));
+  if (api_.hostAllocate(index, kStagingBytes, &staging_) != kBatonCudaOk) staging_ = nullptr;
 }
 
 CudaStream::~CudaStream() {
   static_cast<void>(api_.streamDestroy(stream_));  // waits for what was issued
+  static_cast<void>(api_.hostFree(staging_));
 }
 
 // ---- what went wrong
@@ -89,14 +92,30 @@ void CudaStream::begin() {
 void CudaStream::upload(void* to, const void* from, size_t bytes) {
   const std::lock_guard lock(mutex_);
   requireHere();
-  check(api_.copyToDevice(stream_, to, from, bytes));
+  check(api_.copyToDevice(stream_, to, staged(from, bytes), bytes));
+}
+
+// Where `from` stands in pinned memory, so that its copy waits for nothing; or `from`. Needs
+// mutex_.
+const void* CudaStream::staged(const void* from, size_t bytes) {
+  if (staging_ == nullptr || bytes == 0 || bytes > kStagingBytes / 2) return from;
+  if (staged_ + bytes > kStagingBytes) waitForStaged();
+  std::byte* const at = static_cast<std::byte*>(staging_) + staged_;
+  std::memcpy(at, from, bytes);
+  staged_ += (bytes + 63) / 64 * 64;
+  return at;
+}
+
+void CudaStream::waitForStaged() {
+  check(api_.streamSynchronize(stream_));
+  staged_ = 0;
 }
 
 void CudaStream::download(void* to, const void* from, size_t bytes) {
   const std::lock_guard lock(mutex_);
   requireHere();
   check(api_.copyToHost(stream_, to, from, bytes));
-  check(api_.streamSynchronize(stream_));
+  waitForStaged();
 }
 
 void CudaStream::copy(void* to, const void* from, size_t bytes) {

@@ -97,6 +97,12 @@ class CudaStream : public Memory {
   void issue(const Graph& graph);
 
  private:
+  // Small uploads, as every step has them, go by way of pinned memory: copied from there they
+  // neither wait for what was issued before nor keep the caller.
+  static constexpr size_t kStagingBytes = size_t{1} << 20;
+  const void* staged(const void* from, size_t bytes);
+  void waitForStaged();
+
   void begin();  // needs mutex_, as all below
   void check(BatonCudaStatus status);
   void requireHere() const;
@@ -110,6 +116,8 @@ class CudaStream : public Memory {
   std::mutex mutex_;  // over the stream
   BatonCudaStream* stream_ = nullptr;
   std::atomic<bool> lost_{false};
+  void* staging_ = nullptr;  // pinned, or null: there is none
+  size_t staged_ = 0;        // bytes of it that copies may be reading
 };
 
 }  // namespace baton

@@ -140,8 +140,8 @@ TEST("cuda upload: what the device was given before comes before") {
 TEST("cuda upload: without pinned memory, or with too little, from pageable memory") {
   for (const uint64_t pinned : {0, 1000, 1999}) {
     emulation::EmulatedCuda cuda;
-    CudaStream device(cuda.api(), 0);
     cuda.device().pinnedBytes = pinned;
+    CudaStream device(cuda.api(), 0);
     DeviceBuffer buffer(device);
     buffer.ensure(5003, "a test");
     const Bytes bytes = randomBytes(5003);
@@ -169,8 +169,9 @@ TEST("cuda upload: weights in pieces of any size are the file's, for training to
     for (const size_t piece : {size_t{101}, size_t{4096}, size_t{1} << 24}) {
       for (const uint64_t pinned : {uint64_t{1} << 26, uint64_t{0}}) {
         emulation::EmulatedCuda cuda;
-        CudaStream device(cuda.api(), 0);
         cuda.device().pinnedBytes = pinned;
+        CudaStream device(cuda.api(), 0);
+        const uint64_t before = cuda.device().pinnedBytes;
         ThreadPool threads(2);
         std::vector<uint64_t> done;
         LoadWatch watch(nullptr, [&](uint64_t now, uint64_t total) {
@@ -178,7 +179,7 @@ TEST("cuda upload: weights in pieces of any size are the file's, for training to
           done.push_back(now);
         });
         DeviceWeights weights(*model, true, device, threads, &watch, piece);
-        CHECK_EQ(cuda.device().mostUnderway, pinned == 0 ? 0u : 2u);
+        CHECK(pinned == 0 ? cuda.device().mostUnderway == 0 : cuda.device().mostUnderway >= 2);
         checkWeights(device, weights.weights(), *model);
         CHECK(std::is_sorted(done.begin(), done.end()));
         CHECK(done.size() > 2 && done.size() <= 102);
@@ -194,7 +195,7 @@ TEST("cuda upload: weights in pieces of any size are the file's, for training to
           }
         }
         CHECK_EQ(cuda.device().freedUnderway, 0u);
-        CHECK_EQ(cuda.device().pinnedBytes, pinned);
+        CHECK_EQ(cuda.device().pinnedBytes, before);
       }
     }
   }

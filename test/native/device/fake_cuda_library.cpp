@@ -45,6 +45,15 @@ BatonCudaStatus streamDestroy(BatonCudaStream*) {
   return kBatonCudaOk;
 }
 
+BatonCudaStatus hostAllocate(int32_t, uint64_t, void** memory) {
+  *memory = nullptr;
+  return kBatonCudaOutOfMemory;
+}
+
+BatonCudaStatus hostFree(void*) {
+  return kBatonCudaOk;
+}
+
 }  // namespace
 
 EXPORTED const BatonCudaApi* batonCudaApi(void) {
@@ -59,6 +68,8 @@ EXPORTED const BatonCudaApi* batonCudaApi(void) {
   api.deviceInfo = deviceInfo;
   api.streamCreate = streamCreate;
   api.streamDestroy = streamDestroy;
+  api.hostAllocate = hostAllocate;
+  api.hostFree = hostFree;
   static BatonCudaKernels kernels;
   kernels = {};
   kernels.layout = fakeCudaLibrary.otherLayout ? baton::kCudaLayout + 1 : baton::kCudaLayout;

@@ -181,6 +181,7 @@ BatonCudaStatus deviceFree(int32_t, void* memory) {
   if (memory == nullptr) return kBatonCudaOk;
   const auto found = s.taken.find(static_cast<uint64_t>(static_cast<std::byte*>(memory) - s.arena));
   if (found == s.taken.end()) return say(kBatonCudaInvalid, "never allocated (emulated)");
+  for (BatonCudaStream* stream : s.pinned->streams) catchUp(stream);  // as cudaFree waits
   s.device.usedBytes -= found->second;
   s.taken.erase(found);
   return isLost() ? lost() : kBatonCudaOk;

@@ -85,6 +85,13 @@ export const targets: readonly Target[] = [
     least: 0.6,
     unit: "of copy",
   },
+  {
+    what: "decode of 8 branches on a trunk of 8,192 rows that is read once, against once for each",
+    of: time("attend 8192 shared by 8"),
+    than: time("attend 8192 shared by 8, apart"),
+    least: 1.5,
+    unit: "x",
+  },
   ...[2048, 8192].map((rows) => ({
     what: `append of ${rows} rows`,
     of: bandwidth(`append x${rows}`),

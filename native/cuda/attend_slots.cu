@@ -39,12 +39,12 @@ void launchAttendSlots(const AttendSlotsArgs& a, int item0, int item1, int mostR
 void attendSlotsCuda(const AttendSlotsArgs& a, int item0, int item1) {
   if (item0 >= item1 || a.mostRows == 0) return;
   int mostRows = a.mostRows;
-  if (a.halves && mostRows > kFewRows && takesHalves(a.kv, a.D)) {
-    const int border = a.few < item0 ? item0 : a.few > item1 ? item1 : a.few;
+  if (a.halves && a.few < item1 && takesHalves(a.kv, a.D)) {
+    const int border = a.few < item0 ? item0 : a.few;
     attendTilesCuda(a, border, item1);
     item1 = border;
     mostRows = a.mostFew;
-    if (item0 >= item1) return;
+    if (item0 >= item1 || mostRows == 0) return;
   }
   cuda::withHeads(a.kv, a.D, [&](auto heads) {
     using Heads = decltype(heads);

@@ -104,7 +104,7 @@ struct TileAttender {
     for (int r = 0; r < 2; ++r) {
       // Made anew for every tile that needs it, because registers are dearer.
       const int i = query + sumCell(lane, 2 * r).row;
-      const int position = kv.source.item.position + kv.source.rowOf(min(i, kv.lastQuery));
+      const int position = kv.source.positionOf(kv.source.rowOf(min(i, kv.lastQuery)));
       BATON_UNROLL
       for (int slot = 0; slot < S::kSlots; ++slot) {
         const int at = tile * S::kSlots + slot;
@@ -286,10 +286,10 @@ struct TileAttender {
 
   // What is not finite may be of a row that only some of the queries read.
   __device__ void attendExactly() const {
-    ItemSource four = kv.sourceOf(kv.a, item0);
-    for (int i = 0; i <= kv.lastQuery; i += 4, four.first += 4) {
+    ItemSource two = kv.sourceOf(kv.a, item0);  // more want more registers than all before
+    for (int i = 0; i <= kv.lastQuery; i += 2, two.first += 2) {
       __syncthreads();
-      attendBlock<kKv, kDim, 4>(four, kDim, kv.a.scale);
+      attendBlock<kKv, kDim, 2>(two, kDim, kv.a.scale);
     }
   }
 };

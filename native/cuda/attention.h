@@ -48,20 +48,30 @@ struct KvSlot {
 };
 
 // Some slots as consecutive rows of q read them: one piece of the work of a step. Rows of several
-// shifts are several items, and so are parts of a long list.
+// shifts are several items, and so are parts of a long list. An item without rows is idle.
 struct AttendItem {
   int32_t slotBegin, slotEnd;
   int32_t queryRow, rows;  // of q, rotated for these slots
   int32_t position;        // of the first of them, in the reader's frame
   int32_t state;  // the first of its states; of a `whole` item, the first row of the result
   int32_t whole;  // 1: no other item reads for these rows, so the result is final
+  // 1: rows of anywhere, of several readers: those of the list of AttendRows from `queryRow` on,
+  // which have the positions and states. None of the slots is causal, and it is not whole.
+  int32_t shared = 0;
+};
+
+// A row of a shared item. Positions of an item's rows do not descend.
+struct AttendRow {
+  int32_t query;     // of q, rotated for the item's slots
+  int32_t position;  // where it stands, counted as the item's slots are
+  int32_t state;
 };
 
 // Attention of items over their slots, for all heads (attend.h says which numbers). A row reads
 // those rows of a slot that are there, not after it where the slot is causal, and less than
 // `window` positions before it where there is a window. Whatever it does not read may be NaN. The
 // bits of a row's state hang on that row and its slots alone and, with `halves`, on whether its
-// item has more than kFewRows rows (ops.h). Those are then attended by tensor cores, 64 queries at
+// item stands before `few`. Those from there on are then attended by tensor cores, 64 queries at
 // a time: heads of a group side by side, rows behind one another. Their products are of 16-bit
 // numbers, as attendBf16 of attend.h has them, of KV in f16 float16; heads of 64, 128 and 256
 // numbers, KV that is not float32. Where something that a tile reads is not finite, it is attended
@@ -76,19 +86,20 @@ struct AttendSlotsArgs {
   const std::byte* v;
   size_t headStride, blockStride;  // bytes
   const KvSlot* slots;
-  const AttendItem* items;  // with `halves`, those of at most kFewRows rows before all others
-  int mostRows;             // of an item
-  float* o;                 // [states, H, D] states, not normalised
-  float* m;                 // [states, H]
-  float* d;                 // [states, H]
-  float* out;               // [R, H, D] what whole items write, normalised: 0 where nothing is read
-  float* lse;               // [R, H], or null: -inf where nothing is read
+  const AttendItem* items;
+  int mostRows;  // of an item
+  float* o;      // [states, H, D] states, not normalised
+  float* m;      // [states, H]
+  float* d;      // [states, H]
+  float* out;    // [R, H, D] what whole items write, normalised: 0 where nothing is read
+  float* lse;    // [R, H], or null: -inf where nothing is read
   bool halves = false;
-  int few = 0;      // with `halves`: items of at most kFewRows rows,
+  int few = 0;      // with `halves`: items that are attended in float32: they stand first,
   int mostFew = 0;  // and the most rows of one of these
+  const AttendRow* rows = nullptr;  // of shared items
 };
 void attendSlotsCuda(const AttendSlotsArgs& args, int item0, int item1);
-// Of it, items of more than kFewRows rows; says whether they are of a kind that it takes.
+// Of it, items from `few` on; says whether they are of a kind that it takes.
 bool attendTilesCuda(const AttendSlotsArgs& args, int item0, int item1);
 // That kind.
 constexpr bool takesHalves(KvType kv, int D) {

@@ -20,9 +20,20 @@ struct ItemSource {
   __device__ size_t headOf(int i) const {
     return static_cast<size_t>(kvHead * group() + (first + i) % group());
   }
+  // Of a row of it.
+  __device__ const AttendRow& sharedRow(int row) const { return a.rows[item.queryRow + row]; }
+  __device__ int queryOf(int row) const {
+    return item.shared == 0 ? item.queryRow + row : sharedRow(row).query;
+  }
+  __device__ int positionOf(int row) const {
+    return item.shared == 0 ? item.position + row : sharedRow(row).position;
+  }
+  __device__ int stateOf(int row) const {
+    return item.shared == 0 ? item.state + row : sharedRow(row).state;
+  }
   __device__ const float* query(int i) const {
     if (rowOf(i) >= item.rows) return nullptr;
-    const auto row = static_cast<size_t>(item.queryRow + rowOf(i));
+    const auto row = static_cast<size_t>(queryOf(rowOf(i)));
     return a.q + (row * static_cast<size_t>(a.H) + headOf(i)) * static_cast<size_t>(a.D);
   }
   __device__ int slots() const { return item.slotEnd - item.slotBegin; }
@@ -30,7 +41,8 @@ struct ItemSource {
     const int row = rowOf(i);
     if (row >= item.rows) return {0, 0};
     const KvSlot slot = a.slots[item.slotBegin + s];
-    const int own = item.position + row - slot.position;  // where its own row would be
+    if (slot.causal == 0 && a.window == 0) return {0, slot.rows};
+    const int own = positionOf(row) - slot.position;  // where its own row would be
     int end = slot.rows;
     if (slot.causal != 0) end = own + 1 < end ? own + 1 : end;
     const int begin = own - a.window + 1;
@@ -43,7 +55,7 @@ struct ItemSource {
   __device__ const std::byte* key(int s) const { return a.k + offset(s); }
   __device__ const std::byte* value(int s) const { return a.v + offset(s); }
   __device__ size_t stateAt(int i) const {
-    return static_cast<size_t>(item.state + rowOf(i)) * static_cast<size_t>(a.H) + headOf(i);
+    return static_cast<size_t>(stateOf(rowOf(i))) * static_cast<size_t>(a.H) + headOf(i);
   }
   __device__ void store(int i, int t, float o, float m, float d) const {
     const size_t at = stateAt(i);

@@ -22,10 +22,10 @@ constexpr uint32_t layoutOf() {
 inline constexpr uint32_t kCudaLayout =
     layoutOf<Ops, LinearArgs, AttendArgs, MergeArgs, EmbedArgs, RmsNormArgs, AddBiasArgs,
              QuantizeArgs, RmsNormQuantizeArgs, ToBf16Args, RopeArgs, KvStoreArgs, GluArgs,
-             KvAppendArgs, KvSlot, AttendItem, AttendSlotsArgs, StateList, MergeStatesArgs,
-             DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs, DAttendDeltaArgs,
-             DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs, KeyTarget,
-             DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs, FewRowsArgs>();
+             KvAppendArgs, KvSlot, AttendItem, AttendRow, AttendSlotsArgs, StateList,
+             MergeStatesArgs, DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs,
+             DAttendDeltaArgs, DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs,
+             KeyTarget, DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs, FewRowsArgs>();
 
 }  // namespace baton
 

@@ -62,8 +62,8 @@ struct KvTiles {
         source(sourceOf(args, item0)),
         shared(memory),
         lastQuery(min(S::kQueries, source.item.rows * source.group() - source.first) - 1),
-        lowest(source.item.position + source.rowOf(0)),
-        highest(source.item.position + source.rowOf(lastQuery)) {}
+        lowest(source.positionOf(source.rowOf(0))),
+        highest(source.positionOf(source.rowOf(lastQuery))) {}
 
   // Of this block.
   __device__ static ItemSource sourceOf(const AttendSlotsArgs& a, int item0) {

@@ -64,8 +64,10 @@ CudaBackend::~CudaBackend() = default;
 
 std::unique_ptr<Backend> CudaBackend::another(const ForwardOptions& options) const {
   std::unique_ptr<CudaBackend> made(new CudaBackend(model_, device_, pool_, options, weights_));
-  // Backward, which this is for, is float32 throughout, and its batches come but once.
+  // Backward, which this is for, is float32 throughout and goes through the items of every reader,
+  // and its batches come but once.
   made->halves_ = false;
+  made->sharing_ = Sharing::kNone;
   made->graphs_ = nullptr;
   return made;
 }
@@ -79,6 +81,7 @@ CudaBackend::CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<Cud
       options_(options),
       halves_(options.int8Activations && !options.batchInvariant &&
               takesHalves(pool.shape().type, model_->config.headDim)),
+      sharing_(halves_ ? Sharing::kWide : Sharing::kFew),
       weights_(std::move(weights)),
       ropes_(ropeTables(model_->config)),
       rotary_(ropes_.size()),
@@ -121,10 +124,9 @@ void CudaBackend::plan(const Batch& batch) {
   waiting_.reset();  // of a forward that threw
   const ModelConfig& c = model_->config;
   plan_.make(batch, halves_ ? kWideTileRows : kSlotTileRows);
-  slots_.make(plan_);
-  const bool allFew = static_cast<size_t>(slots_.few) == slots_.items.size();
-  graphable_ = graphs_ != nullptr && batch.rows <= kMostGraphRows && allFew;
-  if (graphable_) slots_.addIdleItems(listRoom(slots_.items.size()));
+  slots_.make(plan_, {.sharing = sharing_});
+  graphable_ = graphs_ != nullptr && batch.rows <= kMostGraphRows && slots_.tall == 0;
+  if (graphable_) slots_.addIdleItems(listRoom);
   const auto most = static_cast<size_t>(slots_.states);
   states_ = graphable_ ? listRoom(most) : most;
   grow(rotated_, matrixBytes(static_cast<size_t>(plan_.queryRows), c.heads * c.headDim), kViews);
@@ -137,9 +139,10 @@ void CudaBackend::plan(const Batch& batch) {
 void CudaBackend::uploadLists(const Batch& batch) {
   packed_.clear();
   at_.tokens = pack(packed_, batch.tokens);
-  at_.slots =
-      pack(packed_, slots_.slots, graphable_ ? listRoom(slots_.slots.size()) : slots_.slots.size());
+  const auto room = [&](size_t count) { return graphable_ ? listRoom(count) : count; };
+  at_.slots = pack(packed_, slots_.slots, room(slots_.slots.size()));
   at_.items = pack(packed_, slots_.items);
+  at_.rows = pack(packed_, slots_.rows, room(slots_.rows.size()));
   at_.states = pack(packed_, slots_.lists);
   at_.queryRow = pack(packed_, slots_.queryRow);
   at_.queryPositions = pack(packed_, plan_.queryPositions);
@@ -157,6 +160,8 @@ void CudaBackend::setShape(const Batch& batch) {
                   static_cast<int64_t>(slots_.items.size()),
                   static_cast<int64_t>(listRoom(slots_.slots.size())),
                   static_cast<int64_t>(states_),
+                  static_cast<int64_t>(listRoom(slots_.rows.size())),
+                  slots_.few,
                   slots_.mostRows,
                   slots_.mostFew,
                   slots_.merges};
@@ -266,7 +271,8 @@ AttendSlotsArgs CudaBackend::slotArgs(const LayerAttention& a) {
           .lse = a.lse,
           .halves = halves_,
           .few = slots_.few,
-          .mostFew = slots_.mostFew};
+          .mostFew = slots_.mostFew,
+          .rows = listAt<AttendRow>(at_.rows)};
 }
 
 void CudaBackend::attend(const LayerAttention& a) {

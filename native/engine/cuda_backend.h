@@ -104,6 +104,7 @@ class CudaBackend : public Backend {
   const Pool& pool_;
   ForwardOptions options_;
   bool halves_;  // attention of many rows by tensor cores
+  Sharing sharing_;
   std::shared_ptr<DeviceWeights> weights_;
   std::vector<RopeTable> ropes_;  // by ModelConfig::ropes
   std::vector<Rotary> rotary_;    // the same on the device
@@ -116,7 +117,8 @@ class CudaBackend : public Backend {
   StepShape shape_;
   std::vector<std::byte> packed_;  // what lists_ is to hold
   struct Offsets {                 // in lists_
-    size_t tokens, slots, items, states, queryRow, queryPositions, keyPositions, keyBlock, keySlot;
+    size_t tokens, slots, items, rows, states, queryRow, queryPositions, keyPositions, keyBlock,
+        keySlot;
   } at_{};
   DeviceBuffer lists_;    // of the planned batch
   DeviceBuffer rotated_;  // [queryRows, H, D]

@@ -5,10 +5,11 @@
 
 namespace baton {
 
-void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
+void SlotPlan::make(const AttentionPlan& plan, const SlotOptions& options) {
   slots.clear();
   items.clear();
-  states = few = mostFew = mostRows = 0;
+  rows.clear();
+  states = few = mostFew = tall = mostRows = 0;
   merges = false;
   lists.assign(static_cast<size_t>(plan.rows), {});
   queryRow.clear();
@@ -17,21 +18,31 @@ void SlotPlan::make(const AttentionPlan& plan, int itemSlots) {
   }
   pieceSlot_.assign(1, 0);
   for (const AttentionPlan::Piece& piece : plan.pieces) addSlots(piece);
-  for (const AttentionPlan::Tile& tile : plan.tiles) addTile(plan, tile, itemSlots);
-  sortItems();
+  for (const AttentionPlan::Tile& tile : plan.tiles) addTile(plan, tile, options.itemSlots);
+  if (options.sharing != Sharing::kNone) {
+    const int most = options.sharing == Sharing::kWide ? kWideTileRows : kSlotTileRows;
+    sharing_.join(slots, kSlotTileRows, most, options.gate, items, rows);
+  }
+  sortItems(options.sharing);
 }
 
-void SlotPlan::addIdleItems(size_t upTo) {
-  items.resize(upTo, AttendItem{});
-  few = static_cast<int>(upTo);
+void SlotPlan::addIdleItems(size_t (*room)(size_t)) {
+  const auto first = static_cast<size_t>(few), rest = items.size() - first;
+  items.insert(items.begin() + few, room(first) - first, AttendItem{});
+  items.resize(room(first) + room(rest), AttendItem{});
+  few = static_cast<int>(room(first));
 }
 
-// Items of a row stay in their order: a tile's have as many rows as each other.
-void SlotPlan::sortItems() {
-  const auto border = std::stable_partition(
-      items.begin(), items.end(), [](const AttendItem& one) { return one.rows <= kSlotTileRows; });
+// Items of a row that are not shared stay in their order: a tile's have as many rows as each other.
+void SlotPlan::sortItems(Sharing sharing) {
+  const auto border = std::stable_partition(items.begin(), items.end(), [&](const AttendItem& one) {
+    return one.rows <= kSlotTileRows && (one.shared == 0 || sharing == Sharing::kFew);
+  });
   few = static_cast<int>(border - items.begin());
   for (auto item = items.begin(); item != border; ++item) mostFew = std::max(mostFew, item->rows);
+  for (const AttendItem& item : items) mostRows = std::max(mostRows, item.rows);
+  tall = static_cast<int>(
+      std::count_if(border, items.end(), [](const AttendItem& one) { return one.shared == 0; }));
 }
 
 void SlotPlan::addSlots(const AttentionPlan::Piece& piece) {
@@ -60,11 +71,10 @@ void SlotPlan::addTile(const AttentionPlan& plan, const AttentionPlan::Tile& til
     const int queries = plan.rotations[static_cast<size_t>(rotation)].queryRow + tile.runRow;
     for (int slot = pieceSlot_[static_cast<size_t>(p)]; slot < slotEnd; slot += itemSlots) {
       items.push_back(
-          {slot, std::min(slotEnd, slot + itemSlots), queries, tile.rows, tile.position, 0, 0});
+          {slot, std::min(slotEnd, slot + itemSlots), queries, tile.rows, tile.position, 0, 0, 0});
     }
     p = last;
   }
-  mostRows = std::max(mostRows, tile.rows);
   const auto parts = static_cast<int>(items.size() - first);
   for (int row = 0; row < tile.rows; ++row) {
     lists[static_cast<size_t>(tile.batchRow + row)] = {states + row, tile.rows,

@@ -6,8 +6,8 @@
 namespace baton::bench {
 namespace {
 
-void attend(GpuBench& bench, const ViewShape& s) {
-  const Views views(s);
+void attend(GpuBench& bench, const ViewShape& s, const SlotOptions& sharing) {
+  const Views views(s, false, sharing);
   const auto heads = static_cast<size_t>(s.heads), numbers = heads * static_cast<size_t>(s.dim);
   const auto rows = static_cast<size_t>(s.rows()), states = static_cast<size_t>(views.slots.states);
   const double kvBytes = double(s.cached() + s.rows()) * static_cast<double>(views.shape.rowBytes());
@@ -17,7 +17,7 @@ void attend(GpuBench& bench, const ViewShape& s) {
   for (int i = 0; i < copies; ++i) pools.push_back(poolOf(bench, s.kv, poolBytes));
   DeviceBuffer q = bench.floats(static_cast<size_t>(views.plan.queryRows) * numbers);
   DeviceBuffer slots = bench.list(views.slots.slots), items = bench.list(views.slots.items);
-  DeviceBuffer lists = bench.list(views.slots.lists);
+  DeviceBuffer lists = bench.list(views.slots.lists), shared = bench.list(views.slots.rows);
   DeviceBuffer o = bench.room(4 * states * numbers), md = bench.room(8 * states * heads);
   DeviceBuffer out = bench.room(4 * rows * numbers), lse = bench.room(4 * rows * heads);
   AttendSlotsArgs args{};
@@ -40,6 +40,7 @@ void attend(GpuBench& bench, const ViewShape& s) {
   args.halves = true;
   args.few = views.slots.few;
   args.mostFew = views.slots.mostFew;
+  args.rows = shared.as<AttendRow>();
   const MergeStatesArgs merge{args.o, args.m,  args.d,   lists.as<StateList>(),
                               args.H, args.D, args.out, args.lse};
   const double bytes = kvBytes + 8.0 * static_cast<double>(rows * numbers);
@@ -54,10 +55,18 @@ void attend(GpuBench& bench, const ViewShape& s) {
 
 }  // namespace
 
+// As the engine shares them, and of `sharing` both ways, whatever the gate says: where what is joined
+// is no faster than what is not, the gate (engine/slot_sharing.h) is to be closed.
 std::vector<GpuCase> attentionCases(const GpuShapes& shapes) {
   std::vector<GpuCase> all;
-  for (const ViewShape& shape : shapes.attention) {
-    all.push_back({shape.name, [shape](GpuBench& bench) { attend(bench, shape); }});
+  const auto add = [&](const std::string& name, const ViewShape& shape, const SlotOptions& options) {
+    all.push_back({name, [=](GpuBench& bench) { attend(bench, shape, options); }});
+  };
+  for (const ViewShape& shape : shapes.attention)
+    add(shape.name, shape, {.sharing = Sharing::kWide});
+  for (const ViewShape& shape : shapes.sharing) {
+    add(shape.name, shape, {.sharing = Sharing::kWide, .gate = {2, 1}});
+    add(shape.name + ", apart", shape, {});
   }
   return all;
 }

@@ -63,6 +63,19 @@ std::vector<ViewShape> viewsAt(const Json& of, const char* key) {
   return all;
 }
 
+// Every number of readers behind every trunk.
+std::vector<ViewShape> sharingAt(const Json& of) {
+  std::vector<ViewShape> all;
+  for (const int trunk : intsAt(of, "trunks")) {
+    for (const int readers : intsAt(of, "readers")) {
+      all.push_back({"attend " + std::to_string(trunk) + " shared by " + std::to_string(readers),
+                     intAt(of, "heads"), intAt(of, "kvHeads"), intAt(of, "dim"),
+                     kvTypeOf(textAt(of, "kv")), trunk, readers, intAt(of, "prompt"), 1});
+    }
+  }
+  return all;
+}
+
 void cap(ViewShape& view) {
   view.heads = 4;
   view.kvHeads = 2;
@@ -106,9 +119,11 @@ GpuShapes readShapes(const std::string& file) {
                    intAt(sample, "vocab"),
                    intsAt(sample, "rows"),
                    {},
+                   {},
                    {}};
   shapes.attention = viewsAt(*json, "attention");
   shapes.backward = viewsAt(*json, "backward");
+  shapes.sharing = sharingAt(member(*json, "sharing"));
   return shapes;
 }
 
@@ -127,6 +142,7 @@ GpuShapes tinyShapes(GpuShapes shapes) {
   cap(shapes.sampleRows, 2);
   for (ViewShape& view : shapes.attention) cap(view);
   for (ViewShape& view : shapes.backward) cap(view);
+  for (ViewShape& view : shapes.sharing) cap(view);
   return shapes;
 }
 

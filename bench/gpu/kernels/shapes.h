@@ -37,6 +37,7 @@ struct GpuShapes {
   int vocab;
   std::vector<int> sampleRows;
   std::vector<ViewShape> attention, backward;
+  std::vector<ViewShape> sharing;  // rows that decode behind one trunk, of which both are varied
 };
 
 // Throws std::runtime_error naming what is missing.

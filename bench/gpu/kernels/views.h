@@ -20,7 +20,8 @@ inline constexpr int kWholeList = 1 << 24;
 
 // The views of a shape. Nothing is written to its pool: only numbers of blocks come from it.
 struct Views {
-  explicit Views(const ViewShape& s, bool training = false) : shape{1, s.kvHeads, s.dim, s.kv} {
+  explicit Views(const ViewShape& s, bool training = false, const SlotOptions& sharing = {})
+      : shape{1, s.kvHeads, s.dim, s.kv} {
     const auto in = [](int rows) { return static_cast<size_t>((rows + kBlockRows - 1) / kBlockRows); };
     blocks = in(s.trunk) + static_cast<size_t>(s.stages) * (in(s.prompt) + in(s.own));
     pool = std::make_shared<Pool>(shape, blocks * shape.blockBytes());
@@ -35,7 +36,9 @@ struct Views {
     }
     const bool few = training || s.own <= kSlotTileRows;
     plan.make(batch, few ? kSlotTileRows : kWideTileRows);
-    slots.make(plan, few ? kItemSlots : kWholeList);
+    SlotOptions options = sharing;
+    options.itemSlots = few ? kItemSlots : kWholeList;
+    slots.make(plan, options);
   }
 
   void strew() {

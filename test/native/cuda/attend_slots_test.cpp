@@ -43,7 +43,8 @@ Result run(const ViewProblem& p, const StoredViews& world, const Plan& plan) {
                    .m = m.data(),
                    .d = d.data(),
                    .out = result.out.data(),
-                   .lse = result.lse.data()},
+                   .lse = result.lse.data(),
+                   .rows = lists.rows.data()},
                   0, static_cast<int>(lists.items.size()));
   if (lists.merges) {
     mergeStatesCuda({o.data(), m.data(), d.data(), lists.lists.data(), H, p.D, result.out.data(),
@@ -142,6 +143,27 @@ bool sameResults(const Result& a, const Result& b) {
          sameBits(a.lse.data(), b.lse.data(), a.lse.size());
 }
 
+// Branches that decode behind a trunk and half of another one, which two of them read elsewhere;
+// one with two rows, and one that is fed more rows than fit beside the others.
+ViewProblem tree(KvType kv, int group, int D) {
+  ViewProblem p{.name = "tree",
+                .kv = kv,
+                .group = group,
+                .G = group == 1 ? 2 : 1,
+                .D = D,
+                .segments = {{70, 0}, {40, 70}},
+                .readers = {}};
+  for (int branch = 0; branch < 6; ++branch) {
+    Reader reader{{{0, 70, 0}, {1, 33, branch < 2 ? 5 : 0}}, branch + 2, branch, 1};
+    if (branch == 3) reader.count = 2;
+    if (branch == 5) reader.count = 13;
+    p.readers.push_back(reader);
+    p.segments.push_back({20, 110});
+  }
+  p.split = 2;
+  return p;
+}
+
 }  // namespace
 
 TEST("cuda: attention of views over slots, every KV format, group and size of head") {
@@ -186,6 +208,26 @@ TEST(
       emulation::setOrder(emulation::Order::kBackwards);
       CHECK(sameResults(conform(p, 7), together));
       emulation::setOrder(emulation::Order::kForwards);
+    }
+  }
+}
+
+TEST("cuda: attention of a row has the same bits where its blocks are read for several readers") {
+  uint32_t seed = 150;
+  for (const KvType kv : kKvTypes) {
+    for (const int group : {1, 4}) {
+      for (const int window : {0, 50}) {
+        ViewProblem p = tree(kv, group, group == 1 ? 80 : 64);
+        p.window = window;
+        const Result apart = conform(p, ++seed);
+        p.sharing = Sharing::kFew;
+        Random random(seed);
+        CHECK(!Planner(p, random).plan.lists.rows.empty());
+        CHECK(sameResults(conform(p, seed), apart));
+        emulation::setOrder(emulation::Order::kBackwards);
+        CHECK(sameResults(conform(p, seed), apart));
+        emulation::setOrder(emulation::Order::kForwards);
+      }
     }
   }
 }

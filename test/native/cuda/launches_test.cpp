@@ -13,8 +13,8 @@ using namespace baton::test;
 
 namespace {
 
-// Of attention, for readers of so many rows each.
-uint64_t attentionLaunches(const std::vector<int>& counts) {
+// Of attention, for readers of so many rows each, behind a trunk of so many that is read for all.
+uint64_t attentionLaunches(const std::vector<int>& counts, int trunk = 0) {
   ViewProblem p{.name = "launches",
                 .kv = KvType::kF16,
                 .group = 1,
@@ -23,9 +23,15 @@ uint64_t attentionLaunches(const std::vector<int>& counts) {
                 .segments = {},
                 .readers = {}};
   p.tileRows = kWideTileRows;
+  std::vector<Read> reads;
+  if (trunk > 0) {
+    p.segments.push_back({trunk, 0});
+    reads.push_back({0, trunk, 0});
+    p.sharing = Sharing::kWide;
+  }
   for (const int count : counts) {
-    p.readers.push_back({{}, static_cast<int>(p.segments.size()), 0, count});
-    p.segments.push_back({count, 0});
+    p.readers.push_back({reads, static_cast<int>(p.segments.size()), 0, count});
+    p.segments.push_back({count, trunk});
   }
   Random random(1);
   const Planner planner(p, random);
@@ -33,6 +39,8 @@ uint64_t attentionLaunches(const std::vector<int>& counts) {
   const auto rows = static_cast<size_t>(planner.plan.views.rows);
   const std::vector<float> q(rows * 64, 0.0f);
   std::vector<float> out(rows * 64);
+  const auto states = static_cast<size_t>(lists.states);
+  std::vector<float> o(states * 64), m(states), d(states);
   const KvShape shape{1, 1, 64, p.kv};
   const Misaligned<std::byte> pool(64 * shape.blockBytes(), 0, std::byte{0});
   AttendSlotsArgs args{};
@@ -48,7 +56,11 @@ uint64_t attentionLaunches(const std::vector<int>& counts) {
   args.slots = lists.slots.data();
   args.items = lists.items.data();
   args.mostRows = lists.mostRows;
+  args.o = o.data();
+  args.m = m.data();
+  args.d = d.data();
   args.out = out.data();
+  args.rows = lists.rows.data();
   args.halves = true;
   args.few = lists.few;
   args.mostFew = lists.mostFew;
@@ -108,4 +120,5 @@ TEST("launches: attention is one for items of many rows, one for those of few, a
   CHECK_EQ(attentionLaunches({20, 17}), 1u);
   CHECK_EQ(attentionLaunches({16, 1}), 1u);
   CHECK_EQ(attentionLaunches({20, 1, 16}), 2u);
+  CHECK_EQ(attentionLaunches({20, 1, 1}, 512), 2u);
 }

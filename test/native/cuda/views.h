@@ -39,6 +39,8 @@ struct ViewProblem {
   int split = 0;       // slots of an item at most; 0: as the engine has it
   bool alone = false;  // every row in items of its own
   int tileRows = kSlotTileRows;
+  Sharing sharing = Sharing::kNone;
+  ShareGate gate{2, 1};  // as often as there are two
 };
 
 inline std::string describe(const ViewProblem& p) {
@@ -80,7 +82,9 @@ class Planner {
     }
     for (const Reader& reader : p.readers) add(reader);
     plan.views.make(batch_, p.alone ? 1 : p.tileRows);
-    plan.lists.make(plan.views, p.split == 0 ? kItemSlots : p.split);
+    plan.lists.make(
+        plan.views,
+        {.itemSlots = p.split == 0 ? kItemSlots : p.split, .sharing = p.sharing, .gate = p.gate});
     for (size_t i = 0; i < p.readers.size(); ++i) addTable(p.readers[i], batch_.runs[i].batchRow);
   }
 

@@ -26,19 +26,31 @@ struct Part {
   std::vector<std::pair<int, Key>> reads;  // rotated query, key
 };
 
-// A row's parts, in the order of items, as attention.h says that items are read.
+// The rows of an item, with their states.
+std::vector<AttendRow> rowsOf(const SlotPlan& lists, const AttendItem& item) {
+  std::vector<AttendRow> rows;
+  for (int i = 0; i < item.rows; ++i) {
+    if (item.shared != 0) {
+      rows.push_back(lists.rows[static_cast<size_t>(item.queryRow + i)]);
+    } else {
+      rows.push_back({item.queryRow + i, item.position + i, item.state + i});
+    }
+  }
+  return rows;
+}
+
+// A row's parts, in the order of its states, as attention.h says that items are read.
 std::vector<std::vector<Part>> expand(const ViewProblem& p, const Plan& plan) {
   std::vector<std::vector<Part>> rows(static_cast<size_t>(plan.views.rows));
   for (const AttendItem& item : plan.lists.items) {
-    for (int i = 0; i < item.rows; ++i) {
-      const int query = item.queryRow + i;
+    for (const auto& [query, position, state] : rowsOf(plan.lists, item)) {
       const auto row = static_cast<size_t>(plan.lists.queryRow[static_cast<size_t>(query)]);
-      Part part{item.whole != 0 ? -1 : item.state + i, {}};
-      if (item.whole != 0) CHECK_EQ(static_cast<size_t>(item.state + i), row);
+      Part part{item.whole != 0 ? -1 : state, {}};
+      if (item.whole != 0) CHECK_EQ(static_cast<size_t>(state), row);
       for (int s = item.slotBegin; s < item.slotEnd; ++s) {
         const KvSlot& slot = plan.lists.slots[static_cast<size_t>(s)];
         for (int key = 0; key < slot.rows; ++key) {
-          const int behind = item.position + i - (slot.position + key);
+          const int behind = position - (slot.position + key);
           if (slot.causal != 0 && behind < 0) continue;
           if (p.window != 0 && behind >= p.window) continue;
           part.reads.push_back({query, {slot.block, key}});
@@ -46,6 +58,10 @@ std::vector<std::vector<Part>> expand(const ViewProblem& p, const Plan& plan) {
       }
       rows[row].push_back(std::move(part));
     }
+  }
+  for (std::vector<Part>& parts : rows) {
+    std::sort(parts.begin(), parts.end(),
+              [](const Part& a, const Part& b) { return a.state < b.state; });
   }
   return rows;
 }
@@ -138,6 +154,76 @@ ViewProblem anyProblem(Random& random) {
   p.split = splits[below(5)];
   p.tileRows = below(2) == 0 ? kSlotTileRows : kWideTileRows;
   return p;
+}
+
+// Branches of a tree: some trunks, the later ones of which some branches read, too, at a shift or
+// behind what only they read; each branch with a few rows of its own.
+ViewProblem anyTree(Random& random) {
+  ViewProblem p{.name = "tree",
+                .kv = KvType::kF16,
+                .group = 2,
+                .G = 1,
+                .D = 16,
+                .segments = {},
+                .readers = {}};
+  const auto below = [&](int n) {
+    return static_cast<int>(random.below(static_cast<uint32_t>(n)));
+  };
+  const int trunks = 1 + below(3), branches = 2 + below(24);
+  for (int trunk = 0; trunk < trunks; ++trunk) p.segments.push_back({1 + below(400), 0});
+  for (int branch = 0; branch < branches; ++branch) {
+    Reader reader{{}, 0, 0, 0};
+    if (below(6) == 0) {
+      p.segments.push_back({1 + below(40), -below(40)});  // only this branch reads it
+      reader.reads.push_back({static_cast<int>(p.segments.size()) - 1, p.segments.back().rows, 0});
+    }
+    for (int trunk = 0; trunk < trunks; ++trunk) {
+      const int rows = p.segments[static_cast<size_t>(trunk)].rows;
+      if (trunk > 0 && below(3) == 0) continue;
+      const int shift = below(4) == 0 ? 7 * below(3) : 0;
+      reader.reads.push_back({trunk, below(5) == 0 ? 1 + below(rows) : rows, shift});
+    }
+    const int rows = 1 + below(60);
+    reader.own = static_cast<int>(p.segments.size());
+    p.segments.push_back({rows, 300 + below(200)});
+    reader.firstRow = below(rows);
+    reader.count = 1 + below(std::min(below(8) == 0 ? 30 : 3, rows - reader.firstRow));
+    p.readers.push_back(reader);
+  }
+  const int windows[] = {0, 0, 100, 300};
+  p.window = windows[below(4)];
+  p.split = 1 + below(6);
+  p.sharing = below(2) == 0 ? Sharing::kFew : Sharing::kWide;
+  p.tileRows = p.sharing == Sharing::kWide ? kWideTileRows : kSlotTileRows;
+  p.gate.sharers = 2 + below(3);
+  return p;
+}
+
+// What is joined: rows of several readers, which see all of it; items that tensor cores attend
+// stand behind the others.
+void checkShared(const ViewProblem& p, const SlotPlan& lists, const std::string& name) {
+  const int most = p.sharing == Sharing::kWide ? kWideTileRows : kSlotTileRows;
+  for (size_t i = 0; i < lists.items.size(); ++i) {
+    const AttendItem& item = lists.items[i];
+    const bool few = item.rows <= kFewRows && (item.shared == 0 || p.sharing != Sharing::kWide);
+    expect(few == (static_cast<int>(i) < lists.few), __FILE__, __LINE__, name + ": order");
+    if (few) CHECK(item.rows <= lists.mostFew);
+    CHECK(item.rows <= lists.mostRows);
+    if (item.shared == 0) continue;
+    CHECK(item.rows >= p.gate.sharers && item.rows <= most && item.whole == 0);
+    for (int s = item.slotBegin; s < item.slotEnd; ++s)
+      CHECK_EQ(lists.slots[static_cast<size_t>(s)].causal, 0);
+    const std::vector<AttendRow> rows = rowsOf(lists, item);
+    for (size_t row = 1; row < rows.size(); ++row)
+      CHECK(rows[row - 1].position <= rows[row].position);
+  }
+}
+
+// How often slots are read, one reading for each item.
+int readingsOf(const SlotPlan& lists) {
+  int readings = 0;
+  for (const AttendItem& item : lists.items) readings += item.slotEnd - item.slotBegin;
+  return readings;
 }
 
 }  // namespace
@@ -240,11 +326,74 @@ TEST("slot plan: a short chain is whole items, a long view is split and merged")
   CHECK(lists.merges);
 }
 
+TEST("slot plan: joined items read what each reader's own ones do, into the same states") {
+  int joined = 0, readings = 0, apart = 0;
+  for (uint32_t seed = 500; seed < 620; ++seed) {
+    Random random(seed);
+    ViewProblem p = anyTree(random);
+    Random same = random;
+    const std::string name = "seed " + std::to_string(seed);
+    const Planner together(p, random);
+    checkPairs(p, together, name);
+    checkStates(p, together, name);
+    checkShared(p, together.plan.lists, name);
+    p.sharing = Sharing::kNone;
+    const Planner by(p, same);
+    CHECK(by.plan.lists.rows.empty());
+    const auto rows = expand(p, together.plan), want = expand(p, by.plan);
+    REQUIRE(rows.size() == want.size());
+    for (size_t row = 0; row < rows.size(); ++row) {
+      expect(cutsOf(rows[row]) == cutsOf(want[row]), __FILE__, __LINE__, name);
+      const StateList &one = together.plan.lists.lists[row], &other = by.plan.lists.lists[row];
+      expect(one.first == other.first && one.step == other.step && one.count == other.count,
+             __FILE__, __LINE__, name + ": states of row " + std::to_string(row));
+    }
+    joined += static_cast<int>(together.plan.lists.rows.size());
+    readings += readingsOf(together.plan.lists);
+    apart += readingsOf(by.plan.lists);
+  }
+  CHECK(joined > 1000);
+  CHECK(2 * readings < apart);
+}
+
+// Eight branches that decode behind a trunk of four items, and the gate at its default.
+TEST(
+    "slot plan: a trunk that many read is read once, one that few read as often as it has "
+    "readers") {
+  ViewProblem p{.name = "trunk",
+                .kv = KvType::kF16,
+                .group = 4,
+                .G = 1,
+                .D = 16,
+                .segments = {{2048, 0}},
+                .readers = {}};
+  p.gate = {};
+  p.sharing = Sharing::kFew;
+  for (int branch = 0; branch < 8; ++branch) {
+    p.readers.push_back({{{0, 2048, 0}}, branch + 1, 20 + branch, 1});
+    p.segments.push_back({40, 2048});
+  }
+  const auto sharedItems = [&] {
+    Random random(1);
+    const Planner planner(p, random);
+    const auto& items = planner.plan.lists.items;
+    return std::count_if(items.begin(), items.end(),
+                         [](const AttendItem& item) { return item.shared != 0; });
+  };
+  CHECK_EQ(sharedItems(), 4);
+  for (Reader& reader : p.readers) reader.reads[0].rows = 1023;  // one item is of the trunk alone
+  CHECK_EQ(sharedItems(), 0);
+  for (Reader& reader : p.readers) reader.reads[0].rows = 1024;
+  CHECK_EQ(sharedItems(), 2);
+  p.readers.resize(3);
+  CHECK_EQ(sharedItems(), 0);
+}
+
 TEST("slot plan: no rows are no items") {
   AttentionPlan views;
   views.make(Batch{}, kSlotTileRows);
   SlotPlan lists;
-  lists.make(views);
+  lists.make(views, {.sharing = Sharing::kFew, .gate = {1, 0}});
   CHECK(lists.items.empty() && lists.slots.empty() && lists.lists.empty());
   CHECK_EQ(lists.mostRows, 0);
   CHECK(!lists.merges);

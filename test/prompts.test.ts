@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Chain, Model } from "../src/index.js";
 import { chainFromDocument, loadModel, parseChainDocument } from "../src/index.js";
 import { devLoss } from "../src/tune/evaluate.js";
+import { createAdamWState } from "../src/tune/optimizer.js";
 import { openTuning } from "../src/tune/tuning.js";
 
 const shipped = join(import.meta.dirname, "..", "prompts");
@@ -163,8 +164,12 @@ describe.each(Object.entries(sets))("%s", (set, prompts) => {
         options,
       );
       const signal = new AbortController().signal;
-      const before = await devLoss(task, items, initial, 1, signal);
-      const after = await devLoss(task, items, trained.initial, 1, signal);
+      const lossOf = async (values: readonly Float32Array[]) => {
+        const held = await task.hold({ values: [...values], adam: createAdamWState(values) });
+        return devLoss(task, items, held, 1, signal).finally(() => held.close());
+      };
+      const before = await lossOf(initial);
+      const after = await lossOf(trained.initial);
       expect(after).toBeLessThan(0.7 * before);
       task.close();
       trained.task.close();

@@ -76,6 +76,10 @@ constexpr Export kExports[] = {
     {"importSegment", guarded<importSegment>},
     {"submit", guarded<submit>},
     {"submitTrainStep", guarded<submitTrainStep>},
+    {"createTrained", guarded<createTrained>},
+    {"readTrained", guarded<readTrained>},
+    {"submitTrainUpdate", guarded<submitTrainUpdate>},
+    {"releaseTrained", guarded<releaseTrained>},
     {"cancelJob", guarded<cancelJob>},
 };
 

@@ -124,6 +124,11 @@ struct EventWriter {
     js.set(object, "rowsComputed", js.number(double(event.rowsComputed)));
     js.set(object, "totalMs", js.number(event.totalMs));
   }
+  void operator()(const UpdatedEvent& event) const {
+    js.set(object, "type", js.string("updated"));
+    js.set(object, "norm", js.number(event.norm));
+    js.set(object, "finite", js.boolean(event.finite));
+  }
   void operator()(const FailedEvent& event) const {
     js.set(object, "type", js.string("failed"));
     js.set(object, "code", js.string(event.error.code()));
@@ -135,6 +140,7 @@ struct EventWriter {
 bool isLast(const Event& event) {
   return std::holds_alternative<DoneEvent>(event.body) ||
          std::holds_alternative<TrainedEvent>(event.body) ||
+         std::holds_alternative<UpdatedEvent>(event.body) ||
          std::holds_alternative<FailedEvent>(event.body);
 }
 

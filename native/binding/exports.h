@@ -31,6 +31,10 @@ Napi::Value exportSegment(const Napi::CallbackInfo& info);
 Napi::Value importSegment(const Napi::CallbackInfo& info);
 Napi::Value submit(const Napi::CallbackInfo& info);
 Napi::Value submitTrainStep(const Napi::CallbackInfo& info);
+Napi::Value createTrained(const Napi::CallbackInfo& info);
+Napi::Value readTrained(const Napi::CallbackInfo& info);
+Napi::Value submitTrainUpdate(const Napi::CallbackInfo& info);
+Napi::Value releaseTrained(const Napi::CallbackInfo& info);
 Napi::Value cancelJob(const Napi::CallbackInfo& info);
 
 }  // namespace baton

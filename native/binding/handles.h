@@ -11,6 +11,7 @@
 #include "binding/channel.h"
 #include "engine/engine.h"
 #include "tune/train_step.h"
+#include "tune/train_update.h"
 
 namespace baton {
 
@@ -40,6 +41,13 @@ struct SegmentHandle {
   static constexpr const char* kName = "segment";
 
   std::shared_ptr<Segment> segment;  // null when released
+};
+
+struct TrainedHandle {
+  static napi_type_tag tag() { return {0x6261746f6e2d7472ULL, copyTag()}; }
+  static constexpr const char* kName = "trained prompts";
+
+  std::shared_ptr<TrainedPrompts> prompts;  // null when released
 };
 
 // Null when the environment no longer takes calls; the handle is deleted then.
@@ -78,6 +86,12 @@ inline std::shared_ptr<Segment> openSegment(const Napi::Value& value) {
   const SegmentHandle& handle = unwrapHandle<SegmentHandle>(value);
   if (!handle.segment) throw Error(code::kClosed, "the segment was released");
   return handle.segment;
+}
+
+inline std::shared_ptr<TrainedPrompts> openTrained(const Napi::Value& value) {
+  const TrainedHandle& handle = unwrapHandle<TrainedHandle>(value);
+  if (!handle.prompts) throw Error(code::kClosed, "the trained prompts were released");
+  return handle.prompts;
 }
 
 inline SegmentKind parseKind(const std::string& name) {

@@ -51,6 +51,12 @@ TrainItem parseItem(const Napi::Object& object) {
 TrainPrompt parsePrompt(const Napi::Object& object) {
   TrainPrompt prompt;
   prompt.start = asInt(object.Get("start"), "start");
+  const Napi::Value trained = object.Get("trained");
+  if (!trained.IsUndefined()) {
+    prompt.trained = asInt(trained, "trained");
+    if (prompt.trained < 0) throw wrongType("trained", "an index");
+    return prompt;
+  }
   const auto rows =
       asTyped<Napi::Float32Array>(object.Get("rows"), napi_float32_array, "rows", "a Float32Array");
   prompt.rows.assign(rows.Data(), rows.Data() + rows.ElementLength());
@@ -73,6 +79,12 @@ Napi::Value submitTrainStep(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < items.Length(); ++i)
     spec.items.push_back(parseItem(asObject(items.Get(i), "item")));
   spec.gradient = asBoolean(object.Get("gradient"), "gradient");
+  const Napi::Value trained = object.Get("trained");
+  if (!trained.IsUndefined()) {
+    const Napi::Object where = asObject(trained, "trained");
+    spec.trained = openTrained(where.Get("prompts"));
+    spec.accumulate = asBoolean(where.Get("accumulate"), "accumulate");
+  }
   const double bytes = asNumber(object.Get("activationBytes"), "activationBytes");
   if (!(bytes >= 0 && bytes < 0x1p53)) throw wrongType("activationBytes", "a number of bytes");
   spec.activationBytes = static_cast<size_t>(bytes);

@@ -23,9 +23,10 @@ inline constexpr uint32_t kCudaLayout =
     layoutOf<Ops, LinearArgs, AttendArgs, MergeArgs, EmbedArgs, RmsNormArgs, AddBiasArgs,
              QuantizeArgs, RmsNormQuantizeArgs, ToBf16Args, RopeArgs, KvStoreArgs, GluArgs,
              KvAppendArgs, KvSlot, AttendItem, AttendRow, AttendSlotsArgs, StateList,
-             MergeStatesArgs, DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, DAttendArgs,
-             DAttendDeltaArgs, DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs, DAttendTurnArgs,
-             KeyTarget, DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs, FewRowsArgs>();
+             MergeStatesArgs, DLinearArgs, DRmsNormArgs, DGluArgs, CrossEntropyArgs, AdamWArgs,
+             DAttendArgs, DAttendDeltaArgs, DAttendItem, KeyUse, KeyPart, DAttendSlotsArgs,
+             DAttendTurnArgs, KeyTarget, DAttendGatherArgs, SampleRow, SampleEdit, SampleArgs,
+             FewRowsArgs>();
 
 }  // namespace baton
 

@@ -31,6 +31,8 @@ const Ops kCudaOps{
     .crossEntropy = crossEntropyCuda,
     .dAttendQuery = dAttendQueryCuda,
     .dAttendKey = dAttendKeyCuda,
+    .squareSums = squareSumsCuda,
+    .adamw = adamwCuda,
 };
 
 const BatonCudaKernels kCudaKernels{

@@ -41,6 +41,8 @@ void dGegluCuda(const DGluArgs& args, int r0, int r1);
 void crossEntropyCuda(const CrossEntropyArgs& args, int r0, int r1);
 void dAttendQueryCuda(const DAttendArgs& args);
 void dAttendKeyCuda(const DAttendArgs& args);
+void squareSumsCuda(const AdamWArgs& args, int p0, int p1);
+void adamwCuda(const AdamWArgs& args, int p0, int p1);
 
 // What there is: an operation that is null has no kernel yet, so an engine cannot run on this table
 // before it is complete.

@@ -43,6 +43,8 @@ constexpr KernelSlot kSlots[] = {
     slot<&Ops::crossEntropy>("crossEntropy"),
     slot<&Ops::dAttendQuery>("dAttendQuery"),
     slot<&Ops::dAttendKey>("dAttendKey"),
+    slot<&Ops::squareSums>("squareSums"),
+    slot<&Ops::adamw>("adamw"),
 };
 // A kernel without a slot could be wrong for ever: Ops is its instruction set and a pointer each.
 static_assert(sizeof(Ops) == (1 + std::size(kSlots)) * sizeof(void*), "a kernel has no slot");

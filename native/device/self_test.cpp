@@ -370,6 +370,8 @@ void Checks::ofRowsBackward() {
   check("dSwiglu", "", 1e-5, [](const Ops& o) { return dGlu(o.dSwiglu); });
   check("dGeglu", "", 1e-5, [](const Ops& o) { return dGlu(o.dGeglu); });
   check("crossEntropy", "", 1e-5, crossEntropy);
+  check("squareSums", "", 0, squareSums);
+  check("adamw", "", 0, adamw);
 }
 
 }  // namespace

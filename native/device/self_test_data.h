@@ -93,4 +93,48 @@ inline Pool stored(const Ops& ops, KvType kv) {
   return pool;
 }
 
+// Of a piece and a part of one, with a gradient that is shortened; sums and report are float64 and
+// told as float32.
+struct AdamWRun {
+  static constexpr int kN = kAdamWPiece + 200, kPieces = 2;
+  std::vector<float> value = numbers(kN, 25), first = numbers(kN, 26), second = numbers(kN, 27);
+  std::vector<float> gradient = numbers(kN, 28);
+  double sums[kPieces] = {200, 40}, report[1 + kPieces] = {};
+
+  AdamWRun() {
+    for (float& number : second) number *= number;
+  }
+  AdamWArgs args() {
+    return {value.data(),
+            first.data(),
+            second.data(),
+            gradient.data(),
+            sums,
+            report,
+            kN,
+            4,
+            0.25,
+            0.5,
+            0.99,
+            0.9,
+            0.95,
+            1e-8};
+  }
+};
+
+inline std::vector<float> squareSums(const Ops& ops) {
+  AdamWRun run;
+  ops.squareSums(run.args(), 0, AdamWRun::kPieces);
+  return {run.sums, run.sums + AdamWRun::kPieces};
+}
+
+inline std::vector<float> adamw(const Ops& ops) {
+  AdamWRun run;
+  ops.adamw(run.args(), 0, AdamWRun::kPieces);
+  std::vector<float> out(run.report, run.report + 1 + AdamWRun::kPieces);
+  for (const auto* all : {&run.value, &run.first, &run.second})
+    out.insert(out.end(), all->begin(), all->end());
+  return out;
+}
+
 }  // namespace baton::self_test

@@ -144,6 +144,8 @@ class Backend {
   virtual void gateBackward(const DGluArgs& args, Activation activation, int rows) = 0;
   // Of rows as head() has them.
   virtual void score(const LinearArgs& head, const ScoreArgs& args) = 0;
+  // All of it; its sums and its report lie in memory(), too.
+  virtual void adamw(const AdamWArgs& args) = 0;
 };
 
 }  // namespace baton

@@ -19,6 +19,7 @@ struct Run {
   int batchRow;                           // index in the batch of the run's first row
   const int32_t* tokens;                  // [count], or null; read by Batch::add()
   const float* embeddings;                // [count, M] soft rows, or null
+  const float* stored = nullptr;          // or these, in memory of the backend
 };
 
 struct Batch {

@@ -58,6 +58,7 @@ class CpuBackend : public Backend {
   void rmsnormBackward(const DRmsNormArgs& args, int rows) override;
   void gateBackward(const DGluArgs& args, Activation activation, int rows) override;
   void score(const LinearArgs& head, const ScoreArgs& args) override;
+  void adamw(const AdamWArgs& args) override;
 
  private:
   static size_t tileFloats(int rows);

@@ -51,4 +51,12 @@ void CpuBackend::score(const LinearArgs& head, const ScoreArgs& args) {
     multiplyBackward("d logits", weights_.output, logits, args.dx, head.R, false);
 }
 
+void CpuBackend::adamw(const AdamWArgs& args) {
+  const trace::Scope scope("adamw", [&] { return adamWCost(args); });
+  for (const AdamWFn half : {ops_.squareSums, ops_.adamw}) {
+    threads_.forEach(adamWPieces(args.n), 8,
+                     [&](int begin, int end, int) { half(args, begin, end); });
+  }
+}
+
 }  // namespace baton

@@ -65,6 +65,7 @@ class CudaBackend : public Backend {
   void rmsnormBackward(const DRmsNormArgs& args, int rows) override;
   void gateBackward(const DGluArgs& args, Activation activation, int rows) override;
   void score(const LinearArgs& head, const ScoreArgs& args) override;
+  void adamw(const AdamWArgs& args) override;
 
  private:
   CudaBackend(std::shared_ptr<const Model> model, std::shared_ptr<CudaStream> device,

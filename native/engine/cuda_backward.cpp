@@ -181,4 +181,11 @@ void CudaBackend::score(const LinearArgs& head, const ScoreArgs& args) {
   device_->download(args.losses, b.losses.data(), rows * sizeof(float));
 }
 
+void CudaBackend::adamw(const AdamWArgs& args) {
+  device_->issue([&](const BatonCudaKernels& kernels) {
+    kernels.ops->squareSums(args, 0, adamWPieces(args.n));
+    kernels.ops->adamw(args, 0, adamWPieces(args.n));
+  });
+}
+
 }  // namespace baton

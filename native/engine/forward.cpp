@@ -119,9 +119,10 @@ void Forward::gatherLogitRows(const std::vector<int>& rows) {
 void Forward::uploadSoftRows(const Batch& batch) {
   const auto M = static_cast<size_t>(model_->config.hidden);
   for (const Run& run : batch.runs) {
-    if (run.embeddings == nullptr) continue;
-    backend_->memory().upload(x_.as<float>() + static_cast<size_t>(run.batchRow) * M,
-                              run.embeddings, static_cast<size_t>(run.count) * M * sizeof(float));
+    const size_t bytes = static_cast<size_t>(run.count) * M * sizeof(float);
+    float* const to = x_.as<float>() + static_cast<size_t>(run.batchRow) * M;
+    if (run.embeddings != nullptr) backend_->memory().upload(to, run.embeddings, bytes);
+    if (run.stored != nullptr) backend_->memory().copy(to, run.stored, bytes);
   }
 }
 

@@ -112,12 +112,17 @@ struct TrainedEvent {
   int64_t rowsComputed = 0;
   double totalMs = 0;
 };
+// Of an update of trained prompts, its last.
+struct UpdatedEvent {
+  double norm;  // of the gradient, before it is shortened; no finite number: nothing was changed
+  bool finite;  // all values are finite numbers
+};
 struct FailedEvent {
   Error error;
 };
 
 using EventBody = std::variant<LoadEvent, ProgressEvent, FoundEvent, TokensEvent, LogitsEvent,
-                               DoneEvent, TrainedEvent, FailedEvent>;
+                               DoneEvent, TrainedEvent, UpdatedEvent, FailedEvent>;
 
 struct Event {
   uint64_t job;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work that has a turn of the engine thread to itself, between two batches: a training step. It is
-// queued, cancelled and answered as a job is; what it does is its own business, so that the engine
-// need not know of anything above it.
+// Work that has a turn of the engine thread to itself, between two batches: a training step, an
+// update of what it trains. It is queued, cancelled and answered as a job is; what it does is its
+// own business, so that the engine need not know of anything above it.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,7 @@ struct WorkPlace {
   const std::shared_ptr<Pool>& pool;
   ThreadPool& threads;
   const std::string& scope;    // of segments made here
-  const Forward& serving;      // on the device that the engine has
+  Forward& serving;            // on the device that the engine has
   std::function<bool()> goOn;  // false: nobody waits any more; to be asked before every layer
 };
 

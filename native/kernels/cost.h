@@ -136,6 +136,11 @@ inline Cost crossEntropyCost(const CrossEntropyArgs& a, int R) {
   return {R, (gradient ? 2 : 1) * floatBytes(R, a.V), (gradient ? 5.0 : 4.0) * R * a.V, 0};
 }
 
+// Squares and their sum, a dozen for both moments and the value.
+inline Cost adamWCost(const AdamWArgs& a) {
+  return {0, 8 * floatBytes(1, a.n), 22.0 * a.n, 0};
+}
+
 // Scores and weighted values of `pairs` of a query head and a row that it reads.
 inline double attendFlops(double pairs, int D) {
   return 4.0 * pairs * D;

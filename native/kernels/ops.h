@@ -10,6 +10,7 @@
 #include "kernels/linear/dlinear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/loss/cross_entropy.h"
+#include "kernels/optimizer/adamw.h"
 #include "kernels/rows.h"
 
 namespace baton {
@@ -41,6 +42,9 @@ struct Ops {
   CrossEntropyFn crossEntropy;
   DAttendFn dAttendQuery;
   DAttendFn dAttendKey;
+  // An update of what is trained.
+  AdamWFn squareSums;
+  AdamWFn adamw;
 };
 
 extern const Ops kScalarOps;

@@ -6,11 +6,11 @@
 namespace baton {
 
 const Ops kAmxOps{
-    Isa::kAmx,           linearAmx,          linearBf16Amx,    attendAvx512, attendBf16Amx,
-    mergeAvx2,           embedAvx2,          rmsnormAvx2,      addBiasAvx2,  quantizeAvx2,
-    rmsnormQuantizeAvx2, toBf16Avx2,         ropeAvx2,         kvStoreAvx2,  swigluAvx2,
-    gegluAvx2,           dLinearAmx,         dRmsnormAvx2,     dSwigluAvx2,  dGegluAvx2,
-    crossEntropyAvx2,    dAttendQueryAvx512, dAttendKeyAvx512,
+    Isa::kAmx,           linearAmx,          linearBf16Amx,    attendAvx512,     attendBf16Amx,
+    mergeAvx2,           embedAvx2,          rmsnormAvx2,      addBiasAvx2,      quantizeAvx2,
+    rmsnormQuantizeAvx2, toBf16Avx2,         ropeAvx2,         kvStoreAvx2,      swigluAvx2,
+    gegluAvx2,           dLinearAmx,         dRmsnormAvx2,     dSwigluAvx2,      dGegluAvx2,
+    crossEntropyAvx2,    dAttendQueryAvx512, dAttendKeyAvx512, squareSumsScalar, adamwScalar,
 };
 
 }  // namespace baton

@@ -7,11 +7,11 @@
 namespace baton {
 
 const Ops kAvx512Ops{
-    Isa::kAvx512,        linearAvx512,       linearBf16Avx512, attendAvx512, attendBf16Avx512,
-    mergeAvx2,           embedAvx2,          rmsnormAvx2,      addBiasAvx2,  quantizeAvx2,
-    rmsnormQuantizeAvx2, toBf16Avx2,         ropeAvx2,         kvStoreAvx2,  swigluAvx2,
-    gegluAvx2,           dLinearAvx512,      dRmsnormAvx2,     dSwigluAvx2,  dGegluAvx2,
-    crossEntropyAvx2,    dAttendQueryAvx512, dAttendKeyAvx512,
+    Isa::kAvx512,        linearAvx512,       linearBf16Avx512, attendAvx512,     attendBf16Avx512,
+    mergeAvx2,           embedAvx2,          rmsnormAvx2,      addBiasAvx2,      quantizeAvx2,
+    rmsnormQuantizeAvx2, toBf16Avx2,         ropeAvx2,         kvStoreAvx2,      swigluAvx2,
+    gegluAvx2,           dLinearAvx512,      dRmsnormAvx2,     dSwigluAvx2,      dGegluAvx2,
+    crossEntropyAvx2,    dAttendQueryAvx512, dAttendKeyAvx512, squareSumsScalar, adamwScalar,
 };
 
 }  // namespace baton

@@ -5,11 +5,11 @@
 namespace baton {
 
 const Ops kScalarOps{
-    Isa::kScalar,          linearScalar,       linearBf16Scalar, attendScalar,  attendBf16Scalar,
-    mergeScalar,           embedScalar,        rmsnormScalar,    addBiasScalar, quantizeScalar,
-    rmsnormQuantizeScalar, toBf16Scalar,       ropeScalar,       kvStoreScalar, swigluScalar,
-    gegluScalar,           dLinearScalar,      dRmsnormScalar,   dSwigluScalar, dGegluScalar,
-    crossEntropyScalar,    dAttendQueryScalar, dAttendKeyScalar,
+    Isa::kScalar,          linearScalar,       linearBf16Scalar, attendScalar,     attendBf16Scalar,
+    mergeScalar,           embedScalar,        rmsnormScalar,    addBiasScalar,    quantizeScalar,
+    rmsnormQuantizeScalar, toBf16Scalar,       ropeScalar,       kvStoreScalar,    swigluScalar,
+    gegluScalar,           dLinearScalar,      dRmsnormScalar,   dSwigluScalar,    dGegluScalar,
+    crossEntropyScalar,    dAttendQueryScalar, dAttendKeyScalar, squareSumsScalar, adamwScalar,
 };
 
 }  // namespace baton

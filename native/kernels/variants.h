@@ -28,6 +28,9 @@ void dGegluScalar(const DGluArgs& args, int r0, int r1);
 void crossEntropyScalar(const CrossEntropyArgs& args, int r0, int r1);
 void dAttendQueryScalar(const DAttendArgs& args);
 void dAttendKeyScalar(const DAttendArgs& args);
+// Of every table: an update is a thousandth of a step.
+void squareSumsScalar(const AdamWArgs& args, int p0, int p1);
+void adamwScalar(const AdamWArgs& args, int p0, int p1);
 
 #if defined(__x86_64__)
 void linearAvx2(const LinearArgs& args, int n0, int n1, void* scratch);

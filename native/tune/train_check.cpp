@@ -21,7 +21,7 @@ void checkToken(int32_t token, int vocab, const char* what) {
 
 // The rows that a read may name; its frozen segment must be whole and of this pool.
 int rowsBehind(const TrainRead& read, const TrainItem& item, size_t reader,
-               const std::vector<TrainPrompt>& prompts, const Model& model, const Pool& pool) {
+               const TrainStepSpec& spec, const Model& model, const Pool& pool) {
   const int named =
       (read.segment != nullptr ? 1 : 0) + (read.prompt >= 0 ? 1 : 0) + (read.live >= 0 ? 1 : 0);
   if (named != 1) throw invalid("a read of a training step names one of segment, prompt and live");
@@ -33,11 +33,10 @@ int rowsBehind(const TrainRead& read, const TrainItem& item, size_t reader,
     return read.segment->rows();
   }
   if (read.prompt >= 0) {
-    if (static_cast<size_t>(read.prompt) >= prompts.size())
+    if (static_cast<size_t>(read.prompt) >= spec.prompts.size())
       throw invalid("a read names prompt " + std::to_string(read.prompt) + " of " +
-                    std::to_string(prompts.size()));
-    return static_cast<int>(prompts[static_cast<size_t>(read.prompt)].rows.size() /
-                            static_cast<size_t>(model.config.hidden));
+                    std::to_string(spec.prompts.size()));
+    return spec.rowsOf(spec.prompts[static_cast<size_t>(read.prompt)], model.config.hidden);
   }
   if (static_cast<size_t>(read.live) >= reader)
     throw invalid("live segment " + std::to_string(reader) + " reads live segment " +
@@ -67,24 +66,47 @@ void checkSegment(const TrainStepSpec& spec, const TrainItem& item, size_t index
   }
   checkPlace(segment.start, static_cast<int>(segment.tokens.size()), config);
   for (const TrainRead& read : segment.reads) {
-    const int rows = rowsBehind(read, item, index, spec.prompts, model, pool);
+    const int rows = rowsBehind(read, item, index, spec, model, pool);
     if (read.rows < 0 || read.rows > rows || std::abs(read.shift) > 4 * config.contextLength)
       throw invalid("a live segment reads " + std::to_string(read.rows) + " rows of one that has " +
                     std::to_string(rows) + ", with shift " + std::to_string(read.shift));
   }
 }
 
+// Rows of its own or trained ones, each of these once: gradients of two would be one's.
+void checkPrompts(const TrainStepSpec& spec, const ModelConfig& config, const Pool& pool) {
+  const TrainedPrompts* trained = spec.trained.get();
+  if (trained != nullptr && &trained->memory() != &pool.memory())
+    throw invalid("trained prompts lie on another device than their model");
+  std::vector<bool> named(trained == nullptr ? 0 : trained->count());
+  for (const TrainPrompt& prompt : spec.prompts) {
+    size_t numbers = prompt.rows.size();
+    if (prompt.trained >= 0) {
+      const auto index = static_cast<size_t>(prompt.trained);
+      if (index >= named.size() || named[index])
+        throw invalid("a prompt of a training step is number " + std::to_string(index) + " of " +
+                      std::to_string(named.size()) + " trained ones, or is named twice");
+      named[index] = true;
+      numbers = trained->numbers(index);
+    }
+    if (numbers == 0 || numbers % static_cast<size_t>(config.hidden) != 0)
+      throw invalid("a prompt holds " + std::to_string(numbers) +
+                    " numbers, which are no rows of " + std::to_string(config.hidden));
+    checkPlace(prompt.start, spec.rowsOf(prompt, config.hidden), config);
+  }
+}
+
 }  // namespace
+
+int TrainStepSpec::rowsOf(const TrainPrompt& prompt, int hidden) const {
+  const size_t numbers = prompt.trained < 0 ? prompt.rows.size()
+                                            : trained->numbers(static_cast<size_t>(prompt.trained));
+  return static_cast<int>(numbers / static_cast<size_t>(hidden));
+}
 
 void checkTrainStep(const TrainStepSpec& spec, const Model& model, const Pool& pool) {
   if (spec.items.empty()) throw invalid("a training step needs at least one item");
-  const auto hidden = static_cast<size_t>(model.config.hidden);
-  for (const TrainPrompt& prompt : spec.prompts) {
-    if (prompt.rows.empty() || prompt.rows.size() % hidden != 0)
-      throw invalid("a prompt holds " + std::to_string(prompt.rows.size()) +
-                    " numbers, which are no rows of " + std::to_string(hidden));
-    checkPlace(prompt.start, static_cast<int>(prompt.rows.size() / hidden), model.config);
-  }
+  checkPrompts(spec, model.config, pool);
   for (const TrainItem& item : spec.items) {
     if (item.segments.empty()) throw invalid("an item of a training step has no live segment");
     for (size_t i = 0; i < item.segments.size(); ++i) checkSegment(spec, item, i, model, pool);

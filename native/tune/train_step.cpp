@@ -34,10 +34,6 @@ int labelsOf(const TrainItem& item) {
   return labels;
 }
 
-int promptRows(const TrainPrompt& prompt, const ModelConfig& config) {
-  return static_cast<int>(prompt.rows.size() / static_cast<size_t>(config.hidden));
-}
-
 // Bytes that a row leaves on a tape for one layer, besides the layer's input.
 size_t activationBytes(const ModelConfig& c) {
   const int width = c.heads * c.headDim;
@@ -57,7 +53,8 @@ int positionLimit(const TrainStepSpec& spec, const ModelConfig& config) {
     limit =
         std::max(limit, std::max(std::abs(start), std::abs(start + rows)) + std::abs(shift) + 1);
   };
-  for (const TrainPrompt& prompt : spec.prompts) reach(prompt.start, promptRows(prompt, config), 0);
+  for (const TrainPrompt& prompt : spec.prompts)
+    reach(prompt.start, spec.rowsOf(prompt, config.hidden), 0);
   for (const TrainItem& item : spec.items) {
     for (const TrainSegment& segment : item.segments) {
       const int rows = static_cast<int>(segment.tokens.size());
@@ -77,6 +74,8 @@ Memory& TrainStep::memory() const {
 std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
   const trace::Scope scope("train step", "items", static_cast<int64_t>(spec_.items.size()));
   const ModelConfig& config = place.model->config;
+  std::unique_lock<std::mutex> held;
+  if (spec_.trained != nullptr) held = std::unique_lock(spec_.trained->mutex());
   prepareWorkspace(place);
   result_.losses.assign(spec_.items.size(), 0.0);
   Pass prompts = makePrompts(place);
@@ -105,14 +104,39 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
     memory().fill(dx.data(), 0, matrixBytes(prompts.batch.rows, config.hidden));
     std::vector<KvGradient> none;
     if (!backward(place, prompts, none, gradients, true)) return std::nullopt;
-    for (const Run& run : prompts.batch.runs) {
-      const size_t bytes = matrixBytes(run.count, config.hidden);
-      std::vector<float>& rows = result_.gradients.emplace_back(bytes / sizeof(float));
-      memory().download(rows.data(), dx.data() + matrixBytes(run.batchRow, config.hidden), bytes);
-    }
   }
+  if (spec_.gradient) giveGradients(config, prompts);
   result_.totalMs = std::chrono::duration<double, std::milli>(Clock::now() - submitted_).count();
   return EventBody(std::move(result_));
+}
+
+// To the host, or to where the next update finds them.
+void TrainStep::giveGradients(const ModelConfig& config, const Pass& prompts) {
+  using Kind = TrainedPrompts::Kind;
+  TrainedPrompts* trained = spec_.trained.get();
+  if (trained != nullptr && !spec_.accumulate) {
+    for (size_t i = 0; i < trained->count(); ++i)
+      memory().fill(trained->at(Kind::kGradient, i), 0, trained->numbers(i) * sizeof(float));
+  }
+  for (size_t i = 0; i < spec_.prompts.size(); ++i) {
+    const Run& run = prompts.batch.runs[i];
+    const size_t bytes = matrixBytes(run.count, config.hidden);
+    const std::byte* from = workspace_->room->dx.data() + matrixBytes(run.batchRow, config.hidden);
+    const int index = spec_.prompts[i].trained;
+    if (index < 0) {
+      std::vector<float>& rows = result_.gradients.emplace_back(bytes / sizeof(float));
+      memory().download(rows.data(), from, bytes);
+      continue;
+    }
+    float* sum = trained->at(Kind::kGradient, static_cast<size_t>(index));
+    if (spec_.accumulate) {
+      const auto numbers = static_cast<int>(bytes / sizeof(float));
+      workspace_->forward->backend().addBias({reinterpret_cast<const float*>(from), sum, numbers},
+                                             1);
+    } else {
+      memory().copy(sum, from, bytes);
+    }
+  }
 }
 
 // ---- room
@@ -121,7 +145,7 @@ std::optional<EventBody> TrainStep::run(const WorkPlace& place) {
 void TrainStep::prepareWorkspace(const WorkPlace& place) {
   const ModelConfig& config = place.model->config;
   int rows = 0;
-  for (const TrainPrompt& prompt : spec_.prompts) rows += promptRows(prompt, config);
+  for (const TrainPrompt& prompt : spec_.prompts) rows += spec_.rowsOf(prompt, config.hidden);
   for (size_t begin = 0; begin < spec_.items.size();) {
     const size_t end = groupEnd(config, begin);
     int group = 0;
@@ -185,8 +209,13 @@ TrainStep::Pass TrainStep::makePrompts(const WorkPlace& place) const {
   Pass pass;
   for (const TrainPrompt& prompt : spec_.prompts) {
     Run run{};
-    run.count = promptRows(prompt, place.model->config);
-    run.embeddings = prompt.rows.data();
+    run.count = spec_.rowsOf(prompt, place.model->config.hidden);
+    if (prompt.trained < 0) {
+      run.embeddings = prompt.rows.data();
+    } else {
+      run.stored =
+          spec_.trained->at(TrainedPrompts::Kind::kValues, static_cast<size_t>(prompt.trained));
+    }
     addRun(place, pass, {SegmentKind::kPrompt, prompt.start, {}}, run);
   }
   setTape(place.model->config, pass, workspace_->room->promptTape);

@@ -15,6 +15,7 @@
 #include "engine/forward.h"
 #include "engine/work.h"
 #include "tune/layer_backward.h"
+#include "tune/trained_prompts.h"
 
 namespace baton {
 
@@ -41,14 +42,21 @@ struct TrainItem {
 
 struct TrainPrompt {
   int start = 0;
-  std::vector<float> rows;  // [n, M]
+  std::vector<float> rows;  // [n, M], and the gradient comes back with the event; or
+  int trained = -1;         // index in the step's trained prompts
 };
 
 struct TrainStepSpec {
   std::vector<TrainPrompt> prompts;
   std::vector<TrainItem> items;
   bool gradient = true;
+  // Of prompts that name one of these the rows are its values, and the gradient stays there: of all
+  // of them it takes the place of what was there, or, where it accumulates, is added.
+  std::shared_ptr<TrainedPrompts> trained = {};
+  bool accumulate = false;
   size_t activationBytes = 0;  // most bytes of activations to hold; the rest is computed twice
+
+  int rowsOf(const TrainPrompt& prompt, int hidden) const;
 };
 
 // Throws OPTION_INVALID for what would make a kernel leave its memory (token or label outside of
@@ -104,6 +112,7 @@ class TrainStep : public Work {
   bool score(const WorkPlace& place, const Pass& pass);
   bool backward(const WorkPlace& place, const Pass& pass, std::vector<KvGradient>& outside,
                 const std::vector<KvGradient>& incoming, bool toInput);
+  void giveGradients(const ModelConfig& config, const Pass& prompts);
 
   TrainStepSpec spec_;
   std::shared_ptr<TrainWorkspace> workspace_;

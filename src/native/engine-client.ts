@@ -20,10 +20,14 @@ import type {
   NativeJob,
   NativeLogprobs,
   NativeModelOptions,
+  NativeTrainedStart,
   NativeTrainStep,
+  NativeTrainUpdate,
   SegmentHandle,
   SegmentInfo,
   SegmentSpec,
+  TrainedHandle,
+  TrainedKind,
 } from "./types.js";
 import { emitWarnings } from "./warnings.js";
 
@@ -69,7 +73,7 @@ interface RunningJob {
 }
 
 type JobEvent = Exclude<NativeEvent, { type: "load" }>;
-type LastEvent = Extract<NativeEvent, { type: "done" | "trained" }>;
+type LastEvent = Extract<NativeEvent, { type: "done" | "trained" | "updated" }>;
 
 /** Clients with a job in flight: whoever awaits the job need not hold its model. */
 const busy = new Set<EngineClient>();
@@ -223,6 +227,33 @@ export class EngineClient {
     return { losses, gradients, rowsComputed, totalMs };
   }
 
+  createTrained(start: NativeTrainedStart): Promise<TrainedHandle> {
+    return this.#native.createTrained(this.#model(), start);
+  }
+
+  /** Queues an update of trained prompts, which nothing stops. Rejects with the typed error of its failure. */
+  async updateTrained(
+    prompts: TrainedHandle,
+    update: NativeTrainUpdate,
+  ): Promise<{ norm: number; finite: boolean }> {
+    const event = await this.#outcome(this.#native.submitTrainUpdate(this.#model(), prompts, update), {});
+    if (event.type !== "updated") throw new InternalError(`An update ended with "${event.type}".`);
+    const { norm, finite } = event;
+    return { norm, finite };
+  }
+
+  /** Also after close(). */
+  readTrained(
+    prompts: TrainedHandle,
+    kind: TrainedKind,
+  ): Promise<{ updates: number; numbers: Float32Array[] }> {
+    return this.#native.readTrained(prompts, kind);
+  }
+
+  releaseTrained(prompts: TrainedHandle): void {
+    this.#native.releaseTrained(prompts);
+  }
+
   /** The last event of a job that was just queued. */
   async #outcome(id: number, listeners: JobListeners): Promise<LastEvent> {
     const { signal } = listeners;
@@ -287,9 +318,8 @@ export class EngineClient {
 function deliver(job: RunningJob, event: JobEvent): void {
   const { listeners, thrown } = job;
   if (thrown !== undefined) {
-    if (event.type === "done" || event.type === "trained" || event.type === "failed") {
-      job.reject(thrown.error);
-    }
+    const isLast = ["done", "trained", "updated", "failed"].includes(event.type);
+    if (isLast) job.reject(thrown.error);
     return;
   }
   switch (event.type) {
@@ -307,6 +337,7 @@ function deliver(job: RunningJob, event: JobEvent): void {
       break;
     case "done":
     case "trained":
+    case "updated":
       job.resolve(event);
       break;
     case "failed":

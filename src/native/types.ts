@@ -7,7 +7,13 @@
 
 import type { CudaReport, DoctorReport } from "./doctor-types.js";
 import type { Device, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
-import type { NativeTrainStep } from "./train-types.js";
+import type {
+  NativeTrainedStart,
+  NativeTrainStep,
+  NativeTrainUpdate,
+  TrainedHandle,
+  TrainedKind,
+} from "./train-types.js";
 
 export type * from "./doctor-types.js";
 export type * from "./model-types.js";
@@ -280,6 +286,15 @@ export type NativeEvent =
       rowsComputed: number;
       totalMs: number;
     }
+  /** An update of trained prompts is over; its last event. */
+  | {
+      job: number;
+      type: "updated";
+      /** Length of the gradient before it is shortened; where it is no finite number, nothing was changed. */
+      norm: number;
+      /** All values are finite numbers. */
+      finite: boolean;
+    }
   | { job: number; type: "failed"; code: string; message: string; facts: Record<string, string | number> };
 
 /** Something that failed nothing, to be told to the user; codes: native/base/warnings.h. */
@@ -337,6 +352,17 @@ export interface NativeBinding {
   submit(model: ModelHandle, job: NativeJob): number;
   /** Queues a training step; "trained" or "failed" is its only event. Serving goes on between two steps. */
   submitTrainStep(model: ModelHandle, step: NativeTrainStep): number;
+  /** Puts what is to be trained where the model computes. Rejects with OUT_OF_MEMORY, DEVICE_UNAVAILABLE. */
+  createTrained(model: ModelHandle, start: NativeTrainedStart): Promise<TrainedHandle>;
+  /** By prompt, and the updates after which they are so. Also after the model was closed, not of a lost device. */
+  readTrained(
+    prompts: TrainedHandle,
+    kind: TrainedKind,
+  ): Promise<{ updates: number; numbers: Float32Array[] }>;
+  /** Queues an update; "updated" or "failed" is its only event. */
+  submitTrainUpdate(model: ModelHandle, prompts: TrainedHandle, update: NativeTrainUpdate): number;
+  /** Frees them when no job holds them any more. Idempotent. */
+  releaseTrained(prompts: TrainedHandle): void;
   /** The job fails with code ABORTED within one layer's time. Unknown or finished ids are ignored. */
   cancelJob(model: ModelHandle, job: number): void;
   /** Fails running jobs with code CLOSED, stops the engine thread, unmaps. Idempotent. */

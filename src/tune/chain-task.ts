@@ -23,9 +23,18 @@ import type { FrozenKv, FrozenStore } from "./frozen.js";
 import { computeFrozen, frozenBytesOf, PoolStore } from "./frozen.js";
 import { FrozenDisk } from "./frozen-disk.js";
 import type { FrozenPlace } from "./frozen-place.js";
+import { NativeParameters } from "./native-parameters.js";
 import { kindsOf, sitesBehind } from "./plan.js";
 import type { Origin, RecordValues } from "./record.js";
-import type { LossOfItems, Parameter, PreparedItem, RowCounts, TrainingTask } from "./task.js";
+import type {
+  HeldParameters,
+  LossOfItems,
+  Parameter,
+  ParameterNumbers,
+  PreparedItem,
+  RowCounts,
+  TrainingTask,
+} from "./task.js";
 
 export interface ChainTaskInit {
   definition: ChainDefinition;
@@ -225,20 +234,30 @@ export class ChainTask implements TrainingTask<DataItem> {
     return { losses, gradients: all, rowsComputed };
   }
 
-  /** The step as it crosses to the engine; only prompts that an item depends on are in it, `trained` by site. */
+  hold(numbers: ParameterNumbers): Promise<HeldParameters> {
+    return NativeParameters.create(this.#model.engine, numbers, (items, options) => {
+      return this.step(items, null, options).step;
+    });
+  }
+
+  /**
+   * The step as it crosses to the engine; only prompts that an item depends on are in it, `trained` by site. Without
+   * values they are named by the index of the parameter.
+   */
   step(
     items: readonly PreparedItem[],
-    values: readonly Float32Array[],
+    values: readonly Float32Array[] | null,
     { gradient, scale }: { gradient: boolean; scale: number },
   ): { step: NativeTrainStep; trained: readonly string[] } {
     const all = items.map(ready);
     const used = new Set(all.flatMap(({ assembled }) => assembled.trained));
     const present = this.parameters.filter(({ stage }) => used.has(stage));
     const trained = present.map(({ stage }) => stage);
-    const prompts = present.map(({ stage }) => ({
-      start: this.#startOf(stage),
-      rows: values[this.parameters.findIndex((one) => one.stage === stage)] as Float32Array,
-    }));
+    const prompts = present.map((parameter) => {
+      const start = this.#startOf(parameter.stage);
+      const index = this.parameters.indexOf(parameter);
+      return values === null ? { start, trained: index } : { start, rows: values[index] as Float32Array };
+    });
     const promptAt = new Map(trained.map((site, at) => [this.#plan.promptOf.get(site) as SegmentId, at]));
     return {
       step: {

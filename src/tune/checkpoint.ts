@@ -12,9 +12,8 @@ import { formatSafetensors, parseSafetensors } from "../model/safetensors.js";
 import type { OrderState } from "./batches.js";
 import type { PromptFacts, TrainedPrompt } from "./export.js";
 import { writeWhole } from "./files.js";
-import type { AdamWState } from "./optimizer.js";
 import type { Evaluation, TuneStep } from "./steps.js";
-import type { Parameter } from "./task.js";
+import type { Parameter, ParameterNumbers } from "./task.js";
 
 const format = "baton tuning checkpoint";
 const version = "2";
@@ -29,15 +28,14 @@ export interface BestValues {
   values: Float32Array[];
 }
 
-export interface Checkpoint {
+/** Where a run stands, without the numbers of its parameters. */
+export interface Progress {
   identity: Identity;
   /** What may be changed between runs, at the price of other losses: learning rate, schedule, epochs ... */
   settings: Identity;
   /** Steps done. */
   step: number;
   order: OrderState;
-  values: Float32Array[];
-  adam: AdamWState;
   best: BestValues | null;
   /** Evaluations since the best one. */
   waited: number;
@@ -46,6 +44,8 @@ export interface Checkpoint {
   /** The run has ended by itself. */
   finished: boolean;
 }
+
+export interface Checkpoint extends Progress, ParameterNumbers {}
 
 /** What an export says of the values and of the best ones, by parameter. */
 export interface CheckpointFacts {
@@ -66,19 +66,10 @@ type Tensors = Map<string, { shape: readonly number[]; data: Float32Array }>;
 const groups = ["values", "first", "second", "best"] as const;
 type Group = (typeof groups)[number];
 
-const copies = (all: readonly Float32Array[]): Float32Array[] => all.map((one) => one.slice());
-
-/** A copy that later steps do not change. */
-export function snapshot(checkpoint: Checkpoint): Checkpoint {
-  const { adam, best, values, history, evaluations } = checkpoint;
-  return {
-    ...checkpoint,
-    values: copies(values),
-    adam: { updates: adam.updates, first: copies(adam.first), second: copies(adam.second) },
-    best: best && { ...best, values: copies(best.values) },
-    history: [...history],
-    evaluations: [...evaluations],
-  };
+/** What later steps do not change. */
+export function snapshot(progress: Progress, numbers: ParameterNumbers): Checkpoint {
+  const { history, evaluations } = progress;
+  return { ...progress, ...numbers, history: [...history], evaluations: [...evaluations] };
 }
 
 function digest(state: string, tensors: Tensors): string {

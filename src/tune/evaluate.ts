@@ -4,7 +4,7 @@
 
 import { TuningDivergedError } from "../errors.js";
 import { inParts } from "./batches.js";
-import type { PreparedItem, TrainingTask } from "./task.js";
+import type { HeldParameters, PreparedItem, TrainingTask } from "./task.js";
 
 /** Prepares the items, calls `use` with them and releases them, whatever happens. */
 export async function withPrepared<Item, T>(
@@ -31,7 +31,7 @@ export async function withPrepared<Item, T>(
 export async function devLoss<Item>(
   task: TrainingTask<Item>,
   items: readonly Item[],
-  values: readonly Float32Array[],
+  parameters: Pick<HeldParameters, "loss">,
   batchSize: number,
   signal: AbortSignal,
   onProgress: (done: number) => void = () => {},
@@ -41,7 +41,7 @@ export async function devLoss<Item>(
   let labels = 0;
   for (const part of inParts(items, batchSize)) {
     await withPrepared(task, part, signal, async (prepared) => {
-      const { losses } = await task.loss(prepared, values, { gradient: false, scale: 1, signal });
+      const { losses } = await parameters.loss(prepared, { gradient: "none", scale: 1, signal });
       for (const [i, { rows, origin }] of prepared.entries()) {
         const loss = losses[i] as number;
         if (!Number.isFinite(loss)) {

@@ -2,6 +2,8 @@
 // AdamW (Loshchilov and Hutter, 2019, algorithm 2) as torch.optim.AdamW computes it: decay first and apart from the
 // gradient, both moments corrected for their start at zero, eps outside the root. Moments are kept as float32; one
 // element is computed in float64 and rounded once, in a fixed order, so that the same gradients give the same bits.
+//
+// The slow reference of native/kernels/optimizer/adamw.h, which tuning runs on: both have the same bits.
 
 export interface AdamWOptions {
   /** Decay rates of the first and second moment, from 0 to below 1. */
@@ -63,11 +65,33 @@ export function adamWStep(
   }
 }
 
-/** The 2-norm of all gradients together, summed in float64. */
+/** Numbers whose squares are summed together, lanes that a sum goes in, and lanes that are halved together. */
+const piece = 1024;
+const lanes = 256;
+const neighbours = 32;
+
+/** A sum as a device makes it, in an order of its own: each lane takes every 256th term; 32 neighbours are halved. */
+function sumInLanes(terms: Float64Array): number {
+  const sums = new Float64Array(lanes);
+  for (const [i, term] of terms.entries()) sums[i % lanes] = (sums[i % lanes] as number) + term;
+  let total = 0;
+  for (let first = 0; first < lanes; first += neighbours) {
+    for (let half = neighbours / 2; half >= 1; half /= 2) {
+      for (let l = first; l < first + half; l++) sums[l] = (sums[l] as number) + (sums[l + half] as number);
+    }
+    total += sums[first] as number;
+  }
+  return total;
+}
+
+/** The 2-norm of all gradients together, one behind the other, summed in float64 piece by piece. */
 export function globalNorm(gradients: readonly Float32Array[]): number {
-  let sum = 0;
-  for (const gradient of gradients) for (const g of gradient) sum += g * g;
-  return Math.sqrt(sum);
+  const squares = new Float64Array(gradients.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const gradient of gradients) for (const g of gradient) squares[at++] = g * g;
+  const sums = new Float64Array(Math.ceil(squares.length / piece));
+  for (let p = 0; p < sums.length; p++) sums[p] = sumInLanes(squares.subarray(p * piece, (p + 1) * piece));
+  return Math.sqrt(sumInLanes(sums));
 }
 
 /**

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop: batches, gradients, updates, evaluations, checkpoints. It knows no chain.
 //
-// Law: a step happens whole or not at all. Until its update nothing of the run's state changes, the update is made
-// without waiting for anything, so an abort or a failure at any moment leaves the state of the step before, which is what
-// a checkpoint then holds. A periodic checkpoint is written when the step after it has found loss and gradient to be
-// numbers: what is on the disk can be gone on from.
+// Law: a step happens whole or not at all. Until its update nothing of the run's state changes, nothing stops the
+// update, and what the step was is written down as soon as it is made, so an abort or a failure at any moment leaves the
+// state of the step before or of this one, which is what a checkpoint then holds. A periodic checkpoint is written when
+// the step after it has found loss and gradient to be numbers: what is on the disk can be gone on from.
+//
+// Values and moments are the task's to hold, where it computes; here they are read for checkpoints and evaluations.
 
-import { CheckpointInvalidError, TuningDivergedError } from "../errors.js";
-import { BatchOrder, firstOrder, inParts } from "./batches.js";
-import type { Checkpoint, Identity } from "./checkpoint.js";
-import { differences, openCheckpoint, snapshot, writeCheckpoint } from "./checkpoint.js";
+import { InternalError, TuningDivergedError } from "../errors.js";
+import { BatchOrder, inParts } from "./batches.js";
+import type { Checkpoint, Identity, Progress } from "./checkpoint.js";
+import { snapshot, writeCheckpoint } from "./checkpoint.js";
 import { devLoss, withPrepared } from "./evaluate.js";
 import type { PromptFacts } from "./export.js";
-import { checkWritable, removeLeftovers } from "./files.js";
-import { adamWStep, clipGradients, createAdamWState, globalNorm } from "./optimizer.js";
 import { scheduleAt, warmupStepsOf } from "./schedule.js";
 import type { TrainSettings } from "./settings.js";
-import { changeable, orderIdentity } from "./settings.js";
+import type { Start } from "./start.js";
+import { startOf } from "./start.js";
 import type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./steps.js";
-import type { TrainingTask } from "./task.js";
+import type { HeldParameters, TrainingTask } from "./task.js";
 import { TimeLeft } from "./time-left.js";
 
 export interface TrainRun<Item> {
@@ -61,17 +62,21 @@ export interface TrainResult {
   resumedFrom: number;
 }
 
-interface Gradients {
+interface Summed {
   loss: number;
-  gradients: Float32Array[];
   rows: StepRows;
 }
 
 /** Throws IoError, CHECKPOINT_INVALID, TUNING_DIVERGED, what the task throws, and the signal's reason. */
 export async function train<Item>(run: TrainRun<Item>): Promise<TrainResult> {
   run.signal.throwIfAborted();
-  const trainer = new Trainer(run);
-  return trainer.run();
+  const start = await startOf(run);
+  const parameters = await run.task.hold(start);
+  try {
+    return await new Trainer(run, start, parameters).run();
+  } finally {
+    parameters.close();
+  }
 }
 
 class Trainer<Item> {
@@ -79,85 +84,49 @@ class Trainer<Item> {
   readonly #steps: number;
   readonly #stepsPerEpoch: number;
   readonly #warmupSteps: number;
-  #state: Checkpoint;
-  #order: BatchOrder;
-  #resumedFrom = 0;
+  readonly #state: Progress;
+  readonly #parameters: HeldParameters;
+  readonly #order: BatchOrder;
+  readonly #resumedFrom: number;
   /** Due to be written once the next step has shown its values to be good. */
   #pending: Checkpoint | null = null;
   /** Steps of the checkpoint on the disk; null: none of this run. */
-  #written: number | null = null;
+  #written: number | null;
   #writeError: unknown;
   readonly #timeLeft = new TimeLeft();
 
-  constructor(run: TrainRun<Item>) {
+  constructor(run: TrainRun<Item>, { progress, resumedFrom }: Start, parameters: HeldParameters) {
     this.#run = run;
-    const { batchSize, accumulation, epochs, warmup, seed } = run.settings;
+    const { batchSize, accumulation, epochs, shuffle, warmup } = run.settings;
     this.#stepsPerEpoch = Math.ceil(run.items.length / (batchSize * accumulation));
     this.#steps = epochs * this.#stepsPerEpoch;
     this.#warmupSteps = warmupStepsOf(warmup, this.#steps);
-    const values = run.initial.map((one) => one.slice());
-    this.#state = {
-      identity: { ...run.identity, ...orderIdentity(run.settings, run.items.length) },
-      settings: changeable(run.settings),
-      step: 0,
-      order: firstOrder(seed),
-      values,
-      adam: createAdamWState(values),
-      best: null,
-      waited: 0,
-      history: [],
-      evaluations: [],
-      finished: false,
-    };
-    this.#order = this.#orderFrom(this.#state.order);
-  }
-
-  #orderFrom(state: Checkpoint["order"]): BatchOrder {
-    const { batchSize, accumulation, shuffle } = this.#run.settings;
-    return new BatchOrder(this.#run.items.length, batchSize * accumulation, shuffle, state);
+    this.#state = progress;
+    this.#parameters = parameters;
+    this.#order = new BatchOrder(run.items.length, batchSize * accumulation, shuffle, progress.order);
+    this.#resumedFrom = resumedFrom ?? 0;
+    this.#written = resumedFrom;
   }
 
   async run(): Promise<TrainResult> {
-    await this.#begin();
     try {
       const stopped = await this.#loop();
       this.#state.finished = true;
-      await this.#write(this.#state);
-      return this.#result(stopped);
+      const last = await this.#snapshot();
+      await this.#write(last);
+      return this.#result(last, stopped);
     } catch (error) {
       await this.#keep(error);
       throw this.#run.signal.aborted ? this.#run.signal.reason : error;
     }
   }
 
-  async #begin(): Promise<void> {
-    const { settings, task, onWarning } = this.#run;
-    const { checkpoint: path, resume } = settings;
-    if (path === null) return;
-    const file = await openCheckpoint(path);
-    await removeLeftovers(path); // not when prompts are taken out: then the run may be writing
-    await checkWritable(path);
-    if (file === null) return;
-    if (!resume) {
-      if (file.finished) return;
-      throw new CheckpointInvalidError(
-        `${file.path} is the checkpoint of a run that has not ended (step ${file.step}). Resume it, delete it, or name ` +
-          "another file.",
-        { facts: { path: file.path, step: file.step } },
-      );
-    }
-    const found = file.restore(this.#state.identity, task.parameters);
-    const changed = differences(found.settings, this.#state.settings);
-    if (changed.length > 0) {
-      const list = changed.map((one) => `${one.field} was ${one.there} and is ${one.here}`).join("; ");
-      onWarning(
-        `${file.path} was written under other settings (${list}): the run goes on otherwise than it would have.`,
-      );
-    }
-    this.#state = { ...found, settings: this.#state.settings, finished: false };
-    this.#order = this.#orderFrom(found.order);
-    this.#resumedFrom = found.step;
-    this.#written = found.step;
+  /** Where the run stands. Throws INTERNAL where an update was made that nobody heard of. */
+  async #snapshot(): Promise<Checkpoint> {
+    const numbers = await this.#parameters.numbers();
+    const { step } = this.#state;
+    if (numbers.adam.updates === step) return snapshot(this.#state, numbers);
+    throw new InternalError(`Step ${step} has values of ${numbers.adam.updates} updates.`);
   }
 
   async #loop(): Promise<TrainResult["stopped"]> {
@@ -172,12 +141,13 @@ class Trainer<Item> {
     }
     while (state.step < this.#steps && !this.#isOutOfPatience()) {
       const record = await this.#takeStep();
+      await this.#writePending();
       if (before !== undefined) record.before = before;
       before = undefined;
       if (this.#isDue()) record.evaluation = await this.#evaluate();
       onStep({ ...record });
       if (settings.checkpoint !== null && state.step % settings.checkpointEvery === 0) {
-        this.#pending = snapshot(state);
+        this.#pending = await this.#snapshot();
       }
     }
     return this.#isOutOfPatience() ? "patience" : "end";
@@ -209,21 +179,16 @@ class Trainer<Item> {
       warmupSteps: this.#warmupSteps,
     });
     const learningRate = settings.learningRate * share;
-    const { loss, gradients, rows } = await this.#gradients(batch.items);
+    const { loss, rows } = await this.#gradients(batch.items);
     if (!Number.isFinite(loss)) throw this.#diverged("the loss", loss, learningRate);
-    const gradientNorm = globalNorm(gradients);
-    if (!Number.isFinite(gradientNorm))
-      throw this.#diverged("the gradient's length", gradientNorm, learningRate);
-    await this.#writePending();
     this.#run.signal.throwIfAborted();
 
-    // from here on nothing is waited for: the step is made whole
-    if (settings.maxGradientNorm !== null) clipGradients(gradients, gradientNorm, settings.maxGradientNorm);
-    adamWStep(state.values, gradients, state.adam, learningRate, settings);
-    for (const value of state.values) {
-      const bad = value.find((one) => !Number.isFinite(one));
-      if (bad !== undefined) throw this.#diverged("a value of the prompt", bad, learningRate);
-    }
+    // from here on nothing stops the step
+    const { maxGradientNorm, betas, epsilon, weightDecay } = settings;
+    const options = { learningRate, maxGradientNorm, betas, epsilon, weightDecay };
+    const { norm, finite } = await this.#parameters.update(options);
+    if (!Number.isFinite(norm)) throw this.#diverged("the gradient's length", norm, learningRate);
+    if (!finite) await this.#failValues(learningRate);
     state.step += 1;
     this.#order.advance();
     state.order = this.#order.state;
@@ -235,7 +200,7 @@ class Trainer<Item> {
       epoch: state.step / this.#stepsPerEpoch,
       loss,
       learningRate,
-      gradientNorm,
+      gradientNorm: norm,
       rows,
       rowsPerSecond: rows.computed / Math.max(seconds, 1e-9),
       secondsLeft: this.#timeLeft.after(state.step, this.#steps, {
@@ -247,16 +212,25 @@ class Trainer<Item> {
     return record;
   }
 
-  /** Loss and gradients of the mean over items of the item's mean; parts of `batchSize` items are added in order. */
-  async #gradients(indices: Uint32Array): Promise<Gradients> {
+  /** The gradient was good, so what was due before it is. */
+  async #failValues(learningRate: number): Promise<never> {
+    await this.#writePending();
+    const numbers = (await this.#parameters.values()).flatMap((one) => [...one]);
+    const bad = numbers.find((one) => !Number.isFinite(one)) as number;
+    throw this.#diverged("a value of the prompt", bad, learningRate);
+  }
+
+  /** Loss of the mean over items of the item's mean; gradients of parts of `batchSize` items are added in order. */
+  async #gradients(indices: Uint32Array): Promise<Summed> {
     const { task, items, settings, signal } = this.#run;
-    const { values } = this.#state;
     const scale = 1 / indices.length;
-    const sum: Gradients = { loss: 0, gradients: [], rows: { live: 0, frozen: 0, reused: 0, computed: 0 } };
+    const sum: Summed = { loss: 0, rows: { live: 0, frozen: 0, reused: 0, computed: 0 } };
+    let gradient: "first" | "more" = "first";
     for (const part of inParts([...indices], settings.batchSize)) {
       const batch = part.map((i) => items[i] as Item);
       await withPrepared(task, batch, signal, async (prepared) => {
-        const found = await task.loss(prepared, values, { gradient: true, scale, signal });
+        const found = await this.#parameters.loss(prepared, { gradient, scale, signal });
+        gradient = "more";
         for (const [i, { rows, reused }] of prepared.entries()) {
           sum.loss += ((found.losses[i] as number) / rows.labels) * scale;
           sum.rows.live += rows.live;
@@ -264,7 +238,6 @@ class Trainer<Item> {
           sum.rows.reused += reused;
         }
         sum.rows.computed += found.rowsComputed;
-        addGradients(sum.gradients, found.gradients);
       });
     }
     return sum;
@@ -274,13 +247,15 @@ class Trainer<Item> {
     const { task, dev, settings, signal, score, onEvaluating } = this.#run;
     const state = this.#state;
     const begun = performance.now();
-    const loss = await devLoss(task, dev, state.values, settings.batchSize, signal, (done) =>
+    const loss = await devLoss(task, dev, this.#parameters, settings.batchSize, signal, (done) =>
       onEvaluating?.(done, dev.length, "loss"),
     ).catch((error: unknown) => {
       throw TuningDivergedError.isInstance(error) ? this.#divergedOnDev(error) : error;
     });
     const scored = (done: number) => onEvaluating?.(done, dev.length, "scores");
-    const scores = score === undefined ? {} : await score(state.values, signal, scored);
+    const isBest = state.best === null || loss < state.best.devLoss;
+    const values = isBest || score !== undefined ? await this.#parameters.values() : [];
+    const scores = score === undefined ? {} : await score(values, signal, scored);
     signal.throwIfAborted();
     this.#timeLeft.addEvaluation((performance.now() - begun) / 1000);
     const found: Evaluation = {
@@ -290,8 +265,8 @@ class Trainer<Item> {
       scores,
     };
     state.evaluations.push(found);
-    if (state.best === null || loss < state.best.devLoss) {
-      state.best = { step: state.step, devLoss: loss, values: state.values.map((one) => one.slice()) };
+    if (isBest) {
+      state.best = { step: state.step, devLoss: loss, values };
       state.waited = 0;
     } else state.waited += 1;
     return found;
@@ -349,16 +324,27 @@ class Trainer<Item> {
     }
   }
 
-  /** After a cancel or a failure: what was done until then, unless it diverged or the disk is what failed. */
+  /**
+   * After a cancel or a failure: what was done until then, unless it diverged or the disk is what failed. Where values
+   * are lost with their device, what was due to be written.
+   */
   async #keep(error: unknown): Promise<void> {
     const { onWarning } = this.#run;
     if (TuningDivergedError.isInstance(error) || error === this.#writeError) return;
     if (this.#state.step === (this.#written ?? 0)) return;
-    await this.#write(this.#state).catch((failure: unknown) => onWarning((failure as Error).message));
+    try {
+      const state = await this.#snapshot().catch((failure: unknown) => {
+        if (this.#pending !== null) return this.#pending;
+        throw failure;
+      });
+      await this.#write(state);
+    } catch (failure) {
+      onWarning((failure as Error).message);
+    }
   }
 
-  #result(stopped: TrainResult["stopped"]): TrainResult {
-    const { best, values, step, history, evaluations } = this.#state;
+  #result(last: Checkpoint, stopped: TrainResult["stopped"]): TrainResult {
+    const { best, values, step, history, evaluations } = last;
     const kept = this.#run.settings.keep === "best" && best !== null ? best : { step, values };
     return {
       values: kept.values,
@@ -368,17 +354,5 @@ class Trainer<Item> {
       stopped,
       resumedFrom: this.#resumedFrom,
     };
-  }
-}
-
-/** Adds to `sum`, which takes over the arrays of the first part. */
-function addGradients(sum: Float32Array[], gradients: Float32Array[]): void {
-  if (sum.length === 0) {
-    sum.push(...gradients);
-    return;
-  }
-  for (const [p, gradient] of gradients.entries()) {
-    const total = sum[p] as Float32Array;
-    for (let i = 0; i < total.length; i++) total[i] = (total[i] as number) + (gradient[i] as number);
   }
 }

@@ -42,6 +42,22 @@ class FixtureFile {
   Rows<float> floats(const std::string& name) const { return matrix<float>(name, "F32"); }
   Rows<int32_t> ints(const std::string& name) const { return matrix<int32_t>(name, "I32"); }
 
+  // All numbers of a tensor of three dimensions.
+  std::vector<float> cube(const std::string& name) const {
+    const std::string key = '"' + name + R"(":{"dtype":"F32","shape":[)";
+    const size_t at = header_.find(key);
+    size_t a = 0, b = 0, c = 0, begin = 0, end = 0;
+    if (at == std::string::npos ||
+        std::sscanf(header_.c_str() + at + key.size(), "%zu,%zu,%zu],\"data_offsets\":[%zu,%zu]",
+                    &a, &b, &c, &begin, &end) != 5 ||
+        end - begin != a * b * c * sizeof(float) || data_ + end > bytes_.size()) {
+      throw std::runtime_error("the fixture has no " + name + " of three dimensions");
+    }
+    std::vector<float> numbers(a * b * c);
+    std::memcpy(numbers.data(), bytes_.data() + data_ + begin, end - begin);
+    return numbers;
+  }
+
  private:
   template <class T>
   Rows<T> matrix(const std::string& name, const char* type) const {

@@ -16,6 +16,7 @@ import type {
   NativeJob,
   NativeTrainStep,
   SegmentHandle,
+  TrainedHandle,
 } from "../../src/native/types.js";
 import { failure, fresh, greedy, ids, tinyOptions, tinyPath } from "./support.js";
 
@@ -36,6 +37,10 @@ const stepOn = (segment: SegmentHandle): NativeTrainStep => {
   return { prompts: [], items: [{ segments: [live], scale: 1 }], gradient: false, activationBytes: 0 };
 };
 
+const rows = [new Float32Array(64)];
+const start = { values: rows, first: rows, second: rows, updates: 0 };
+const update = { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, maxNorm: 1 };
+
 /** Every function that takes a model, or a segment, called with `handle` in its place. */
 function modelCalls(binding: NativeBinding, handle: ModelHandle, segment: SegmentHandle) {
   return {
@@ -47,6 +52,16 @@ function modelCalls(binding: NativeBinding, handle: ModelHandle, segment: Segmen
       binding.importSegment(handle, { kind: "input", start: 0, rows: 1, name: "x" }, new Uint8Array(1)),
     submit: () => binding.submit(handle, jobOn(segment)),
     submitTrainStep: () => binding.submitTrainStep(handle, stepOn(segment)),
+    createTrained: () => binding.createTrained(handle, start),
+  };
+}
+/** Every function that takes trained prompts. */
+function trainedCalls(binding: NativeBinding, on: ModelHandle, prompts: TrainedHandle) {
+  const step = { prompts: [], items: [], gradient: true, activationBytes: 0 };
+  return {
+    readTrained: () => binding.readTrained(prompts, "values"),
+    submitTrainUpdate: () => binding.submitTrainUpdate(on, prompts, update),
+    submitTrainStep: () => binding.submitTrainStep(on, { ...step, trained: { prompts, accumulate: false } }),
   };
 }
 function segmentCalls(binding: NativeBinding, model: ModelHandle, segment: SegmentHandle) {
@@ -101,6 +116,25 @@ describe("spent handles", () => {
     expect(native.cacheStats(model).segments).toBe(0);
   });
 
+  test("every call on released trained prompts: CLOSED; releasing again: nothing", async () => {
+    const prompts = await native.createTrained(model, start);
+    native.releaseTrained(prompts);
+    native.releaseTrained(prompts);
+    for (const [name, call] of Object.entries(trainedCalls(native, model, prompts))) {
+      expect(call, name).toThrow(closed);
+    }
+  });
+
+  test("trained prompts whose model is closed: no step, no update, and they can be read", async () => {
+    const gone = await open();
+    const prompts = await native.createTrained(gone, start);
+    await native.closeModel(gone);
+    const { readTrained, ...others } = trainedCalls(native, gone, prompts);
+    for (const [name, call] of Object.entries(others)) expect(call, name).toThrow(closed);
+    expect(await readTrained()).toEqual({ updates: 0, numbers: rows });
+    native.releaseTrained(prompts);
+  });
+
   test("a job in flight when its model closes: one CLOSED event, nothing after it", async () => {
     const events: { type: string }[] = [];
     const gone = await native.openModel(tinyPath, tinyOptions, new Int32Array(1), (more) => {
@@ -143,6 +177,8 @@ describe("wrong handles", () => {
       ...Object.entries(segmentCalls(binding, model, asSegment)),
       ...Object.entries(idempotentCalls(binding, asModel, asSegment)),
       ...Object.entries(modelCalls(binding, asModel, asSegment)),
+      ...Object.entries(trainedCalls(binding, model, value as TrainedHandle)),
+      ["releaseTrained", () => binding.releaseTrained(value as TrainedHandle)] as const,
     ];
     for (const [name, call] of calls) expect(call, `${name} with ${what}`).toThrow(invalid);
     expect(() => binding.closeModel(asModel), `closeModel with ${what}`).toThrow(invalid);

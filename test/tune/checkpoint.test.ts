@@ -13,9 +13,9 @@ import { BatonError, CheckpointInvalidError, IoError } from "../../src/errors.js
 import { formatSafetensors, parseSafetensors } from "../../src/model/safetensors.js";
 import { openCheckpoint } from "../../src/tune/checkpoint.js";
 import type { TrainOptions } from "../../src/tune/settings.js";
-import { RegressionTask, regressionItems } from "./regression.mjs";
+import { regressionItems } from "./regression.mjs";
 import type { Changes } from "./support.js";
-import { failure, identity, lossesOf, trainRegression } from "./support.js";
+import { failure, identity, lossesOf, RegressionTask, trainRegression } from "./support.js";
 
 const options = { epochs: 6, batchSize: 4, learningRate: 0.2, seed: 9 } as const; // 24 steps
 const child = fileURLToPath(new URL("children/train.mjs", import.meta.url));

@@ -10,7 +10,7 @@ export async function inferenceLosses({ engine, info }: Model, step: NativeTrain
   const prompts: SegmentHandle[] = [];
   for (const { start, rows } of step.prompts) {
     const segment = engine.createSegment({ kind: "prompt", start, reads: [] });
-    await engine.run({ appends: [{ segment, rows, close: true }], logits: "none" });
+    await engine.run({ appends: [{ segment, rows: rows as Float32Array, close: true }], logits: "none" });
     prompts.push(segment);
   }
   const losses: number[] = [];

@@ -46,7 +46,7 @@ export function leastLoss(items) {
 const aborted = (/** @type {AbortSignal | undefined} */ signal) => signal?.throwIfAborted();
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** W [classes, contexts] and b [classes, 1]. */
+/** W [classes, contexts] and b [classes, 1]. Whoever trains it says who holds them (`hold`). */
 export class RegressionTask {
   parameters = [
     { stage: "recall", rows: classes, hidden: contexts },

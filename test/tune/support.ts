@@ -3,12 +3,21 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PromptFacts } from "../../src/tune/export.js";
+import { HostParameters } from "../../src/tune/host-parameters.js";
 import type { TrainOptions } from "../../src/tune/settings.js";
 import { checkTrainOptions } from "../../src/tune/settings.js";
 import type { TuneStep } from "../../src/tune/steps.js";
+import type { HeldParameters, ParameterNumbers, TrainingTask } from "../../src/tune/task.js";
 import type { TrainResult, TrainRun } from "../../src/tune/train.js";
 import { train } from "../../src/tune/train.js";
-import { RegressionTask, regressionItems } from "./regression.mjs";
+import { RegressionTask as Regression, regressionItems } from "./regression.mjs";
+
+/** Its parameters are held by the reference. */
+export class RegressionTask extends Regression implements TrainingTask<Item> {
+  async hold(numbers: ParameterNumbers): Promise<HeldParameters> {
+    return new HostParameters(this, numbers);
+  }
+}
 
 type Item = ReturnType<typeof regressionItems>[number];
 

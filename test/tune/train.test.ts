@@ -9,8 +9,8 @@ import { TuningDivergedError } from "../../src/errors.js";
 import { openCheckpoint } from "../../src/tune/checkpoint.js";
 import type { ScheduleName } from "../../src/tune/schedule.js";
 import { loadArrays, loadFacts } from "../helpers/fixtures.js";
-import { leastLoss, RegressionTask, regressionItems } from "./regression.mjs";
-import { failure, lossesOf, trainRegression } from "./support.js";
+import { leastLoss, regressionItems } from "./regression.mjs";
+import { failure, lossesOf, RegressionTask, trainRegression } from "./support.js";
 
 interface Case {
   name: string;

@@ -200,12 +200,13 @@ TEST("cuda: the operations that there are") {
   for (const KernelSlot& slot : kernelSlots()) {
     if (!slot.same(kCudaOps, Ops{})) there.insert(slot.name);
   }
-  CHECK((there == std::set<std::string>{
-                      "linear",    "linearBf16",   "toBf16",          "attend",   "merge",
-                      "embed",     "rmsnorm",      "addBias",         "quantize", "rope",
-                      "kvStore",   "swiglu",       "geglu",           "dRmsnorm", "dSwiglu",
-                      "dGeglu",    "crossEntropy", "rmsnormQuantize", "dLinear",  "dAttendQuery",
-                      "dAttendKey"}));
+  CHECK(
+      (there ==
+       std::set<std::string>{
+           "linear",  "linearBf16",   "toBf16",     "attend",     "merge",        "embed",
+           "rmsnorm", "addBias",      "quantize",   "rope",       "kvStore",      "swiglu",
+           "geglu",   "dRmsnorm",     "dSwiglu",    "dGeglu",     "crossEntropy", "rmsnormQuantize",
+           "dLinear", "dAttendQuery", "dAttendKey", "squareSums", "adamw"}));
 }
 
 TEST("cuda: the same bits whatever the alignment, the order of threads and the rows beside") {
@@ -237,6 +238,8 @@ TEST("cuda: no rows, no launch") {
   kCudaOps.dRmsnorm({}, 3, 3);
   for (const DGluFn op : {kCudaOps.dSwiglu, kCudaOps.dGeglu}) op({}, 3, 3);
   kCudaOps.crossEntropy({}, 3, 3);
+  kCudaOps.squareSums({}, 3, 3);
+  kCudaOps.adamw({}, 3, 3);
   CHECK(true);  // a launch with no blocks is a Fault
 }
 

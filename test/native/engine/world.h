@@ -36,6 +36,7 @@ struct Told {
   std::vector<float> logits;
   std::vector<FoundEvent> found;
   TrainedEvent trained;
+  UpdatedEvent updated{};
   int64_t progress = 0;
   int ends = 0;        // done and failed events
   int afterEnd = 0;    // events that came later than its end
@@ -107,6 +108,10 @@ class Sink : public EventSink {
   static void note(Told& told, TrainedEvent& body) {
     ++told.ends;
     told.trained = std::move(body);
+  }
+  static void note(Told& told, UpdatedEvent& body) {
+    ++told.ends;
+    told.updated = body;
   }
   static void note(Told& told, FailedEvent& body) {
     ++told.ends;

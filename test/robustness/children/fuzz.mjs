@@ -20,6 +20,11 @@ await eventually(() => native.segmentInfo(written).rows === 40);
 const { blockBytes } = native.cacheStats(model);
 const released = native.createSegment(model, { kind: "input", start: 0, reads: [] });
 native.releaseSegment(released);
+const softPrompts = [3, 20].map((rows) => new Float32Array(64 * rows).fill(0.1));
+const begun = { values: softPrompts, first: softPrompts, second: softPrompts, updates: 0 };
+const trained = await native.createTrained(model, begun);
+const releasedPrompts = await native.createTrained(model, begun);
+native.releaseTrained(releasedPrompts);
 
 // ---- values
 
@@ -138,14 +143,35 @@ const live = fc
       reads: fc.constant(reads),
     }),
   );
+const soft = fc.oneof(
+  record({ start: nearInt(-20, 0), rows: softRows }),
+  record({ start: nearInt(-20, 0), trained: nearInt(0, 2) }),
+);
+const someTrained = mostly(fc.constantFrom(trained, releasedPrompts));
 const step = record({
-  prompts: fc.array(record({ start: nearInt(-20, 0), rows: softRows }), { minLength: 1, maxLength: 2 }),
+  prompts: fc.array(soft, { minLength: 1, maxLength: 2 }),
+  trained: fc.option(record({ prompts: someTrained, accumulate: fc.boolean() }), { nil: undefined }),
   items: fc.array(record({ segments: fc.array(live, { minLength: 1, maxLength: 2 }), scale: near(0, 1) }), {
     minLength: 1,
     maxLength: 3,
   }),
   gradient: fc.boolean(),
   activationBytes: nearInt(0, 1 << 24),
+});
+const numbersOf = fc.array(softRows, { minLength: 1, maxLength: 2 });
+const trainedStart = record({
+  values: numbersOf,
+  first: numbersOf,
+  second: numbersOf,
+  updates: nearInt(0, 1000),
+});
+const update = record({
+  learningRate: near(0, 1),
+  beta1: near(0, 1),
+  beta2: near(0, 1),
+  epsilon: near(0, 1),
+  weightDecay: near(0, 1),
+  maxNorm: near(0, 10),
 });
 const options = record({
   threads: fc.integer({ min: 0, max: 4 }),
@@ -202,6 +228,10 @@ const functions = {
   ],
   submit: [models, mostly(job)],
   submitTrainStep: [models, mostly(step)],
+  createTrained: [models, mostly(trainedStart)],
+  readTrained: [someTrained, mostly(fc.constantFrom("values", "first", "second", "gradient"))],
+  submitTrainUpdate: [models, someTrained, mostly(update)],
+  releaseTrained: [mostly(fc.constant(releasedPrompts)).filter((value) => value !== trained)],
   tokenEmbeddings: [models, mostly(tokens.map((list) => Int32Array.from(list)))],
   cancelJob: [models, mostly(numbers)],
   closeModel: [fc.oneof(anything, fc.constant(closedModel)).filter((value) => value !== model)],
@@ -254,6 +284,7 @@ async function call(name, given) {
     if (name === "submit") counts.submitted += 1;
     if (name === "submitTrainStep") counts.stepped += 1;
     if (name === "createSegment" || name === "importSegment") native.releaseSegment(result);
+    if (name === "createTrained") native.releaseTrained(result);
     if (name === "openModel") {
       counts.opened += 1;
       await native.closeModel(result);

@@ -4,6 +4,7 @@
 // Arguments: options of the run as JSON.
 
 import { writeSync } from "node:fs";
+import { HostParameters } from "../../../dist/tune/host-parameters.js";
 import { checkTrainOptions } from "../../../dist/tune/settings.js";
 import { train } from "../../../dist/tune/train.js";
 import { RegressionTask, regressionItems } from "../regression.mjs";
@@ -11,6 +12,7 @@ import { RegressionTask, regressionItems } from "../regression.mjs";
 const options = JSON.parse(process.argv[2]);
 const print = (value) => writeSync(1, `${JSON.stringify(value)}\n`);
 const task = new RegressionTask();
+task.hold = async (numbers) => new HostParameters(task, numbers);
 try {
   const result = await train({
     task,

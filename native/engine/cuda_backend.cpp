@@ -178,7 +178,7 @@ void CudaBackend::setShape(const Batch& batch) {
 bool CudaBackend::step(const std::function<bool()>& issue) {
   if (!graphable_) return issue();
   StepGraphs::Step& step = graphs_->of(shape_);
-  if (step.refused || step.seen++ == 0) return issue();
+  if (step.refused || !std::exchange(step.seen, true)) return issue();
   if (!step.graph) {
     CudaStream::Capture capture(*device_);
     if (!issue()) return false;

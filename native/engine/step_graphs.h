@@ -36,7 +36,7 @@ class StepGraphs {
 
   struct Step {
     StepShape shape;
-    int seen = 0;  // batches before
+    bool seen = false;  // a batch of it has been issued
     CudaStream::Graph graph;
     bool refused = false;  // there is no graph of it
   };

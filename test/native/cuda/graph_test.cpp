@@ -80,12 +80,12 @@ TEST("graphs: of too many shapes the one that was not asked for the longest is f
   StepGraphs graphs;
   const auto shapeOf = [](size_t i) { return StepShape{{static_cast<int64_t>(i)}, {}}; };
   const size_t all = StepGraphs::kMost;
-  for (size_t i = 0; i < all; ++i) graphs.of(shapeOf(i)).seen = 1;
+  for (size_t i = 0; i < all; ++i) graphs.of(shapeOf(i)).seen = true;
   graphs.of(shapeOf(0));
   graphs.of(shapeOf(all));
-  CHECK_EQ(graphs.of(shapeOf(0)).seen, 1);
-  CHECK_EQ(graphs.of(shapeOf(2)).seen, 1);
-  CHECK_EQ(graphs.of(shapeOf(1)).seen, 0);
+  CHECK(graphs.of(shapeOf(0)).seen);
+  CHECK(graphs.of(shapeOf(2)).seen);
+  CHECK(!graphs.of(shapeOf(1)).seen);
 }
 
 TEST("graphs: what is written down is done when it is issued, as often as it is") {

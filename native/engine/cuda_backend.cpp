@@ -180,14 +180,25 @@ bool CudaBackend::step(const std::function<bool()>& issue) {
   StepGraphs::Step& step = graphs_->of(shape_);
   if (step.refused || !std::exchange(step.seen, true)) return issue();
   if (!step.graph) {
-    CudaStream::Capture capture(*device_);
-    if (!issue()) return false;
-    step.graph = capture.finish();
-    step.refused = !step.graph;
+    if (!write(step, issue)) return false;
     if (step.refused) return issue();
   }
   const trace::Scope scope("graph", "batch rows", plan_.rows);
   device_->issue(step.graph);
+  return true;
+}
+
+// False: `issue` gave up. What a device refuses to write down it may well do.
+bool CudaBackend::write(StepGraphs::Step& step, const std::function<bool()>& issue) {
+  try {
+    CudaStream::Capture capture(*device_);
+    if (!issue()) return false;
+    step.graph = capture.finish();
+  } catch (const Error&) {
+    if (device_->lost()) throw;
+    waiting_.reset();
+  }
+  step.refused = !step.graph;
   return true;
 }
 

@@ -89,6 +89,7 @@ class CudaBackend : public Backend {
 
   void uploadLists(const Batch& batch);
   void setShape(const Batch& batch);
+  bool write(StepGraphs::Step& step, const std::function<bool()>& issue);
   template <class T>
   void uploadList(DeviceBuffer& to, const std::vector<T>& list);
   CudaBackward& backward();

@@ -169,6 +169,11 @@ TEST("graphs: decoding issues them again and again, and no token is another for 
     const auto want = decode(on(cuda, int8));
     CHECK_EQ(cuda.device().replays, replays);
     CHECK(got == want);
+    if (int8) continue;
+    cuda.device().refusesGraphs = false;
+    cuda.device().refusesLaunches = true;
+    CHECK(decode(on(cuda)) == want);
+    CHECK_EQ(cuda.device().graphs, graphs);
   }
 }
 

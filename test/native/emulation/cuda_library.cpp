@@ -202,8 +202,6 @@ BatonCudaStatus hostFree(void* memory) {
   return isLost() ? lost() : kBatonCudaOk;
 }
 
-// ---- graphs
-
 thread_local BatonCudaGraph* writing = nullptr;  // by the calling thread
 
 BatonCudaStatus refuse() {
@@ -330,6 +328,7 @@ BatonCudaStatus launchStatus(BatonCudaStream*) {
   EmulatedDevice& device = state().device;
   ++device.launches;
   if (device.lostAfter != 0 && device.launches >= device.lostAfter) device.lost = true;
+  if (writing != nullptr && device.refusesLaunches) return refuse();
   return isLost() ? lost() : kBatonCudaOk;
 }
 

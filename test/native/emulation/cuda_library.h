@@ -29,6 +29,7 @@ struct EmulatedDevice {
   uint64_t graphs = 0;   // that were written down
   uint64_t replays = 0;  // and issued
   bool refusesGraphs = false;
+  bool refusesLaunches = false;        // in a graph that is being written down
   std::function<void()> inGraph = {};  // called before each piece of work of one that runs
 };
 

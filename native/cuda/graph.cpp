@@ -57,7 +57,7 @@ BatonCudaStatus captureEnd(BatonCudaStream* stream, BatonCudaGraph** graph) {
 BatonCudaStatus graphLaunch(BatonCudaStream* stream, BatonCudaGraph* graph) {
   const char* const call = "graphLaunch";
   if (stream == nullptr || graph == nullptr) return invalid(call, "a null pointer");
-  if (stream == capturing) return invalid(call, "a graph is being written down");
+  if (const BatonCudaStatus bad = requireIssued(call, stream)) return bad;
   const cudaError_t error = cudaSetDevice(stream->device);
   if (error != cudaSuccess) return failed(call, error);
   return status(call, cudaGraphLaunch(graph->handle, stream->handle));

@@ -14,4 +14,10 @@ inline cudaStream_t handleOf(const BatonCudaStream* stream) {
   return stream == capturing ? stream->capture : stream->handle;
 }
 
+// For what cannot be written down: it reads or writes the host, waits for the device, or is a
+// graph.
+inline BatonCudaStatus requireIssued(const char* call, const BatonCudaStream* stream) {
+  return stream == capturing ? invalid(call, "a graph is being written down") : kBatonCudaOk;
+}
+
 }  // namespace baton::cuda

@@ -15,11 +15,6 @@ BatonCudaStatus use(const char* call, int32_t device) {
   return status(call, cudaSetDevice(device));
 }
 
-// What reads or writes the host, or waits for the device, cannot be written down.
-BatonCudaStatus requireIssued(const char* call, const BatonCudaStream* stream) {
-  return stream == capturing ? invalid(call, "a graph is being written down") : kBatonCudaOk;
-}
-
 BatonCudaStatus copy(const char* call, BatonCudaStream* stream, void* to, const void* from,
                      uint64_t bytes, cudaMemcpyKind kind) {
   if (stream == nullptr) return invalid(call, "no stream");

@@ -76,8 +76,7 @@ void checkSegment(const TrainStepSpec& spec, const TrainItem& item, size_t index
 // Rows of its own or trained ones, each of these once: gradients of two would be one's.
 void checkPrompts(const TrainStepSpec& spec, const ModelConfig& config, const Pool& pool) {
   const TrainedPrompts* trained = spec.trained.get();
-  if (trained != nullptr && &trained->memory() != &pool.memory())
-    throw invalid("trained prompts lie on another device than their model");
+  if (trained != nullptr) trained->requireOn(pool);
   std::vector<bool> named(trained == nullptr ? 0 : trained->count());
   for (const TrainPrompt& prompt : spec.prompts) {
     size_t numbers = prompt.rows.size();

@@ -8,8 +8,7 @@ namespace baton {
 TrainUpdate::TrainUpdate(std::shared_ptr<TrainedPrompts> prompts, const Pool& pool,
                          const TrainedPrompts::Hyperparameters& hyperparameters)
     : prompts_(std::move(prompts)), hyperparameters_(hyperparameters) {
-  if (&prompts_->memory() != &pool.memory())
-    throw Error(code::kOptionInvalid, "trained prompts lie on another device than their model");
+  prompts_->requireOn(pool);
 }
 
 std::optional<EventBody> TrainUpdate::run(const WorkPlace& place) {

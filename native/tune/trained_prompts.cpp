@@ -54,6 +54,11 @@ TrainedPrompts::TrainedPrompts(std::shared_ptr<Memory> memory, int hidden, const
   memory_->fill(at(Kind::kGradient, 0), 0, begins_.back() * sizeof(float));
 }
 
+void TrainedPrompts::requireOn(const Pool& pool) const {
+  if (memory_.get() != &pool.memory())
+    throw invalid("trained prompts lie on another device than their model");
+}
+
 float* TrainedPrompts::at(Kind kind, size_t prompt) {
   return arrays_[static_cast<size_t>(kind)].as<float>() + begins_[prompt];
 }

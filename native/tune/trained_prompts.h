@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "cache/pool.h"
 #include "device/memory.h"
 #include "engine/backend.h"
 #include "engine/job.h"
@@ -34,7 +35,8 @@ class TrainedPrompts {
   // Whoever works with what follows holds it: a step or an update for its whole turn.
   std::mutex& mutex() { return mutex_; }
 
-  const Memory& memory() const { return *memory_; }
+  // Error(OPTION_INVALID) when they lie elsewhere than the pool's model computes.
+  void requireOn(const Pool& pool) const;
   size_t count() const { return begins_.size() - 1; }
   // Of a prompt.
   size_t numbers(size_t prompt) const { return begins_[prompt + 1] - begins_[prompt]; }

@@ -71,7 +71,7 @@ CpuFeatures detect() {
     return has;
   };
   const bool sse41 = (leaf1.ecx >> 19 & 1) != 0;
-  note("sse4_2", leaf1.ecx, 20, true);
+  found.sse42 = note("sse4_2", leaf1.ecx, 20, true);
   note("avx", leaf1.ecx, 28, ymm);
   const bool f16c = note("f16c", leaf1.ecx, 29, ymm);
   const bool fma = note("fma", leaf1.ecx, 12, ymm);

@@ -20,6 +20,7 @@ struct CpuFeatures {
   // tiles.
   bool amx = false;
   bool sha = false;  // SHA-NI and SSE4.1
+  bool sse42 = false;
 };
 
 const CpuFeatures& cpuFeatures();

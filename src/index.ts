@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
+export type { CacheOptions } from "./cache/cache-options.js";
 export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";
 export type { AppendOptions, AppendUsage, CacheContent, CacheHandle, CacheMark } from "./cache/handle.js";
 export type { OutputFigures, TokenCandidate, TokenLogprob } from "./cache/logprobs.js";

@@ -9,7 +9,8 @@ Napi::Value createSegment(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "spec");
   SegmentSpec spec{
-      parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}};
+      parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}, {}};
+  if (object.Has("salt")) spec.salt = asString(object.Get("salt"), "salt");
   const Napi::Array reads = asArray(object.Get("reads"), "reads");
   for (uint32_t i = 0; i < reads.Length(); ++i) {
     const Napi::Object read = asObject(reads.Get(i), "read");

@@ -76,8 +76,9 @@ Digest IdentityChain::at(int rows) const {
   return rest == rows ? before : extend(before, rest, rows);
 }
 
-Digest IdentityChain::content() const {
+Digest IdentityChain::content(const std::string& scope) const {
   Sha256 hash;
+  hash.update(scope.data(), scope.size());
   update(hash, 0, std::min(rows(), kBlockRows));
   return hash.digest();
 }

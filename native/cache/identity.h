@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/dtype.h"
@@ -28,8 +29,8 @@ class IdentityChain {
   Digest at(int rows) const;
 
   // Of the first rows alone, at most a block of them, whatever stands before: tells content that
-  // was seen in another frame from content that was never seen.
-  Digest content() const;
+  // was seen in another frame of this scope from content that was never seen.
+  Digest content(const std::string& scope) const;
 
  private:
   void update(Sha256& hash, int begin, int end) const;

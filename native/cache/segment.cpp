@@ -23,6 +23,11 @@ size_t blocksFor(int rows) {
 
 Segment::Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope)
     : pool_(std::move(pool)), spec_(std::move(spec)), scope_(std::move(scope)) {
+  if (!spec_.salt.empty()) {
+    Sha256 hash;
+    hash.update(spec_.salt.data(), spec_.salt.size());
+    scope_ += "/salt/" + hash.hex();
+  }
   for (const SegmentRead& read : spec_.reads)
     openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
   pool_->enter(this);
@@ -134,7 +139,7 @@ void Segment::offerLocked() {
     for (int rows = kBlockRows; rows <= rows_; rows += kBlockRows)
       identities.push_back(chain_.at(rows));
     if (rows_ % kBlockRows != 0) identities.push_back(chain_.at(rows_));
-    const Digest content = chain_.content();
+    const Digest content = chain_.content(scope_);
     pool_->offer(identities.data(), blocks_.data(), identities.size(), &content);
   } catch (const std::bad_alloc&) {
   }

@@ -3,10 +3,10 @@
 // It owns its blocks and holds the segments that it reads for as long as it is open, because only
 // then can a row of it still be written.
 //
-// Identity (identity.h): the head covers model content, KV format, the segment's kind and start
-// and, in view order, identity, rows and shift of everything read; each block adds its rows' token
-// ids (or the digest of a soft row). A prefix of a segment therefore has an identity too, and a new
-// segment may begin on the blocks of another one whose rows have the same identity.
+// Identity (identity.h): the head covers model content, KV format, salt, the segment's kind and
+// start and, in view order, identity, rows and shift of everything read; each block adds its rows'
+// token ids (or the digest of a soft row). A prefix of a segment therefore has an identity too, and
+// a new segment may begin on the blocks of another one whose rows have the same identity.
 //
 // Threads: rows are appended by the engine thread; handles are closed and asked from any thread.
 #pragma once
@@ -41,6 +41,7 @@ struct SegmentSpec {
   SegmentKind kind;
   int start;                       // frame position of row 0
   std::vector<SegmentRead> reads;  // in view order
+  std::string salt = {};           // equal rows under another salt are not the same rows
 };
 
 class Segment {
@@ -53,6 +54,7 @@ class Segment {
 
   SegmentKind kind() const { return spec_.kind; }
   int start() const { return spec_.start; }
+  const std::string& scope() const { return scope_; }  // with the salt
 
   int rows() const;
   bool closed() const;

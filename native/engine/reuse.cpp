@@ -55,7 +55,7 @@ AppendContent contentOf(const Append& append, const IdentityChain& chain, bool l
   // Something else comes between, or its first rows share a block with earlier ones.
   if (chain.rows() != before + append.count || before % kBlockRows != 0) return content;
   content.firstBlock = before / kBlockRows;
-  content.rows = chain.content();
+  content.rows = chain.content(append.segment->scope());
   const int full = append.count / kBlockRows;
   for (int block = 1; block <= full; ++block)
     content.identities.push_back(chain.at(before + block * kBlockRows));

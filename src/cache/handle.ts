@@ -49,6 +49,7 @@ interface Place extends CacheMark {
 
 export class CacheHandle {
   readonly #model: Model;
+  readonly #salt: string;
   /** Closed rows; held. */
   #view: ViewLink | null;
   /** The segment that is being written behind them. */
@@ -59,8 +60,9 @@ export class CacheHandle {
   #closed = false;
 
   /** Use `model.cache.open()`. Takes over one hold of `view`. */
-  constructor(model: Model, view: ViewLink | null = null, owed: Row | null = null) {
+  constructor(model: Model, salt = "", view: ViewLink | null = null, owed: Row | null = null) {
     this.#model = model;
+    this.#salt = salt;
     this.#view = view;
     this.#owed = owed;
   }
@@ -140,7 +142,7 @@ export class CacheHandle {
   /** A second handle on the same rows. Nothing is copied; each goes on by itself and lives as long as it likes. */
   fork(): CacheHandle {
     this.#settle();
-    return new CacheHandle(this.#model, this.#view?.hold() ?? null, this.#owed);
+    return new CacheHandle(this.#model, this.#salt, this.#view?.hold() ?? null, this.#owed);
   }
 
   mark(): CacheMark {
@@ -224,6 +226,7 @@ export class CacheHandle {
         kind: "input",
         start: endOf(this.#view),
         reads: readsOf(this.#view),
+        salt: this.#salt,
       }),
     ).hold();
     return this.#open;

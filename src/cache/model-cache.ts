@@ -4,6 +4,8 @@
 
 import { Model } from "../model/model.js";
 import type { CacheStats } from "../native/types.js";
+import type { CacheOptions } from "./cache-options.js";
+import { checkSalt } from "./cache-options.js";
 import { CacheHandle } from "./handle.js";
 import { promptCacheOf } from "./prompt-cache.js";
 
@@ -34,10 +36,10 @@ export class ModelCache {
     this.#model = model;
   }
 
-  /** A handle without a row. Throws CLOSED. */
-  open(): CacheHandle {
+  /** A handle without a row. Throws CLOSED, OPTION_INVALID. */
+  open(options: CacheOptions = {}): CacheHandle {
     this.#model.stats(); // throws with the model's name if it is closed
-    return new CacheHandle(this.#model);
+    return new CacheHandle(this.#model, checkSalt(options.salt));
   }
 
   /** Counts every living segment's blocks: for looking at, not for every token. Throws CLOSED. */

@@ -17,6 +17,8 @@ export interface SegmentInit {
   /** Position of row 0 in the segment's own frame. */
   start: number;
   reads: readonly SegmentView[];
+  /** Whose content it is; see CacheOptions.salt. */
+  salt?: string;
 }
 
 /** A segment that the addon has made already. */
@@ -39,7 +41,8 @@ export class Segment {
       return;
     }
     const reads = init.reads.map((one) => one.segment.read(one.rows, one.shift));
-    this.#handle = engine.createSegment({ kind: init.kind, start: init.start, reads });
+    const { kind, start, salt = "" } = init;
+    this.#handle = engine.createSegment({ kind, start, reads, salt });
   }
 
   /** A closed segment from what `export` gave; see NativeBinding.importSegment. */

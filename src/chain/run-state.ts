@@ -21,6 +21,8 @@ export interface RunInit {
   model: Model;
   steps: readonly Step[];
   layout: Layout;
+  /** Of everything that is written, except prompts. */
+  salt: string;
   signal: AbortSignal;
   emit: (event: ChainEvent) => void;
 }
@@ -41,6 +43,7 @@ export class RunState {
   readonly room: Room;
   /** The line of execution that the chain's own steps use. */
   readonly lane: Lane;
+  readonly #salt: string;
   readonly #steps: readonly Step[];
   readonly #counts = new Map<string, number>();
   #plan: Plan;
@@ -55,11 +58,12 @@ export class RunState {
   readonly #prompted = new Map<SegmentId, Promise<number>>();
   readonly #lanes = new Set<Lane>();
 
-  constructor({ model, steps, layout, signal, emit }: RunInit) {
+  constructor({ model, steps, layout, salt, signal, emit }: RunInit) {
     this.model = model;
     this.layout = layout;
     this.signal = signal;
     this.emit = emit;
+    this.#salt = salt;
     this.#steps = steps;
     this.#plan = planChain(steps);
     this.room = new Room(model, () => this.#bytesInWriting());
@@ -179,7 +183,8 @@ export class RunState {
         throw new InternalError(`Segment "${one.id}" was released before "${id}" read it.`);
       return { segment: held.segment, rows: this.lengthOf(one.id), shift: one.shift };
     });
-    const segment = new Segment(this.model.engine, { kind: this.segment(id).kind, start, reads: views });
+    const { kind } = this.segment(id);
+    const segment = new Segment(this.model.engine, { kind, start, reads: views, salt: this.#salt });
     this.#written.add(id);
     this.#held.set(id, { segment, release: () => segment.release() });
     return segment;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What users of chains see: options in, events and results out. Types stay flat: unions of names, no recursion.
 
+import type { CacheOptions } from "../cache/cache-options.js";
 import type { OutputFigures, TokenLogprob } from "../cache/logprobs.js";
 import type { FinishReason, OutputOptions } from "../cache/output-options.js";
 import type { PromptSource } from "../model/prompt.js";
@@ -174,7 +175,7 @@ export type ChainEvent<Stage extends string = string> =
       usage: StageUsage;
     };
 
-export interface RunOptions {
+export interface RunOptions extends CacheOptions {
   /** Takes effect within one layer's time; the result then rejects with `signal.reason` and the KV is freed. */
   signal?: AbortSignal;
 }

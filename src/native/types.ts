@@ -123,6 +123,8 @@ export interface SegmentSpec {
   start: number;
   /** What its rows read besides themselves, in view order. */
   reads: SegmentRead[];
+  /** Equal rows under another salt are not found by their content. Absent or empty: none. */
+  salt?: string;
 }
 
 /** What exported KV becomes. */

@@ -69,6 +69,7 @@ describe.each(Object.entries(samples))("step kind %s", (_, create) => {
       model,
       steps,
       layout: "contiguous",
+      salt: "",
       signal: new AbortController().signal,
       emit: () => {},
     });

@@ -26,6 +26,7 @@ export const errorCodes = [
   "STEP_FAILED",
   "TUNING_DIVERGED",
   "CHECKPOINT_INVALID",
+  "NOT_FINITE",
   "IO",
   "INTERNAL",
   "ABORTED",
@@ -232,6 +233,14 @@ export class CheckpointInvalidError extends BatonError {
   }
 }
 
+/** With `watchNumbers`: a result of a forward is NaN or infinite; facts: op, layer (where it has one) and row. */
+export class NotFiniteError extends BatonError {
+  static override readonly code = "NOT_FINITE" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("NOT_FINITE", message, init);
+  }
+}
+
 /** The file system or the network refused; `cause` is the system's error. */
 export class IoError extends BatonError {
   static override readonly code = "IO" as const;
@@ -277,6 +286,7 @@ const classes = [
   StepFailedError,
   TuningDivergedError,
   CheckpointInvalidError,
+  NotFiniteError,
   IoError,
   InternalError,
   AbortedError,

@@ -23,6 +23,7 @@ inline constexpr const char* kContextLimit = "CONTEXT_LIMIT";
 inline constexpr const char* kOptionInvalid = "OPTION_INVALID";
 inline constexpr const char* kClosed = "CLOSED";
 inline constexpr const char* kIo = "IO";
+inline constexpr const char* kNotFinite = "NOT_FINITE";
 inline constexpr const char* kAborted = "ABORTED";
 inline constexpr const char* kInternal = "INTERNAL";
 }  // namespace code

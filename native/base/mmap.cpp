@@ -36,14 +36,17 @@ std::string reason(int error) {
 
 }  // namespace
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  guard_ = {};  // before somebody else's mapping may lie here
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
@@ -71,7 +74,10 @@ MappedFile MappedFile::open(const std::string& path) {
            "cannot be mapped (" + std::to_string(size) + " bytes): " + reason(error),
            "Check the address space limit of the process and the file system.");
   }
-  return MappedFile({static_cast<const std::byte*>(data), size});
+  MappedFile mapping({static_cast<const std::byte*>(data), size});
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  mapping.guard_ = FaultGuard(data, (size + page - 1) / page * page);
+  return mapping;
 }
 
 void MappedFile::release(const void* data, size_t bytes) const {

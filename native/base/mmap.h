@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A read-only mapping of a whole file. Pages come from the file on first touch and can be dropped
-// by the system at any time, so a mapped model costs no private memory. The file must keep its size
-// while it is mapped: a page beyond a new end raises SIGBUS, as for every mapping.
+// by the system at any time, so a mapped model costs no private memory. Whoever computes with it
+// asks afterwards whether it is whole: where the file was cut meanwhile, zeros were read
+// (fault_guard.h). What somebody writes into the file without cutting it is read as it is then.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <string>
+
+#include "base/fault_guard.h"
 
 namespace baton {
 
@@ -25,6 +28,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
+  // False once bytes of it could not be read: the file has fewer, or its disk failed.
+  bool whole() const { return guard_.intact(); }
+
   // Gives the memory of whole pages within [data, data + bytes) back to the system; the next touch
   // reads them from the file again. Does nothing for what is not of this mapping.
   void release(const void* data, size_t bytes) const;
@@ -33,6 +39,7 @@ class MappedFile {
   explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   std::span<const std::byte> bytes_;
+  FaultGuard guard_;
 };
 
 }  // namespace baton

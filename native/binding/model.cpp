@@ -38,6 +38,8 @@ EngineOptions parseOptions(const Napi::Object& object) {
   options.drafting = asDrafting(object.Get("drafting"));
   options.batchInvariant = asBoolean(object.Get("batchInvariant"), "batchInvariant");
   options.maxBatchRows = asInt(object.Get("maxBatchRows"), "maxBatchRows");
+  const Napi::Value watch = object.Get("watchNumbers");
+  if (!watch.IsUndefined()) options.watchNumbers = asBoolean(watch, "watchNumbers");
   const Napi::Value trace = object.Get("trace");
   if (!trace.IsUndefined()) options.trace = asString(trace, "trace");
   if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");

@@ -61,6 +61,7 @@ Napi::Value readModelFile(const Napi::CallbackInfo& info) {
   uint32_t index = 0;
   for (const GgufTensor& tensor : file->tensors())
     js.set(tensors, index++, tensorObject(js, tensor));
+  file->requireWhole();
   napi_value object = js.object();
   js.set(object, "format", js.string(file->format()));
   js.set(object, "version", js.number(file->version()));

@@ -50,7 +50,16 @@ std::unique_ptr<Backend> backendOf(const std::shared_ptr<const Model>& model,
                                    const Pool& pool, const ForwardOptions& forward,
                                    LoadWatch* watch) {
   if (options.cuda == nullptr) {
-    return std::make_unique<CpuBackend>(model, cpuOps(), threads, pool, forward);
+    auto cpu = std::make_unique<CpuBackend>(model, cpuOps(), threads, pool, forward);
+    if (!options.watchNumbers) return cpu;
+    return std::make_unique<NumberWatch>(std::move(cpu));
+  }
+  if (options.watchNumbers) {
+    throw Error(code::kOptionInvalid,
+                "`watchNumbers` looks at every result of a forward where it is computed, and this "
+                "model is on " +
+                    options.cuda->id() + "; open it on the CPU to look at its numbers",
+                {{"option", std::string("watchNumbers")}, {"device", options.cuda->id()}});
   }
   return std::make_unique<CudaBackend>(model, options.cuda, threads, pool, forward, watch);
 }
@@ -58,7 +67,9 @@ std::unique_ptr<Backend> backendOf(const std::shared_ptr<const Model>& model,
 Forward makeForward(const std::shared_ptr<const Model>& model, const EngineOptions& options,
                     ThreadPool& threads, const Pool& pool, LoadWatch* watch) {
   const ForwardOptions forward = forwardOptions(*model, options, threads, watch);
-  return Forward(model, backendOf(model, options, threads, pool, forward, watch), forward);
+  std::unique_ptr<Backend> backend = backendOf(model, options, threads, pool, forward, watch);
+  model->file().requireWhole();  // while it was packed or uploaded
+  return Forward(model, std::move(backend), forward);
 }
 
 }  // namespace
@@ -76,6 +87,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
              (options.cuda == nullptr ? "" : "/cuda")),
       threads_(options.threads),
       forward_(makeForward(model_, options, threads_, *pool_, watch)),
+      numbers_(dynamic_cast<NumberWatch*>(&forward_.backend())),
       trace_(joinTrace(options.trace, *model_, threads_)),
       thread_([this] { loop(); }) {}
 
@@ -95,6 +107,7 @@ std::vector<float> Engine::tokenEmbeddings(const std::vector<int32_t>& ids) cons
       model_->embedding.data, model_->embedding.type, c.hidden, ids.data(), rows.data(),
       c.embeddingScale};
   cpuOps().embed(args, 0, static_cast<int>(ids.size()));
+  model_->file().requireWhole();
   return rows;
 }
 

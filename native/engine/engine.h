@@ -24,6 +24,7 @@
 #include "device/cuda_stream.h"
 #include "engine/forward.h"
 #include "engine/job.h"
+#include "engine/number_watch.h"
 #include "engine/underway.h"
 #include "engine/work.h"
 #include "model/model.h"
@@ -40,9 +41,10 @@ struct EngineOptions {
   bool int8Activations = true;
   bool batchInvariant = false;
   int maxBatchRows = 512;
-  std::string trace = {};    // file of trace events (base/trace.h); empty: none
-  bool drafting = false;     // of jobs that do not say
-  double draftRowCost = -1;  // of one more row, in forwards of one row; below 0: rowCost()
+  std::string trace = {};     // file of trace events (base/trace.h); empty: none
+  bool drafting = false;      // of jobs that do not say
+  bool watchNumbers = false;  // fail a job at its first number that is not finite; on a CPU
+  double draftRowCost = -1;   // of one more row, in forwards of one row; below 0: rowCost()
 };
 
 // What the engine has done since it was made, in forwards and rows.
@@ -160,6 +162,7 @@ class Engine {
   void start(JobState& job);
   bool goOn();
   void failCancelled();
+  void failNotFinite();
   void countTurn();
   void commit();
   void handOutLogits();
@@ -182,6 +185,7 @@ class Engine {
   std::string scope_;  // model content and KV format, for identities
   ThreadPool threads_;
   Forward forward_;
+  NumberWatch* numbers_;                 // of forward_; null: not watched
   std::shared_ptr<trace::Group> trace_;  // null: not traced; joined when nothing else can fail
 
   std::mutex mutex_;  // guards the six below

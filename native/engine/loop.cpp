@@ -64,11 +64,13 @@ void Engine::step() {
     const trace::Scope scope("turn", "jobs", static_cast<int64_t>(running_.size()));
     try {
       if (!forward_.run(batch_, nullptr, [this] { return goOn(); })) return;
-      if (!goOn()) return;  // layers that were issued as one could not ask
+      if (!goOn())
+        return;  // layers that were issued as one could not ask, and the last one is done
     } catch (const Error& error) {
       if (!failYoungestPlanned(error)) throw;
       return;
     }
+    model_->file().requireWhole();
     countTurn();
     commit();
     handOutLogits();
@@ -106,6 +108,7 @@ void Engine::stepWork() {
     std::optional<EventBody> last =
         job->work->run({model_, pool_, threads_, scope_, forward_, goOn});
     if (!last || job->finished) return;
+    model_->file().requireWhole();
     job->finished = true;
     endAppends(*job);
     sink_->post({job->id, std::move(*last)});
@@ -153,6 +156,7 @@ void Engine::start(JobState& job) {
 bool Engine::goOn() {
   if (stopping_) return false;
   if (cancels_.exchange(false)) failCancelled();
+  if (numbers_ != nullptr) failNotFinite();
   return std::any_of(planned_.begin(), planned_.end(),
                      [](const Planned& one) { return !one.job->finished; });
 }
@@ -229,6 +233,8 @@ void Engine::handOutLogits() {
     const int count = std::min(forward_.options().logitRows, total - first);
     if (!anyWanted(first, count)) continue;
     forward_.head(first, count);
+    model_->file().requireWhole();
+    if (numbers_ != nullptr) failNotFinite();
     for (int row = 0; row < count;) row = handOutRows(first, row, count);
   }
   for (const Planned& planned : planned_) {

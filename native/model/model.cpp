@@ -46,6 +46,7 @@ std::shared_ptr<const Model> Model::fromFile(std::unique_ptr<GgufFile> file,
   model->config = readConfig(*model->file_, family);
   WeightBinder::bind(*model, family);
   model->contentHash = baton::contentHash(*model->file_, cancel);
+  model->file_->requireWhole();
   return model;
 }
 

@@ -55,6 +55,12 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
    */
   drafting?: Drafting;
   /**
+   * Fails a run with NOT_FINITE at the first result of its rows that is NaN or infinite, naming operation, layer and row,
+   * while others go on. For hunting such numbers: every result is read once more. On the CPU only. Default: false, or
+   * true where the environment has BATON_WATCH_NUMBERS=1.
+   */
+  watchNumbers?: boolean;
+  /**
    * Most runs of chains in progress at once; further ones wait in the order in which they were started, before they
    * compute or reserve anything. Default: no limit, then the KV budget decides. A run that a `from` function of
    * another run starts never waits and takes no place.
@@ -120,8 +126,10 @@ function deviceOf(device: Device = "auto"): Device {
 /** Throws OPTION_INVALID naming option, value and range. */
 export function nativeOptions(options: LoadOptions, native: NativeBinding): NativeModelOptions {
   const device = deviceOf(options.device);
-  const { batchInvariant = false } = options;
-  if (typeof batchInvariant !== "boolean") throw invalid("batchInvariant", batchInvariant, "true or false");
+  const { batchInvariant = false, watchNumbers } = options;
+  for (const [name, value] of Object.entries({ batchInvariant, watchNumbers: watchNumbers ?? false })) {
+    if (typeof value !== "boolean") throw invalid(name, value, "true or false");
+  }
   const defaultBytes = Math.max(64 * mebibyte, Math.min(1024 * mebibyte, native.availableMemory() / 4));
   const most = Number.MAX_SAFE_INTEGER;
   const cacheBytes = count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), most);
@@ -135,5 +143,6 @@ export function nativeOptions(options: LoadOptions, native: NativeBinding): Nati
     batchInvariant,
     maxBatchRows: count("maxBatchRows", options.maxBatchRows, 512, 65536),
     drafting: oneOf("drafting", options.drafting, draftingModes, "auto"),
+    ...(watchNumbers === undefined ? {} : { watchNumbers }),
   };
 }

@@ -3,8 +3,8 @@
 // promise settles after its last event, so that whatever it held is free when the promise is settled.
 
 import { BatonError, ClosedError, errorFromCode, InternalError } from "../errors.js";
+import { byEnvironment } from "./environment.js";
 import { loadNative } from "./load.js";
-import { traceFile } from "./trace.js";
 import type {
   CacheCensus,
   CacheStats,
@@ -122,9 +122,8 @@ export class EngineClient {
       }
     };
     try {
-      const trace = traceFile();
-      const traced = trace === undefined ? options : { trace, ...options };
-      client.#handle = await native.openModel(path, traced, cancel, (events) => {
+      const given = { ...byEnvironment(options), ...options };
+      client.#handle = await native.openModel(path, given, cancel, (events) => {
         const open = weak.deref();
         if (open !== undefined) open.#dispatch(events);
       });

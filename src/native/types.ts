@@ -54,6 +54,8 @@ export interface NativeModelOptions {
   batchInvariant: boolean;
   /** Most rows of one forward; longer prefills are cut into chunks of this size. */
   maxBatchRows: number;
+  /** A job fails with NOT_FINITE at the first result of its rows that is no finite number; CPU only. Default: false. */
+  watchNumbers?: boolean;
   /** File of Chrome trace events; one for all models of a process. Default: none. */
   trace?: string;
   /** `auto`: next tokens of outputs are guessed where that is expected to pay. For jobs that do not say. */

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.h"
 #include "model/fault.h"
 #include "model/formats/formats.h"
 #include "model/formats/gguf_reader.h"
@@ -321,6 +322,20 @@ std::unique_ptr<GgufFile> GgufFile::assemble(ModelParts parts) {
     refuse("tensor name ", tensor.name);
   });
   return file;
+}
+
+void GgufFile::requireWhole() const {
+  const auto whole = [](const MappedFile& mapping) { return mapping.whole(); };
+  const bool all =
+      whole(mapping_) && std::all_of(parts_.mappings.begin(), parts_.mappings.end(), whole);
+  if (all) return;
+  throw Error(
+      code::kIo,
+      "Model file " + path_ +
+          " has become shorter, or its disk fails, since the model was opened. Put the file "
+          "back and load the model again; replace a model's file by renaming a new one over "
+          "it, never by writing into it.",
+      {{"path", path_}, {"reason", std::string("shorter than when it was opened")}});
 }
 
 bool GgufFile::matches(std::span<const std::byte> head) {

@@ -123,6 +123,10 @@ class GgufFile {
   // Rows of Q and K are in Hugging Face's order, (i, i + D/2), whatever the family's order is.
   bool rotaryHalves() const { return parts_.rotaryHalves; }
 
+  // Error(IO) once bytes of its files could not be read any more: what was computed with them since
+  // is worth nothing.
+  void requireWhole() const;
+
   // MappedFile::release() of data of tensors. Only of a GGUF file: other formats have no types that
   // are read in another form.
   void release(const void* data, size_t bytes) const { mapping_.release(data, bytes); }

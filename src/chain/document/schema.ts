@@ -44,6 +44,7 @@ export const frameSchema = {
         batchInvariant: { type: "boolean" },
         maxBatchRows: { type: "integer", minimum: 1 },
         drafting: { enum: draftingModes },
+        watchNumbers: { type: "boolean" },
         maxConcurrentRuns: { type: "integer", minimum: 1 },
         maxQueuedRuns: { type: "integer", minimum: 0 },
       },

@@ -17,6 +17,8 @@ export const errorCodes = [
   "OPTION_INVALID",
   "DATA_INVALID",
   "DATA_CHANGED",
+  "KV_MISMATCH",
+  "SNAPSHOT_INVALID",
   "QUEUE_FULL",
   "CLOSED",
   "SOURCE_FAILED",
@@ -161,6 +163,22 @@ export class DataChangedError extends BatonError {
   }
 }
 
+/** A snapshot of another model, tokenizer, KV format, prompt, chain or release; facts: field, expected, found. */
+export class KvMismatchError extends BatonError {
+  static override readonly code = "KV_MISMATCH" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("KV_MISMATCH", message, init);
+  }
+}
+
+/** A snapshot that is damaged or cut off; facts: path if it is a file, part (head, block, ...), block. */
+export class SnapshotInvalidError extends BatonError {
+  static override readonly code = "SNAPSHOT_INVALID" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("SNAPSHOT_INVALID", message, init);
+  }
+}
+
 /** More runs at once than the model's limits let wait; facts: runs in progress and waiting, and the limits. */
 export class QueueFullError extends BatonError {
   static override readonly code = "QUEUE_FULL" as const;
@@ -277,6 +295,8 @@ const classes = [
   OptionInvalidError,
   DataInvalidError,
   DataChangedError,
+  KvMismatchError,
+  SnapshotInvalidError,
   QueueFullError,
   ClosedError,
   SourceFailedError,

@@ -10,10 +10,10 @@
 
 #include <cerrno>
 #include <functional>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace baton {
 namespace {
@@ -28,10 +28,6 @@ struct Descriptor {
 [[noreturn]] void refuse(const char* code, const std::string& path, const std::string& why,
                          const char* remedy) {
   throw Error(code, "File " + path + ": " + why + ". " + remedy, {{"path", path}, {"reason", why}});
-}
-
-std::string reason(int error) {
-  return std::generic_category().message(error);
 }
 
 }  // namespace
@@ -54,12 +50,13 @@ MappedFile MappedFile::open(const std::string& path) {
   // Non-blocking, so that a FIFO is refused below and not waited for.
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) {
-    refuse(code::kIo, path, "cannot be opened: " + reason(errno),
+    refuse(code::kIo, path, "cannot be opened: " + systemReason(errno),
            "Check the path and its permissions.");
   }
   struct stat status;
   if (::fstat(file.fd, &status) != 0) {
-    refuse(code::kIo, path, "has no readable status: " + reason(errno), "Check the file system.");
+    refuse(code::kIo, path, "has no readable status: " + systemReason(errno),
+           "Check the file system.");
   }
   if (!S_ISREG(status.st_mode)) {
     refuse(code::kIo, path, S_ISDIR(status.st_mode) ? "is a directory" : "is no regular file",
@@ -71,7 +68,7 @@ MappedFile MappedFile::open(const std::string& path) {
   if (data == MAP_FAILED) {
     const int error = errno;
     refuse(error == ENOMEM ? code::kOutOfMemory : code::kIo, path,
-           "cannot be mapped (" + std::to_string(size) + " bytes): " + reason(error),
+           "cannot be mapped (" + std::to_string(size) + " bytes): " + systemReason(error),
            "Check the address space limit of the process and the file system.");
   }
   MappedFile mapping({static_cast<const std::byte*>(data), size});

@@ -29,6 +29,18 @@ Napi::Value releaseSegment(const Napi::CallbackInfo& info);
 
 Napi::Value exportSegment(const Napi::CallbackInfo& info);
 Napi::Value importSegment(const Napi::CallbackInfo& info);
+Napi::Value saveSnapshot(const Napi::CallbackInfo& info);
+Napi::Value streamSnapshot(const Napi::CallbackInfo& info);
+Napi::Value readSnapshotBlocks(const Napi::CallbackInfo& info);
+Napi::Value openSnapshot(const Napi::CallbackInfo& info);
+Napi::Value snapshotHeadBytes(const Napi::CallbackInfo& info);
+Napi::Value parseSnapshot(const Napi::CallbackInfo& info);
+Napi::Value beginRestore(const Napi::CallbackInfo& info);
+Napi::Value fillRestore(const Napi::CallbackInfo& info);
+Napi::Value feedRestore(const Napi::CallbackInfo& info);
+Napi::Value takeSegment(const Napi::CallbackInfo& info);
+Napi::Value releaseSnapshot(const Napi::CallbackInfo& info);
+
 Napi::Value submit(const Napi::CallbackInfo& info);
 Napi::Value submitTrainStep(const Napi::CallbackInfo& info);
 Napi::Value createTrained(const Napi::CallbackInfo& info);

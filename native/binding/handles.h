@@ -9,6 +9,7 @@
 #include <string>
 
 #include "binding/channel.h"
+#include "cache/snapshot.h"
 #include "engine/engine.h"
 #include "tune/train_step.h"
 #include "tune/train_update.h"
@@ -41,6 +42,17 @@ struct SegmentHandle {
   static constexpr const char* kName = "segment";
 
   std::shared_ptr<Segment> segment;  // null when released
+};
+
+// A snapshot that is streamed out of the pool has a source, one that is restored the others.
+struct SnapshotHandle {
+  static napi_type_tag tag() { return {0x6261746f6e2d736eULL, copyTag()}; }
+  static constexpr const char* kName = "snapshot";
+
+  std::shared_ptr<SnapshotSource> source;
+  std::shared_ptr<ReadFile> file;  // null: of a stream
+  std::shared_ptr<SnapshotHead> head;
+  std::shared_ptr<SnapshotRestore> restore;  // once it has blocks
 };
 
 struct TrainedHandle {
@@ -93,6 +105,8 @@ inline std::shared_ptr<TrainedPrompts> openTrained(const Napi::Value& value) {
   if (!handle.prompts) throw Error(code::kClosed, "the trained prompts were released");
   return handle.prompts;
 }
+
+SegmentSpec parseSegment(const Napi::Object& object);  // segment.cpp
 
 inline SegmentKind parseKind(const std::string& name) {
   if (name == "prompt") return SegmentKind::kPrompt;

@@ -5,9 +5,7 @@
 #include "binding/values.h"
 
 namespace baton {
-Napi::Value createSegment(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Engine> engine = openEngine(info[0]);
-  const Napi::Object object = asObject(info[1], "spec");
+SegmentSpec parseSegment(const Napi::Object& object) {
   SegmentSpec spec{
       parseKind(asString(object.Get("kind"), "kind")), asInt(object.Get("start"), "start"), {}, {}};
   if (object.Has("salt")) spec.salt = asString(object.Get("salt"), "salt");
@@ -17,6 +15,12 @@ Napi::Value createSegment(const Napi::CallbackInfo& info) {
     spec.reads.push_back({openSegment(read.Get("segment")), asInt(read.Get("rows"), "rows"),
                           asInt(read.Get("shift"), "shift")});
   }
+  return spec;
+}
+
+Napi::Value createSegment(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Engine> engine = openEngine(info[0]);
+  SegmentSpec spec = parseSegment(asObject(info[1], "spec"));
   auto handle = std::make_unique<SegmentHandle>();
   handle->segment = engine->createSegment(std::move(spec));
   napi_value value = wrapHandle(info.Env(), std::move(handle));

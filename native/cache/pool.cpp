@@ -89,6 +89,11 @@ int32_t Pool::takeFreeLocked() {
   return index_.evict();
 }
 
+void Pool::hold(const int32_t* blocks, size_t count) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < count; ++i) ++holders_[static_cast<size_t>(blocks[i])];
+}
+
 void Pool::release(const int32_t* blocks, size_t count) noexcept {
   const std::lock_guard lock(mutex_);
   for (size_t i = count; i-- > 0;) {

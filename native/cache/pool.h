@@ -61,6 +61,9 @@ class Pool {
   // Error(CACHE_BUDGET) with bytes needed and free.
   void allocate(size_t count, std::vector<int32_t>& blocks);
 
+  // One holder of each block more, of blocks that have one.
+  void hold(const int32_t* blocks, size_t count) noexcept;
+
   // One holder of each block less. What is known by its content is kept, the first block longest.
   void release(const int32_t* blocks, size_t count) noexcept;
 

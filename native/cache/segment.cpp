@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "base/error.h"
+
 namespace baton {
 namespace {
 
@@ -118,6 +120,22 @@ void Segment::close() {
   closed_ = true;
   dropped.swap(spec_.reads);
   if (!appending_) offerLocked();
+}
+
+void Segment::setUnfound() {
+  const std::lock_guard lock(mutex_);
+  offered_ = true;
+}
+
+void Segment::hold(int rows, std::vector<int32_t>& blocks) const {
+  const std::lock_guard lock(mutex_);
+  if (rows < 0 || rows > rows_) {
+    throw Error(code::kOptionInvalid, "a segment of " + std::to_string(rows_) +
+                                          " rows does not have " + std::to_string(rows));
+  }
+  const auto count = static_cast<ptrdiff_t>(blocksFor(rows));
+  blocks.insert(blocks.end(), blocks_.begin(), blocks_.begin() + count);
+  pool_->hold(blocks_.data(), static_cast<size_t>(count));
 }
 
 void Segment::closeUnfound(int rows) {

@@ -76,9 +76,9 @@ class Segment {
   void commitTokens(const int32_t* ids, int count);
   void commitRows(const float* rows, int count, int width);
 
-  // Engine thread, before the rows are committed. Takes over blocks, each held once for this
-  // segment, that have the next rows: only at the end of a whole block. `whole`: the last one is
-  // not full, so that no row may follow.
+  // Engine thread, or before another one knows of it, before the rows are committed. Takes over
+  // blocks, each held once for this segment, that have the next rows: only at the end of a whole
+  // block. `whole`: the last one is not full, so that no row may follow.
   void adopt(const std::vector<int32_t>& blocks, bool whole);
 
   // Blocks that `reserve(rows)` would take.
@@ -90,8 +90,16 @@ class Segment {
   // No more rows; lets go of what it read, and its content may be found. Idempotent.
   void close();
 
-  // The same with `rows` rows of which only the scope says what they are: never found by content.
+  // Its rows are never found by their content, however it is closed: what they are, only the scope
+  // or the salt says.
+  void setUnfound();
+
+  // The same as close() with `rows` rows of which only the scope says what they are.
   void closeUnfound(int rows);
+
+  // Appends the blocks of the first `rows` rows, each held once more, so that those rows stay what
+  // they are for whoever releases them later. Error(OPTION_INVALID) if there are not so many.
+  void hold(int rows, std::vector<int32_t>& blocks) const;
 
   // Appends the token ids of the first `rows` rows, -1 for those that are no tokens.
   void copyTokens(int rows, std::vector<int32_t>& into) const;

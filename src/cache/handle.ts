@@ -15,6 +15,12 @@ import type { Generation, GenerationOptions } from "./generation.js";
 import { startGeneration } from "./generation.js";
 import { promptCacheOf } from "./prompt-cache.js";
 import { Segment } from "./segment.js";
+import type { RestoreReport } from "./snapshot/of-handle.js";
+import { handleContent } from "./snapshot/of-handle.js";
+import type { SnapshotTarget } from "./snapshot/places.js";
+import { contentOf } from "./snapshot/rows.js";
+import type { SnapshotOptions, SnapshotReport } from "./snapshot/write.js";
+import { streamSnapshot, writeSnapshot } from "./snapshot/write.js";
 import type { Row } from "./view.js";
 import { contains, endOf, prefixOf, readsOf, rowOf, ViewLink, WrittenSegment } from "./view.js";
 
@@ -58,13 +64,22 @@ export class CacheHandle {
   #owed: Row | null;
   #busy: AbortController | null = null;
   #closed = false;
+  /** What became of the snapshot that it was restored from; null for other handles. */
+  readonly restored: RestoreReport | null;
 
   /** Use `model.cache.open()`. Takes over one hold of `view`. */
-  constructor(model: Model, salt = "", view: ViewLink | null = null, owed: Row | null = null) {
+  constructor(
+    model: Model,
+    salt = "",
+    view: ViewLink | null = null,
+    owed: Row | null = null,
+    restored: RestoreReport | null = null,
+  ) {
     this.#model = model;
     this.#salt = salt;
     this.#view = view;
     this.#owed = owed;
+    this.restored = restored;
   }
 
   /** Rows that the next one will read. */
@@ -179,6 +194,25 @@ export class CacheHandle {
       );
     }
     if (rows < this.rows) this.#goTo(prefixOf(this.#view, rows), null);
+  }
+
+  /**
+   * Saves the rows as they are now, with checksums, to a file, which is whole or not there, or to a stream, which is
+   * ended; `model.cache.restore` brings them back. The handle may go on at once. `about`: JSON to keep beside them.
+   * Rejects with IO, OPTION_INVALID, CLOSED, the signal's reason.
+   */
+  async snapshot(
+    to: SnapshotTarget,
+    { about, ...options }: SnapshotOptions & { about?: unknown } = {},
+  ): Promise<SnapshotReport> {
+    this.#settle();
+    return writeSnapshot(handleContent(this.#model, this.#view, this.#owed, about), to, options);
+  }
+
+  /** The same bytes to be read, of the rows as they are now. */
+  snapshotStream({ signal }: { signal?: AbortSignal } = {}): ReadableStream<Uint8Array> {
+    this.#settle();
+    return streamSnapshot(handleContent(this.#model, this.#view, this.#owed), signal);
   }
 
   /** Lets go of everything; what runs is stopped. Forks are not touched. Idempotent. */
@@ -329,22 +363,8 @@ function closedError(): ClosedError {
   return new ClosedError("The cache handle is closed. Open another one, or close it after its last use.");
 }
 
-/** Runs of tokens and runs of embedding rows, in order. */
 function appendsOf(segment: Segment, rows: readonly Row[]): Append[] {
-  const appends: Append[] = [];
-  for (let begin = 0, end = 0; begin < rows.length; begin = end) {
-    const tokens = typeof rows[begin] === "number";
-    for (end = begin; end < rows.length && (typeof rows[end] === "number") === tokens; ) end += 1;
-    const run = rows.slice(begin, end);
-    if (tokens) appends.push(segment.appendTokens(Int32Array.from(run as number[])));
-    else appends.push(segment.appendRows(joined(run as Float32Array[])));
-  }
-  return appends;
-}
-
-function joined(rows: readonly Float32Array[]): Float32Array {
-  const width = rows[0]?.length ?? 0;
-  const all = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) all.set(row, i * width);
-  return all;
+  return contentOf(rows).map((run) =>
+    "tokens" in run ? segment.appendTokens(run.tokens) : segment.appendRows(run.rows),
+  );
 }

@@ -8,6 +8,9 @@ import type { CacheOptions } from "./cache-options.js";
 import { checkSalt } from "./cache-options.js";
 import { CacheHandle } from "./handle.js";
 import { promptCacheOf } from "./prompt-cache.js";
+import { restoreView } from "./snapshot/of-handle.js";
+import type { SnapshotSource } from "./snapshot/places.js";
+import type { RestoreOptions } from "./snapshot/read.js";
 
 /** The pool, what is in it, and what it has saved. */
 export interface CacheReport extends CacheStats {
@@ -40,6 +43,19 @@ export class ModelCache {
   open(options: CacheOptions = {}): CacheHandle {
     this.#model.stats(); // throws with the model's name if it is closed
     return new CacheHandle(this.#model, checkSalt(options.salt));
+  }
+
+  /**
+   * A handle with the rows of a snapshot that `handle.snapshot` made, from a file or a stream; `handle.restored` says how
+   * many. Marks are not kept. Rejects with KV_MISMATCH for a snapshot of another model, tokenizer, KV format or release,
+   * SNAPSHOT_INVALID for a damaged one, CACHE_BUDGET, IO, OPTION_INVALID, CLOSED, the signal's reason; nothing is taken
+   * then.
+   */
+  async restore(from: SnapshotSource, options: RestoreOptions = {}): Promise<CacheHandle> {
+    this.#model.stats(); // throws with the model's name if it is closed
+    const salt = checkSalt(options.salt);
+    const { view, owed, report } = await restoreView(this.#model, from, { ...options, salt });
+    return new CacheHandle(this.#model, salt, view, owed, report);
   }
 
   /** Counts every living segment's blocks: for looking at, not for every token. Throws CLOSED. */

@@ -3,7 +3,7 @@
 // reader or a running job needs them, so that releasing early is always safe.
 
 import type { EngineClient } from "../native/engine-client.js";
-import type { Append, KvSpec, SegmentInfo, SegmentKind, SegmentRead } from "../native/types.js";
+import type { Append, KvSpec, SegmentInfo, SegmentKind, SegmentRead, SnapshotPart } from "../native/types.js";
 
 export interface SegmentView {
   segment: Segment;
@@ -58,6 +58,11 @@ export class Segment {
   /** As a reader of its first `rows` rows names it to the addon. */
   read(rows: number, shift: number): SegmentRead {
     return { segment: this.#handle, rows, shift };
+  }
+
+  /** As a snapshot names its first `rows` rows to the addon. */
+  part(rows: number): SnapshotPart {
+    return { segment: this.#handle, rows };
   }
 
   info(): SegmentInfo {

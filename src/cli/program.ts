@@ -2,11 +2,9 @@
 // The program as a function: arguments in, exit code out, no global state. A failure is one sentence with the remedy
 // on standard error; --debug adds the stack.
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { BatonError } from "../errors.js";
-import { packageRoot } from "../native/load.js";
+import { packageVersion } from "../native/load.js";
 import type { Context } from "./commands/command.js";
 import { commands } from "./commands/index.js";
 import type { ExitCode } from "./exit-codes.js";
@@ -14,12 +12,6 @@ import { exitCodes, UsageError } from "./exit-codes.js";
 
 const help = `
 Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted.`;
-
-function packageVersion(): string {
-  const root = packageRoot();
-  if (root === null) return "unknown";
-  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
-}
 
 function createProgram(context: Context): Command {
   const { stdout, stderr } = context.terminal;

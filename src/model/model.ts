@@ -20,7 +20,7 @@ import { resolveModel } from "./source.js";
 import type { ChatTemplate } from "./template.js";
 import { createTemplate } from "./template.js";
 import type { TokenBytes, Tokenizer } from "./tokenizer.js";
-import { createTokenizer } from "./tokenizer.js";
+import { createTokenizer, hashTokenizer } from "./tokenizer.js";
 
 interface ModelParts {
   source: ResolvedModel;
@@ -56,6 +56,7 @@ export class Model {
   /** Who may run now; for code of this package. */
   readonly runs: RunQueue;
   readonly #file: ModelFileInfo;
+  #tokenizerHash: string | undefined;
 
   constructor({ source, file, engine, tokenizer, tokenBytes, runs }: ModelParts) {
     this.name = source.name;
@@ -85,6 +86,12 @@ export class Model {
   /** Runs in progress and waiting; forwards and rows so far. Throws ClosedError. */
   activity(): ModelActivity {
     return { runs: this.runs.running, waitingRuns: this.runs.waiting, ...this.engine.engineStats() };
+  }
+
+  /** SHA-256, hex, of what the file says of the tokenizer; for code of this package. */
+  get tokenizerHash(): string {
+    this.#tokenizerHash ??= hashTokenizer(this.#file.metadata);
+    return this.#tokenizerHash;
   }
 
   /** The file's chat template. Throws TemplateInvalidError. */

@@ -2,6 +2,7 @@
 // Text and token ids. One law: nothing is added. No BOS, no space, no newline; what a caller wants in front of a
 // segment it puts there itself (`addBos`, `bosId` say what the model was trained with).
 
+import { createHash } from "node:crypto";
 import { ModelFormatError } from "../errors.js";
 import type { MetadataValue } from "../native/types.js";
 import { ByteStream, decodeBytes, gatherBytes, tokenType } from "./byte-level.js";
@@ -248,4 +249,13 @@ export function createTokenizer(metadata: Readonly<Record<string, MetadataValue>
     throw new ModelFormatError("The tokenizer has no tokens; convert the model to GGUF again.");
   }
   return new GgufTokenizer(definition, metadata);
+}
+
+/** SHA-256, hex, of all that a file says of its tokenizer, templates aside. */
+export function hashTokenizer(metadata: Readonly<Record<string, MetadataValue>>): string {
+  const isPart = (key: string) => key.startsWith("tokenizer.") && !key.startsWith("tokenizer.chat_template");
+  const entries = Object.entries(metadata).filter(([key]) => isPart(key));
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  const text = JSON.stringify(entries, (_, value) => (typeof value === "bigint" ? `${value}n` : value));
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -5,6 +5,7 @@
 import { BatonError, ClosedError, errorFromCode, InternalError } from "../errors.js";
 import { byEnvironment } from "./environment.js";
 import { loadNative } from "./load.js";
+import { SnapshotClient } from "./snapshot-client.js";
 import type {
   CacheCensus,
   CacheStats,
@@ -79,6 +80,7 @@ type LastEvent = Extract<NativeEvent, { type: "done" | "trained" | "updated" }>;
 const busy = new Set<EngineClient>();
 
 export class EngineClient {
+  readonly snapshots: SnapshotClient;
   readonly #native: NativeBinding;
   readonly #label: string;
   readonly #jobs = new Map<number, RunningJob>();
@@ -90,6 +92,7 @@ export class EngineClient {
   private constructor(native: NativeBinding, label: string) {
     this.#native = native;
     this.#label = label;
+    this.snapshots = new SnapshotClient(native, () => this.#model());
   }
 
   /**

@@ -53,6 +53,17 @@ export function packageRoot(from: string = dirname(fileURLToPath(import.meta.url
   }
 }
 
+let version: string | undefined;
+
+/** Of this package. */
+export function packageVersion(): string {
+  if (version !== undefined) return version;
+  const root = packageRoot();
+  if (root === null) return "unknown";
+  version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+  return version;
+}
+
 export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): AddonCandidate[] {
   const asked = environment.BATON_ADDON;
   if (asked !== undefined && asked !== "") {

@@ -7,6 +7,7 @@
 
 import type { CudaReport, DoctorReport } from "./doctor-types.js";
 import type { Device, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
+import type { NativeSnapshots } from "./snapshot-types.js";
 import type {
   NativeTrainedStart,
   NativeTrainStep,
@@ -17,6 +18,7 @@ import type {
 
 export type * from "./doctor-types.js";
 export type * from "./model-types.js";
+export type * from "./snapshot-types.js";
 export type * from "./train-types.js";
 
 declare const modelTag: unique symbol;
@@ -309,7 +311,7 @@ export interface NativeWarning {
 }
 
 /** What `native/binding` exports. Errors thrown carry `code` and `facts` and become typed in `loadNative`. */
-export interface NativeBinding {
+export interface NativeBinding extends NativeSnapshots {
   readonly apiVersion: number;
   doctor(): DoctorReport;
   cudaReport(): CudaReport;

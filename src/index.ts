@@ -9,6 +9,8 @@ export type { CacheReport } from "./cache/model-cache.js";
 export { ModelCache } from "./cache/model-cache.js";
 export type { OutputDelta } from "./cache/output.js";
 export type { FinishReason, OutputOptions, SamplingOptions } from "./cache/output-options.js";
+export type { SessionOptions } from "./cache/session.js";
+export { Session } from "./cache/session.js";
 export type { RestoreReport } from "./cache/snapshot/of-handle.js";
 export type { SnapshotSource, SnapshotTarget } from "./cache/snapshot/places.js";
 export type { RestoreOptions } from "./cache/snapshot/read.js";

@@ -3,6 +3,9 @@
 // what explain() draws of the program's chain. BATON_UPDATE_README=1 draws them anew.
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import * as baton from "../src/index.js";
@@ -10,8 +13,10 @@ import * as baton from "../src/index.js";
 const pathOf = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const readme = readFileSync(pathOf("README.md"), "utf8");
 
-function blockOf(language: string): string {
-  const found = new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\n\`\`\``).exec(readme);
+/** The first block behind `heading`. */
+function blockOf(language: string, heading = "# "): string {
+  const text = readme.slice(readme.indexOf(heading));
+  const found = new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\n\`\`\``).exec(text);
   if (found === null) throw new Error(`README.md has no block in ${language}`);
   return found[1] as string;
 }
@@ -80,4 +85,24 @@ test("its pictures are those of its chain", async () => {
   }
   expect(blockOf("mermaid")).toBe(mermaid);
   expect(readFileSync(pathOf("docs/mask.svg"), "utf8")).toBe(svg);
+});
+
+test("its program of sessions runs, and a second time finds what the first one left", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "baton-readme-"));
+  const source = blockOf("ts", "## Sessions and snapshots").replace('"."', JSON.stringify(folder));
+  expect(source).toContain(folder);
+  const main = new Function("model, console", `return (async () => { ${source}\n return trunk; })();`);
+  const { model } = program.chain.definition;
+  const written: unknown[] = [];
+  try {
+    for (const turn of [0, 1]) {
+      const trunk = (await main(model, { log: (texts: unknown) => written.push(texts) })) as baton.Session;
+      expect(trunk.restored === null).toBe(turn === 0);
+      trunk.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  expect(written[0]).toEqual([expect.any(String), expect.any(String)]);
+  expect(written[1]).toEqual(written[0]);
 });

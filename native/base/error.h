@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -35,16 +36,20 @@ class Error : public std::exception {
   using Fact = std::pair<std::string, std::variant<double, std::string>>;
 
   Error(const char* code, std::string message, std::vector<Fact> facts = {})
-      : code_(code), message_(std::move(message)), facts_(std::move(facts)) {}
+      : code_(code),
+        said_(std::make_shared<const Said>(Said{std::move(message), std::move(facts)})) {}
 
-  const char* what() const noexcept override { return message_.c_str(); }
+  const char* what() const noexcept override { return said_->message.c_str(); }
   const char* code() const noexcept { return code_; }
-  const std::vector<Fact>& facts() const noexcept { return facts_; }
+  const std::vector<Fact>& facts() const noexcept { return said_->facts; }
 
  private:
+  struct Said {
+    std::string message;
+    std::vector<Fact> facts;
+  };
   const char* code_;
-  std::string message_;
-  std::vector<Fact> facts_;
+  std::shared_ptr<const Said> said_;  // shared: telling every job of a failure takes no memory
 };
 
 }  // namespace baton

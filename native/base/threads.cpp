@@ -133,6 +133,7 @@ ThreadPool::ThreadPool(int workers)
                 {{"threads", static_cast<double>(workers)}});
   }
   try {
+    state_->threads.reserve(static_cast<size_t>(workers));
     for (int worker = 1; worker < workers; ++worker) {
       state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
     }
@@ -142,6 +143,9 @@ ThreadPool::ThreadPool(int workers)
                 "Could not start " + std::to_string(workers) + " threads: " + error.what() +
                     ". Ask for fewer threads or raise the process limit (ulimit -u).",
                 {{"threads", static_cast<double>(workers)}});
+  } catch (...) {  // no memory for one of them
+    state_->join();
+    throw;
   }
 }
 

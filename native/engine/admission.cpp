@@ -90,7 +90,12 @@ uint64_t Engine::submit(Job job) {
     state->drafts = spec.drafting.value_or(options_.drafting);
   }
   claimSegments(*state);
-  return enqueue(state);
+  try {
+    return enqueue(state);
+  } catch (...) {
+    for (const auto& segment : state->claimed) segment->endAppend();
+    throw;
+  }
 }
 
 uint64_t Engine::submit(std::shared_ptr<Work> work) {
@@ -104,8 +109,13 @@ uint64_t Engine::submit(std::shared_ptr<Work> work) {
 uint64_t Engine::enqueue(const std::shared_ptr<JobState>& state) {
   state->id = nextJob_++;
   state->submitted = Clock::now();
-  jobs_.emplace(state->id, state);
   queue_.push_back(state);
+  try {
+    jobs_.emplace(state->id, state);
+  } catch (...) {  // no memory: nobody would ever be told of its end
+    queue_.pop_back();
+    throw;
+  }
   wake_.notify_one();
   return state->id;
 }
@@ -242,6 +252,8 @@ void Engine::checkPositions(JobState& job) const {
 
 // All or none: on refusal the segments claimed so far are let go.
 void Engine::claimSegments(JobState& job) const {
+  job.claimed.reserve(job.job.appends.size());  // what is claimed is noted, whatever happens
+  job.rowsBefore.reserve(job.job.appends.size());
   for (const Append& append : job.job.appends) {
     const auto& claimed = job.claimed;
     if (std::find(claimed.begin(), claimed.end(), append.segment) != claimed.end()) continue;

@@ -201,6 +201,11 @@ class Engine {
   std::atomic<int64_t> rowsComputed_{0};
   std::atomic<int64_t> rowsReused_{0};
 
+  // Made before they are needed: then there may be no memory for them.
+  const Error noMemory_{code::kOutOfMemory,
+                        "no memory left for the step; run fewer chains at once"};
+  const Error closed_{code::kClosed, "the model was closed while the run was in flight"};
+
   // Engine thread only.
   std::vector<JobPtr> running_;  // in the order of submission
   int64_t turn_ = 0;             // forwards so far

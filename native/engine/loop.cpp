@@ -18,22 +18,19 @@ double millisecondsSince(Clock::time_point begin) {
 Error aborted() {
   return Error(code::kAborted, "the run was aborted");
 }
-Error closed() {
-  return Error(code::kClosed, "the model was closed while the run was in flight");
-}
 
 }  // namespace
 
 void Engine::loop() {
   const trace::ThreadLine line(trace_, "engine");
-  while (takeJobs()) {
+  for (bool more = true; more;) {
     try {
-      step();
+      more = takeJobs();
+      if (more) step();
     } catch (const Error& error) {
       failRunning(error);
     } catch (const std::bad_alloc&) {
-      failRunning(
-          Error(code::kOutOfMemory, "no memory left for the step; run fewer chains at once"));
+      failRunning(noMemory_);
     } catch (const std::exception& error) {
       failRunning(
           Error(code::kInternal, std::string("unexpected failure in the engine: ") + error.what()));
@@ -41,7 +38,7 @@ void Engine::loop() {
     dropFinished();
     if (trace::on() && running_.empty()) trace::flush();
   }
-  failRunning(closed());
+  failRunning(closed_);
   dropFinished();
 }
 
@@ -375,13 +372,15 @@ void Engine::fail(JobState& job, const Error& error) {
   sink_->post({job.id, FailedEvent{error}});
 }
 
+// Takes no memory: there may be none.
 void Engine::failRunning(const Error& error) {
+  std::vector<JobPtr> queued;
   {
     const std::lock_guard lock(mutex_);
-    running_.insert(running_.end(), queue_.begin(), queue_.end());
-    queue_.clear();
+    queued.swap(queue_);
   }
   for (const JobPtr& job : running_) fail(*job, error);
+  for (const JobPtr& job : queued) fail(*job, error);
 }
 
 // Before a job's last event: whoever receives that may use the segments.

@@ -101,7 +101,7 @@ const isFinal = (error: unknown) => IoError.isInstance(error) && error.facts.cod
 
 function contextFor(source: Source, options: ResolveOptions): SourceContext {
   const { signal, onProgress, env = process.env, cacheDir } = options;
-  let told = 0;
+  let told = Number.NEGATIVE_INFINITY;
   return {
     signal,
     env,
@@ -109,7 +109,7 @@ function contextFor(source: Source, options: ResolveOptions): SourceContext {
     progress(phase, bytes, total, detail) {
       if (onProgress === undefined) return;
       // Chunks come by the thousand; ten reports a second are enough, the first and the last one always.
-      const now = Date.now();
+      const now = performance.now(); // the wall clock may jump
       const running = phase === "download" || phase === "unpack";
       if (running && bytes !== total && now - told < 100) return;
       if (running) told = now;

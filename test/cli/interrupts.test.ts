@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `baton tune` as a process that is told to stop, or that nobody listens to any more: it ends by itself, and what was
-// done is in the checkpoint.
+// `baton run` and `baton tune` as processes that are told to stop, or that nobody listens to any more: they end by
+// themselves, and what was trained is in the checkpoint.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -24,12 +24,63 @@ beforeAll(async () => {
       steps: [{ input: "question" }, { stage: "answer", opener: "Answer:", closers: ["<|endoftext|>"] }],
     }),
   );
+  const document = { model: tinyPath, options: { threads: 1, cacheBytes: 16 << 20 } };
+  const turn = { stage: "turn", maxTokens: 60, closers: ["<|endoftext|>"] };
+  const rounds = Array.from({ length: 6 }, (_, i) => ({ ...turn, stage: `turn${i}` }));
+  writeFileSync(
+    join(directory, "long.json"),
+    JSON.stringify({ ...document, steps: [{ input: "question" }, ...rounds] }),
+  );
   const record = { question: "How long does the harbour freeze?", answer: "eleven weeks" };
   writeFileSync(join(directory, "train.jsonl"), `${JSON.stringify(record)}\n`.repeat(20));
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 type Child = ReturnType<typeof spawn>;
+
+/** Runs the long chain; the signal comes with the first thing that is written, or at once. */
+function run(
+  signal: NodeJS.Signals,
+  when: "at once" | "while it answers",
+): Promise<{ code: number | null; said: string }> {
+  const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+  const child = spawn(process.execPath, [main, "run", "long.json", "-i", "question=How long?"], {
+    cwd: directory,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
+  child.stdout.once("data", () => when === "while it answers" && child.kill(signal));
+  // Node takes the signal over within its first half second; before that it ends like any process.
+  if (when === "at once") setTimeout(() => child.kill(signal), Math.random() * 400);
+  child.stdout.resume();
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, said }));
+  });
+}
+
+describe("baton run", () => {
+  test.each(["SIGINT", "SIGTERM"] as const)("at %s while it answers: 130, and one word", async (signal) => {
+    for (let turn = 0; turn < 3; turn++) {
+      const { code, said } = await run(signal, "while it answers");
+      expect({ code, said: said.trimEnd().split("\n").at(-1) }).toEqual({
+        code: 130,
+        said: "baton: interrupted",
+      });
+    }
+  });
+
+  test("at SIGINT at any moment: 130, ended by the signal, or done; never a crash", async () => {
+    for (let turn = 0; turn < 8; turn++) {
+      const { code, said } = await run("SIGINT", "at once");
+      expect([130, null, 0]).toContain(code);
+      expect(said).not.toMatch(/\n\s+at |rror/);
+    }
+  });
+});
 
 /** `stop` is called with the first step that is shown; what the process said and how it ended. */
 function tune(output: string, stop: (child: Child) => void): Promise<{ code: number | null; said: string }> {

@@ -6,8 +6,8 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { IoError } from "../../src/errors.js";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { BatonError, IoError } from "../../src/errors.js";
 import { resolveModel } from "../../src/model/source.js";
 import type { SourceContext } from "../../src/model/sources/contract.js";
 import { PartialFile } from "../../src/model/sources/partial-file.js";
@@ -104,5 +104,35 @@ describe("a full disk", () => {
     expect(seen.facts).toMatchObject({ code: "ENOSPC", needed: 2 * content.length });
     expect(await filesOnDisk()).toEqual([]);
     await rm(wheels, { recursive: true, force: true });
+  });
+});
+
+describe("a read-only cache", () => {
+  beforeEach(() => {
+    expect(spawnSync("mount", ["-o", "remount,ro", disk]).status).toBe(0);
+  });
+  afterEach(() => {
+    spawnSync("mount", ["-o", "remount,rw", disk]);
+  });
+
+  it("is named before anything is fetched", async () => {
+    const bytes = randomBytes(100_000);
+    const server = await HubServer.start("model.gguf", bytes);
+    const env = { HF_ENDPOINT: server.endpoint, HF_HOME: disk };
+    const error = await resolveModel(`hf:${repo}/model.gguf`, { env })
+      .catch((caught: unknown) => caught)
+      .finally(() => server.stop());
+    if (!BatonError.isInstance(error)) throw error;
+    expect(["IO", "SOURCE_FAILED"]).toContain(error.code);
+    expect(error.message).toContain(disk);
+    expect(error.message).toMatch(/read-only|EROFS/);
+    expect(server.contentBytes).toBe(0);
+  });
+
+  it("is the same error for every file that is to be written there", async () => {
+    const path = join(disk, "models", "x.gguf");
+    const file = await failure(PartialFile.open(path, {}).then((one) => one.write(randomBytes(10))));
+    expect(file.facts).toMatchObject({ code: "EROFS", path });
+    expect(await filesOnDisk()).toEqual([]);
   });
 });

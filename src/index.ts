@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
-export type { CacheOptions } from "./cache/cache-options.js";
+export type { CacheOptions, Retention } from "./cache/cache-options.js";
 export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";
 export type { AppendOptions, AppendUsage, CacheContent, CacheHandle, CacheMark } from "./cache/handle.js";
 export type { OutputFigures, TokenCandidate, TokenLogprob } from "./cache/logprobs.js";
@@ -9,6 +9,7 @@ export type { CacheReport } from "./cache/model-cache.js";
 export { ModelCache } from "./cache/model-cache.js";
 export type { OutputDelta } from "./cache/output.js";
 export type { FinishReason, OutputOptions, SamplingOptions } from "./cache/output-options.js";
+export { CachePin } from "./cache/pin.js";
 export type { SessionOptions } from "./cache/session.js";
 export { Session } from "./cache/session.js";
 export type { RestoreReport } from "./cache/snapshot/of-handle.js";
@@ -64,6 +65,8 @@ export type {
   EngineStats,
   MissReason,
   ModelInfo,
+  TierMove,
+  TierStats,
 } from "./native/types.js";
 export type { Curves } from "./tune/curves.js";
 export { drawCurves, formatSteps } from "./tune/curves.js";

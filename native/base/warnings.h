@@ -14,6 +14,7 @@ namespace baton {
 namespace code {
 inline constexpr const char* kKernelReplaced = "KERNEL_REPLACED";
 inline constexpr const char* kTraceEnded = "TRACE_ENDED";
+inline constexpr const char* kTierEnded = "TIER_ENDED";
 }  // namespace code
 
 // Any thread. Beyond 64 that nobody has taken, further ones are dropped.

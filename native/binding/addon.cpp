@@ -65,6 +65,7 @@ constexpr Export kExports[] = {
     {"tokenEmbeddings", guarded<tokenEmbeddings>},
     {"setVocabulary", guarded<setVocabulary>},
     {"cacheStats", guarded<cacheStats>},
+    {"settleTiers", guarded<settleTiers>},
     {"engineStats", guarded<engineStats>},
     {"cacheCensus", guarded<cacheCensus>},
     {"closeModel", guarded<closeModel>},

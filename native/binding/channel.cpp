@@ -40,6 +40,8 @@ const char* missName(MissReason reason) {
       return "logits-needed";
     case MissReason::kPartOfBlock:
       return "part-of-block";
+    case MissReason::kComputedFaster:
+      return "computed-faster";
   }
   return "";
 }
@@ -95,6 +97,17 @@ struct EventWriter {
     js.set(object, "found", js.number(event.found));
     js.set(object, "missed", js.number(event.missed));
     js.set(object, "reason", js.string(missName(event.reason)));
+  }
+  void operator()(const TierEvent& event) const {
+    js.set(object, "type", js.string("tier"));
+    js.set(object, "append", js.number(event.append));
+    js.set(object, "tier", js.string(event.tier));
+    js.set(object, "rows", js.number(event.rows));
+    js.set(object, "bytes", js.number(double(event.bytes)));
+    js.set(object, "restored", js.boolean(event.restored));
+    js.set(object, "restoreMs", js.number(event.restoreMs));
+    js.set(object, "recomputeMs", js.number(event.recomputeMs));
+    js.set(object, "tookMs", js.number(event.tookMs));
   }
   void operator()(const TokensEvent& event) const {
     js.set(object, "type", js.string("tokens"));

@@ -18,6 +18,7 @@ Napi::Value modelInfo(const Napi::CallbackInfo& info);
 Napi::Value tokenEmbeddings(const Napi::CallbackInfo& info);
 Napi::Value setVocabulary(const Napi::CallbackInfo& info);
 Napi::Value cacheStats(const Napi::CallbackInfo& info);
+Napi::Value settleTiers(const Napi::CallbackInfo& info);
 Napi::Value engineStats(const Napi::CallbackInfo& info);
 Napi::Value cacheCensus(const Napi::CallbackInfo& info);
 Napi::Value closeModel(const Napi::CallbackInfo& info);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <atomic>
 #include <utility>
 #include <vector>
@@ -23,11 +24,45 @@ KvType parseKvType(const std::string& name) {
               "kvType is \"" + name + "\"; it must be f32, f16, bf16 or int8");
 }
 
+size_t asBytes(const Napi::Value& value, const char* name) {
+  const double bytes = asNumber(value, name);
+  if (!(bytes >= 0 && bytes < 0x1p53)) throw wrongType(name, "a number of bytes");
+  return static_cast<size_t>(bytes);
+}
+
+// What becomes of KV that nobody holds; each has a default.
+void parseRetention(const Napi::Object& object, EngineOptions& options) {
+  if (object.Has("cachePolicy")) {
+    options.policy = findPolicy(asString(object.Get("cachePolicy"), "cachePolicy"));
+    if (options.policy == nullptr) throw wrongType("cachePolicy", "lru or cost");
+  }
+  if (object.Has("restore")) {
+    const std::string mode = asString(object.Get("restore"), "restore");
+    if (mode != "faster" && mode != "always" && mode != "never")
+      throw wrongType("restore", "faster, always or never");
+    options.restore = mode == "faster"   ? RestoreMode::kFaster
+                      : mode == "always" ? RestoreMode::kAlways
+                                         : RestoreMode::kNever;
+  }
+  if (!object.Has("cacheTiers")) return;
+  const Napi::Array tiers = asArray(object.Get("cacheTiers"), "cacheTiers");
+  for (uint32_t i = 0; i < tiers.Length(); ++i) {
+    const Napi::Object tier = asObject(tiers.Get(i), "tier");
+    TierSpec spec{asString(tier.Get("name"), "name"), asBytes(tier.Get("bytes"), "bytes"), ""};
+    if (tier.Has("folder")) spec.folder = asString(tier.Get("folder"), "folder");
+    const auto named = [&](const TierKind* kind) { return spec.name == kind->name; };
+    if (std::none_of(tierKinds().begin(), tierKinds().end(), named))
+      throw wrongType("tier", "host or disk");
+    options.tiers.push_back(std::move(spec));
+  }
+}
+
 EngineOptions parseOptions(const Napi::Object& object) {
   EngineOptions options;
+  parseRetention(object, options);
   options.threads = asInt(object.Get("threads"), "threads");
-  const double cacheBytes = asNumber(object.Get("cacheBytes"), "cacheBytes");
-  const double indexBytes = asNumber(object.Get("indexBytes"), "indexBytes");
+  options.cacheBytes = asBytes(object.Get("cacheBytes"), "cacheBytes");
+  options.indexBytes = asBytes(object.Get("indexBytes"), "indexBytes");
   options.kvType = parseKvType(asString(object.Get("kvType"), "kvType"));
   const std::string activations = asString(object.Get("activations"), "activations");
   if (activations != "int8" && activations != "float32") {
@@ -43,12 +78,8 @@ EngineOptions parseOptions(const Napi::Object& object) {
   const Napi::Value trace = object.Get("trace");
   if (!trace.IsUndefined()) options.trace = asString(trace, "trace");
   if (options.threads < 1 || options.threads > 1024) throw wrongType("threads", "from 1 to 1024");
-  if (!(cacheBytes >= 0 && cacheBytes < 0x1p53)) throw wrongType("cacheBytes", "a number of bytes");
-  if (!(indexBytes >= 0 && indexBytes < 0x1p53)) throw wrongType("indexBytes", "a number of bytes");
   if (options.maxBatchRows < 1 || options.maxBatchRows > 65536)
     throw wrongType("maxBatchRows", "from 1 to 65536");
-  options.cacheBytes = static_cast<size_t>(cacheBytes);
-  options.indexBytes = static_cast<size_t>(indexBytes);
   return options;
 }
 
@@ -206,26 +237,6 @@ Napi::Value setVocabulary(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-Napi::Value cacheStats(const Napi::CallbackInfo& info) {
-  const Pool::Stats stats = openEngine(info[0])->pool()->stats();
-  JsWriter js(info.Env());
-  napi_value object = js.object();
-  const auto number = [&](const char* name, size_t value) {
-    js.set(object, name, js.number(double(value)));
-  };
-  number("budgetBytes", stats.blocksTotal * stats.blockBytes);
-  number("usedBytes", stats.blocksUsed * stats.blockBytes);
-  number("peakBytes", stats.blocksPeak * stats.blockBytes);
-  number("freeBytes", (stats.blocksTotal - stats.blocksUsed) * stats.blockBytes);
-  number("blockBytes", stats.blockBytes);
-  number("blockRows", kBlockRows);
-  number("blocksUsed", stats.blocksUsed);
-  number("blocksTotal", stats.blocksTotal);
-  number("blocksKept", stats.blocksKept);
-  number("segments", stats.segments);
-  return Napi::Value(info.Env(), object);
-}
-
 Napi::Value engineStats(const Napi::CallbackInfo& info) {
   const EngineStats stats = openEngine(info[0])->stats();
   JsWriter js(info.Env());
@@ -240,23 +251,7 @@ Napi::Value engineStats(const Napi::CallbackInfo& info) {
   number("draftedTokens", stats.draftedTokens);
   number("acceptedTokens", stats.acceptedTokens);
   number("jobs", stats.jobs);
-  return Napi::Value(info.Env(), object);
-}
-
-Napi::Value cacheCensus(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Engine> engine = openEngine(info[0]);
-  const Pool::Census census = engine->pool()->census();
-  JsWriter js(info.Env());
-  napi_value object = js.object();
-  const auto number = [&](const char* name, double value) {
-    js.set(object, name, js.number(value));
-  };
-  number("promptBlocks", double(census.blocksOfKind[size_t(SegmentKind::kPrompt)]));
-  number("inputBlocks", double(census.blocksOfKind[size_t(SegmentKind::kInput)]));
-  number("outputBlocks", double(census.blocksOfKind[size_t(SegmentKind::kOutput)]));
-  number("blocksShared", double(census.blocksShared));
-  number("rowsComputed", double(engine->rowsComputed()));
-  number("rowsReused", double(engine->rowsReused()));
+  js.set(object, "prefillRowsPerSecond", js.number(stats.prefillRowsPerSecond));
   return Napi::Value(info.Env(), object);
 }
 

@@ -48,8 +48,18 @@ Napi::Value closeSegment(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// Beside the handle, if its blocks are not to be kept as usual: "none" or "resume", and for how
+// many milliseconds.
 Napi::Value releaseSegment(const Napi::CallbackInfo& info) {
-  unwrapHandle<SegmentHandle>(info[0]).segment.reset();
+  SegmentHandle& handle = unwrapHandle<SegmentHandle>(info[0]);
+  if (handle.segment && !info[1].IsUndefined()) {
+    const std::string retain = asString(info[1], "retain");
+    if (retain != "none" && retain != "resume") throw wrongType("retain", "none or resume");
+    Retention retention{retain == "none" ? Retain::kDrop : Retain::kResume, 0};
+    if (!info[2].IsUndefined()) retention.until = Ranking::now() + asNumber(info[2], "forMs");
+    handle.segment->retain(retention);
+  }
+  handle.segment.reset();
   return info.Env().Undefined();
 }
 

@@ -28,61 +28,62 @@ bool ContentIndex::Memory::has(const Digest& digest) const noexcept {
   return slots_[(value >> 1) % kSlots] == value;
 }
 
-ContentIndex::ContentIndex(size_t budget)
-    : budget_(budget), evicted_(budget > 0), contents_(budget > 0) {}
+ContentIndex::ContentIndex(size_t budget, const Policy& policy)
+    : budget_(budget), ranking_(policy), evicted_(budget > 0), contents_(budget > 0) {}
 
 int32_t ContentIndex::find(const Digest& identity) const {
   const auto found = blockOf_.find(identity);
   return found == blockOf_.end() ? -1 : found->second;
 }
 
-void ContentIndex::put(const Digest& identity, int32_t block) {
+void ContentIndex::put(const Digest& identity, int32_t block, const BlockUse& use) {
   const auto at = static_cast<size_t>(block);
-  if (entries_.size() <= at) entries_.resize(at + 1);
+  if (entries_.size() <= at) {
+    ranking_.reserve(at + 1);
+    entries_.resize(at + 1);
+  }
   if (entries_[at].named || !blockOf_.emplace(identity, block).second) return;
-  entries_[at].identity = identity;
-  entries_[at].named = true;
+  entries_[at] = {identity, true, use};
+  entries_[at].use.uses = 1;
 }
 
 void ContentIndex::noteContent(const Digest& content) noexcept {
   contents_.add(content);
 }
 
-bool ContentIndex::keep(int32_t block) noexcept {
+ContentIndex::Known ContentIndex::kept(int32_t block) const noexcept {
+  if (!ranking_.has(block)) return {nullptr, nullptr};
+  const Entry& entry = entries_[static_cast<size_t>(block)];
+  return {&entry.identity, &entry.use};
+}
+
+bool ContentIndex::keep(int32_t block, const Retention& retention) noexcept {
   const auto at = static_cast<size_t>(block);
   if (at >= entries_.size() || !entries_[at].named) return false;
-  Entry& entry = entries_[at];
-  entry.kept = true;
-  entry.before = newest_;
-  entry.after = -1;
-  if (newest_ >= 0) entries_[static_cast<size_t>(newest_)].after = block;
-  newest_ = block;
-  if (oldest_ < 0) oldest_ = block;
-  ++kept_;
+  if (retention.retain == Retain::kDrop) {
+    forget(block);
+    return false;
+  }
+  ranking_.add(block, entries_[at].use, retention);
   return true;
 }
 
 void ContentIndex::take(int32_t block) noexcept {
-  unlink(entries_[static_cast<size_t>(block)]);
-}
-
-void ContentIndex::unlink(Entry& entry) noexcept {
-  if (!entry.kept) return;
-  (entry.before >= 0 ? entries_[static_cast<size_t>(entry.before)].after : oldest_) = entry.after;
-  (entry.after >= 0 ? entries_[static_cast<size_t>(entry.after)].before : newest_) = entry.before;
-  entry.kept = false;
-  --kept_;
+  ranking_.remove(block);
+  ++entries_[static_cast<size_t>(block)].use.uses;
 }
 
 int32_t ContentIndex::evict() noexcept {
-  const int32_t block = oldest_;
-  if (block < 0) return -1;
+  const int32_t block = ranking_.takeLeast();
+  if (block >= 0) forget(block);
+  return block;
+}
+
+void ContentIndex::forget(int32_t block) noexcept {
   Entry& entry = entries_[static_cast<size_t>(block)];
-  unlink(entry);
   evicted_.add(entry.identity);
   blockOf_.erase(entry.identity);
   entry.named = false;
-  return block;
 }
 
 MissReason ContentIndex::why(const Digest& identity, const Digest* content) const noexcept {

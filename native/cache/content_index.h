@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The content index: which block holds the rows that end with an identity. A block is found for as
 // long as its content is in the pool. Blocks that no segment holds any more are kept here, up to a
-// budget, and given up least recently used first; a block that a segment holds is never given up.
+// budget, and given up as a policy says; a block that a segment holds is never given up.
 //
 // No lock of its own: it is the pool's, which asks it under the pool's lock.
 #pragma once
@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "cache/policies/policy.h"
+#include "cache/policies/ranking.h"
 
 namespace baton {
 
@@ -23,30 +25,39 @@ enum class MissReason : uint8_t {
   kDifferentFrame,  // the same rows are known, at another place or after other reads
   kIndexOff,        // the index has no budget
   kLogitsNeeded,    // found, but the last row is computed for its logits, with its block
-  kPartOfBlock      // rows that do not fill a block of a segment that may still grow
+  kPartOfBlock,     // rows that do not fill a block of a segment that may still grow
+  kComputedFaster   // a tier has them, and computing them takes less than reading them back
 };
 
 class ContentIndex {
  public:
   // `budget`: blocks kept without a holder; 0 switches the index off.
-  explicit ContentIndex(size_t budget);
+  explicit ContentIndex(size_t budget, const Policy& policy = kLru);
 
   bool on() const { return budget_ > 0; }
-  size_t kept() const { return kept_; }
-  bool full() const { return kept_ > budget_; }
+  size_t kept() const { return ranking_.size(); }
+  bool full() const { return kept() > budget_; }
 
   // The block whose last row ends `identity`, or -1.
   int32_t find(const Digest& identity) const;
 
-  // `block` holds what `identity` names. Ignored if another block is known for it.
-  void put(const Digest& identity, int32_t block);
+  // `block` holds what `identity` names. Ignored if another block is known for it. `use`: cost and
+  // bytes.
+  void put(const Digest& identity, int32_t block, const BlockUse& use = {});
   void noteContent(const Digest& content) noexcept;
 
-  // Its last holder let go: true if it is kept, as the most recently used.
-  bool keep(int32_t block) noexcept;
+  // What a kept block is, and how it was used; null: it is not kept.
+  struct Known {
+    const Digest* identity;
+    const BlockUse* use;
+  };
+  Known kept(int32_t block) const noexcept;
+
+  // Its last holder let go: true if it is kept. If not, nothing is known of it any more.
+  bool keep(int32_t block, const Retention& retention = {}) noexcept;
   // A kept block has a holder again.
   void take(int32_t block) noexcept;
-  // Gives up the least recently used of the kept blocks; -1: there is none.
+  // Gives up the kept block that is worth least; -1: there is none.
   int32_t evict() noexcept;
 
   // Why `identity` is not found. `content`: the segment's first rows, when nothing of it was found.
@@ -59,8 +70,7 @@ class ContentIndex {
   struct Entry {
     Digest identity{};
     bool named = false;  // identity is set
-    bool kept = false;   // in the list
-    int32_t before = -1, after = -1;
+    BlockUse use = {};
   };
   // The last few thousand digests seen, by their first bytes. Newer ones overwrite older ones, so
   // that a reason may turn into "never seen" after a long time.
@@ -75,13 +85,12 @@ class ContentIndex {
     std::vector<uint64_t> slots_;
   };
 
-  void unlink(Entry& entry) noexcept;
+  void forget(int32_t block) noexcept;
 
   size_t budget_;
-  size_t kept_ = 0;
   std::unordered_map<Digest, int32_t, Hash> blockOf_;
-  std::vector<Entry> entries_;         // by block number
-  int32_t oldest_ = -1, newest_ = -1;  // ends of the list of kept blocks
+  std::vector<Entry> entries_;  // by block number
+  Ranking ranking_;             // the kept ones
   Memory evicted_;
   Memory contents_;
 };

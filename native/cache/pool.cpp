@@ -20,13 +20,13 @@ bool poisonWanted() {
 }  // namespace
 
 Pool::Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes,
-           std::shared_ptr<Memory> memory)
+           std::shared_ptr<Memory> memory, const Policy& policy)
     : shape_(shape),
       memory_(std::move(memory)),
       poisoned_(poisonWanted()),
       total_(budgetBytes / shape.blockBytes()),
       indexed_(indexBytes >= shape.blockBytes()),
-      index_(indexBytes / shape.blockBytes()) {
+      index_(indexBytes / shape.blockBytes(), policy) {
   if (total_ == 0) {
     throw Error(code::kOptionInvalid,
                 "cacheBytes is " + std::to_string(budgetBytes) + ", less than one block of " +
@@ -94,13 +94,17 @@ void Pool::hold(const int32_t* blocks, size_t count) noexcept {
   for (size_t i = 0; i < count; ++i) ++holders_[static_cast<size_t>(blocks[i])];
 }
 
-void Pool::release(const int32_t* blocks, size_t count) noexcept {
+void Pool::release(const int32_t* blocks, size_t count, const Retention& retention) noexcept {
   const std::lock_guard lock(mutex_);
   for (size_t i = count; i-- > 0;) {
     const int32_t block = blocks[i];
     if (--holders_[static_cast<size_t>(block)] > 0) continue;
     --used_;
-    if (!index_.keep(block)) freeLocked(block);
+    if (!index_.keep(block, retention)) {
+      freeLocked(block);
+    } else if (listener_ != nullptr) {
+      listener_->kept(block);
+    }
   }
   while (index_.full()) freeLocked(index_.evict());
 }
@@ -120,10 +124,11 @@ void Pool::poison(int32_t block) const noexcept {
 }
 
 void Pool::offer(const Digest* identities, const int32_t* blocks, size_t count,
-                 const Digest* content) {
+                 const Digest* content, double cost) {
   if (!indexed_) return;
   const std::lock_guard lock(mutex_);
-  for (size_t i = 0; i < count; ++i) index_.put(identities[i], blocks[i]);
+  const BlockUse use{.cost = cost, .bytes = double(shape_.blockBytes())};
+  for (size_t i = 0; i < count; ++i) index_.put(identities[i], blocks[i], use);
   if (content != nullptr) index_.noteContent(*content);
 }
 
@@ -148,6 +153,22 @@ size_t Pool::find(const Digest* identities, size_t count, std::vector<int32_t>& 
     blocks.push_back(block);
   }
   return count;
+}
+
+void Pool::tellKept(KeptListener* listener) {
+  const std::lock_guard lock(mutex_);
+  listener_ = listener;
+}
+
+bool Pool::copyKept(int32_t block, std::byte* to, KeptBlock& found) const {
+  const std::lock_guard lock(mutex_);
+  const ContentIndex::Known known = index_.kept(block);
+  if (known.identity == nullptr) return false;
+  found = {*known.identity, *known.use};
+  if (to == nullptr) return true;
+  const size_t bytes = shape_.blockBytes();
+  memory_->download(to, base_ + static_cast<size_t>(block) * bytes, bytes);
+  return true;
 }
 
 MissReason Pool::why(const Digest& identity, const Digest* content) const {

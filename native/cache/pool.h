@@ -29,6 +29,14 @@ namespace baton {
 
 class Segment;
 
+// Told of blocks that nobody holds any more and that are kept. Under the pool's lock: it must not
+// ask the pool anything.
+class KeptListener {
+ public:
+  virtual ~KeptListener() = default;
+  virtual void kept(int32_t block) noexcept = 0;
+};
+
 struct KvShape {
   int layers;   // L
   int kvHeads;  // G
@@ -49,7 +57,7 @@ class Pool {
   // or the memory of a device, cannot be had. `indexBytes`: of it, what may be kept for being found
   // again; 0: nothing is.
   explicit Pool(const KvShape& shape, size_t budgetBytes, size_t indexBytes = 0,
-                std::shared_ptr<Memory> memory = hostMemory());
+                std::shared_ptr<Memory> memory = hostMemory(), const Policy& policy = kLru);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -64,15 +72,18 @@ class Pool {
   // One holder of each block more, of blocks that have one.
   void hold(const int32_t* blocks, size_t count) noexcept;
 
-  // One holder of each block less. What is known by its content is kept, the first block longest.
-  void release(const int32_t* blocks, size_t count) noexcept;
+  // One holder of each block less. What is known by its content is kept, the first block longest,
+  // unless the last holder asks otherwise.
+  void release(const int32_t* blocks, size_t count, const Retention& retention = {}) noexcept;
 
   // ---- content: nothing happens, and nothing is found, when indexBytes is 0.
   bool indexed() const { return indexed_; }
 
   // Makes blocks known that will never be written again: `identities[i]` ends in `blocks[i]`.
-  // `content`: of the first rows of the segment, when it is complete.
-  void offer(const Digest* identities, const int32_t* blocks, size_t count, const Digest* content);
+  // `content`: of the first rows of the segment, when it is complete. `cost`: FLOP to compute one
+  // of the blocks again.
+  void offer(const Digest* identities, const int32_t* blocks, size_t count, const Digest* content,
+             double cost = 0);
 
   // Length of the longest known run of `identities` from the first on.
   size_t known(const Digest* identities, size_t count) const;
@@ -81,6 +92,24 @@ class Pool {
   size_t find(const Digest* identities, size_t count, std::vector<int32_t>& blocks);
 
   MissReason why(const Digest& identity, const Digest* content) const;
+
+  // Null: nobody. The one before is not called any more when this returns.
+  void tellKept(KeptListener* listener);
+
+  // A kept block as it is now, to `to` [blockBytes] or nowhere (null); false: it is not kept.
+  // Nobody gets a block for as long as that takes.
+  struct KeptBlock {
+    Digest identity;
+    BlockUse use;
+  };
+  bool copyKept(int32_t block, std::byte* to, KeptBlock& found) const;
+
+  // FLOP of a row, and of a row of a view that it reads, for the costs of blocks.
+  struct RowCost {
+    double row = 1, read = 0;
+  };
+  void setRowCost(const RowCost& cost) { rowCost_ = cost; }
+  const RowCost& rowCost() const { return rowCost_; }
 
   const KvShape& shape() const { return shape_; }
   Memory& memory() const { return *memory_; }  // in which the blocks are
@@ -128,6 +157,8 @@ class Pool {
   std::vector<uint32_t> holders_;  // by block number
   bool indexed_;
   ContentIndex index_;
+  KeptListener* listener_ = nullptr;
+  RowCost rowCost_;
 
   mutable std::mutex membersMutex_;
   std::unordered_set<const Segment*> members_;

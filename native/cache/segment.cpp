@@ -30,14 +30,32 @@ Segment::Segment(std::shared_ptr<Pool> pool, SegmentSpec spec, std::string scope
     hash.update(spec_.salt.data(), spec_.salt.size());
     scope_ += "/salt/" + hash.hex();
   }
-  for (const SegmentRead& read : spec_.reads)
+  for (const SegmentRead& read : spec_.reads) {
     openDepth_ = std::max(openDepth_, 1 + read.segment->openDepth());
+    rowsRead_ += read.rows;
+  }
   pool_->enter(this);
 }
 
 Segment::~Segment() {
   pool_->leave(this);  // first: a census may be looking at this segment
-  pool_->release(blocks_.data(), blocks_.size());
+  pool_->release(blocks_.data(), blocks_.size(), retention_);
+}
+
+void Segment::retain(const Retention& retention) {
+  const std::lock_guard lock(mutex_);
+  retention_ = retention;
+}
+
+// All blocks of a segment cost alike: the first ones are worth no less than those that need them.
+double Segment::blockCost() const {
+  const std::lock_guard lock(mutex_);
+  return blockCostLocked();
+}
+
+double Segment::blockCostLocked() const {
+  const Pool::RowCost& cost = pool_->rowCost();
+  return kBlockRows * (cost.row + cost.read * (rowsRead_ + rows_ / 2.0));
 }
 
 int Segment::rows() const {
@@ -158,7 +176,7 @@ void Segment::offerLocked() {
       identities.push_back(chain_.at(rows));
     if (rows_ % kBlockRows != 0) identities.push_back(chain_.at(rows_));
     const Digest content = chain_.content(scope_);
-    pool_->offer(identities.data(), blocks_.data(), identities.size(), &content);
+    pool_->offer(identities.data(), blocks_.data(), identities.size(), &content, blockCostLocked());
   } catch (const std::bad_alloc&) {
   }
 }

@@ -94,6 +94,12 @@ class Segment {
   // or the salt says.
   void setUnfound();
 
+  // What is to become of its blocks when nobody holds them any more.
+  void retain(const Retention& retention);
+
+  // FLOP to compute a block of it again.
+  double blockCost() const;
+
   // The same as close() with `rows` rows of which only the scope says what they are.
   void closeUnfound(int rows);
 
@@ -124,6 +130,7 @@ class Segment {
  private:
   bool sealHead() const;  // needs mutex_
   void offerLocked();
+  double blockCostLocked() const;
   Digest headOf(const std::vector<SegmentRead>& reads, const std::vector<Digest>& identities) const;
 
   std::shared_ptr<Pool> pool_;
@@ -140,6 +147,8 @@ class Segment {
   bool offered_ = false;
   int openDepth_ = 1;
   bool appending_ = false;
+  double rowsRead_ = 0;  // of its view
+  Retention retention_;
 };
 
 }  // namespace baton

@@ -81,7 +81,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       sink_(std::move(sink)),
       pool_(std::make_shared<Pool>(KvShape{model_->config.layers, model_->config.kvHeads,
                                            model_->config.headDim, options.kvType},
-                                   options.cacheBytes, options.indexBytes, memoryOf(options))),
+                                   options.cacheBytes, options.indexBytes, memoryOf(options),
+                                   *options.policy)),
       scope_(model_->contentHash + '/' + kvTypeName(options.kvType) +
              (options.int8Activations ? "/int8" : "/float32") +
              (options.cuda == nullptr ? "" : "/cuda")),
@@ -89,7 +90,18 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       forward_(makeForward(model_, options, threads_, *pool_, watch)),
       numbers_(dynamic_cast<NumberWatch*>(&forward_.backend())),
       trace_(joinTrace(options.trace, *model_, threads_)),
+      mover_(makeMover()),
       thread_([this] { loop(); }) {}
+
+// Rows of the layers' products, and of the attention to one row that is read.
+std::unique_ptr<Mover> Engine::makeMover() {
+  const ModelConfig& c = model_->config;
+  pool_->setRowCost({2.0 * double(model_->parameters), 4.0 * c.layers * c.heads * c.headDim});
+  if (options_.tiers.empty()) return nullptr;
+  const TierContent content{scope_, pool_->shape().blockBytes()};
+  return std::make_unique<Mover>(pool_, openTiers(options_.tiers, content, *options_.policy),
+                                 [this] { wake(); });
+}
 
 Engine::~Engine() {
   close();
@@ -129,6 +141,7 @@ void Engine::cancel(uint64_t job) {
   if (found == jobs_.end()) return;
   found->second->cancelled = true;
   cancels_ = true;
+  wake_.notify_one();
 }
 
 void Engine::close() {
@@ -141,6 +154,7 @@ void Engine::close() {
   const std::lock_guard lock(joining_);
   if (!thread_.joinable()) return;
   thread_.join();
+  if (mover_ != nullptr) mover_->close();
   if (trace_ != nullptr) trace::leave(*trace_);
 }
 

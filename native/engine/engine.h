@@ -31,12 +31,18 @@
 
 namespace baton {
 
+// Whether rows that a tier has are read back, rather than computed again.
+enum class RestoreMode : uint8_t { kFaster, kAlways, kNever };
+
 struct EngineOptions {
   std::shared_ptr<CudaStream> cuda = {};  // null: the CPU
   std::string deviceWhy = {};             // why this one, for the user
   int threads = 1;
   size_t cacheBytes = 0;
-  size_t indexBytes = 0;  // of cacheBytes, kept for content that may come again; 0: none
+  size_t indexBytes = 0;         // of cacheBytes, kept for content that may come again; 0: none
+  const Policy* policy = &kLru;  // by which kept blocks are given up, here and in tiers
+  std::vector<TierSpec> tiers = {};
+  RestoreMode restore = RestoreMode::kFaster;
   KvType kvType = KvType::kF16;
   bool int8Activations = true;
   bool batchInvariant = false;
@@ -49,13 +55,14 @@ struct EngineOptions {
 
 // What the engine has done since it was made, in forwards and rows.
 struct EngineStats {
-  int64_t turns = 0;           // forwards
-  int64_t decodeRows = 0;      // rows of generated tokens
-  int64_t prefillRows = 0;     // rows of appends
-  int mostDecodeRows = 0;      // of one forward: jobs that decoded in one batch
-  int64_t draftedTokens = 0;   // guesses that stood in a batch, and
-  int64_t acceptedTokens = 0;  // those that held: decodeRows has them too
-  int jobs = 0;                // submitted and not finished, now
+  int64_t turns = 0;                // forwards
+  int64_t decodeRows = 0;           // rows of generated tokens
+  int64_t prefillRows = 0;          // rows of appends
+  int mostDecodeRows = 0;           // of one forward: jobs that decoded in one batch
+  int64_t draftedTokens = 0;        // guesses that stood in a batch, and
+  int64_t acceptedTokens = 0;       // those that held: decodeRows has them too
+  int jobs = 0;                     // submitted and not finished, now
+  double prefillRowsPerSecond = 0;  // lately; 0: there was none of 16 rows or more
 };
 
 class Engine {
@@ -69,6 +76,7 @@ class Engine {
   const Model& model() const { return *model_; }
   const EngineOptions& options() const { return options_; }
   const std::shared_ptr<Pool>& pool() const { return pool_; }
+  Mover* mover() const { return mover_.get(); }  // null: there are no tiers
 
   // Rows [count, M] of tokens as they enter the first layer: what a soft row takes the place of.
   // Error(OPTION_INVALID) for an id that is no token. On the calling thread.
@@ -153,6 +161,17 @@ class Engine {
   static void countReads(JobState& job);
   static void skipDone(JobState& job);
 
+  // What tiers have, on the engine thread except wake() (restore.cpp).
+  std::unique_ptr<Mover> makeMover();
+  void wake();
+  bool canStep() const;
+  void notePrefill(JobState& job);
+  bool mustRestore(JobState& job);
+  void askTiers(JobState& job);
+  bool worthReading(JobState& job, int index, size_t known, const Mover::Known& there);
+  std::shared_ptr<Restore> restoring(const Digest& identity);
+  void tellTiers(JobState& job);
+
   // The loop, on the engine thread (loop.cpp).
   void loop();
   bool takeJobs();  // false: stop
@@ -208,9 +227,10 @@ class Engine {
 
   // Engine thread only.
   std::vector<JobPtr> running_;  // in the order of submission
-  int64_t turn_ = 0;             // forwards so far
-  int64_t ringEnd_ = 0;          // the highest ringPlace given out
-  Underway underway_;            // rows that started jobs are going to compute
+  std::vector<std::weak_ptr<Restore>> restoring_;
+  int64_t turn_ = 0;     // forwards so far
+  int64_t ringEnd_ = 0;  // the highest ringPlace given out
+  Underway underway_;    // rows that started jobs are going to compute
   Batch batch_;
   struct Planned {  // rows of a job in the batch
     JobState* job;
@@ -236,6 +256,7 @@ class Engine {
   int guessRoom_ = 0;  // rows of the batch that nobody else wants
   TurnCost turnCost_{};
 
+  std::unique_ptr<Mover> mover_;  // ends before what it wakes
   std::thread thread_;
 };
 

@@ -3,6 +3,7 @@
 // What comes out are events. A JobState is a job in flight and belongs to the engine thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "base/hash.h"
 #include "cache/content_index.h"
 #include "cache/segment.h"
+#include "cache/tiers/mover.h"
 #include "engine/draft/output_draft.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
@@ -54,7 +56,13 @@ struct AppendContent {
   int firstBlock = 0;   // of its segment
   Digest rows{};        // of the first rows alone, wherever they stand
   MissReason reason = MissReason::kNeverSeen;  // for the rows that are not findable
+  bool recompute = false;  // a tier has more of it, and reading that back would take longer
 };
+
+// Rows at the front of an append that the first `count` of its identities stand for.
+inline int rowsOf(const Append& append, size_t count) {
+  return std::min(static_cast<int>(count) * kBlockRows, append.count);
+}
 
 struct Job {
   std::vector<Append> appends;
@@ -89,6 +97,17 @@ struct FoundEvent {   // of an append that begins a segment, or that was found i
   int found, missed;  // rows
   MissReason reason;  // for the missed ones
 };
+// Rows of an append that a tier had and the pool had not.
+struct TierEvent {
+  int append = 0;      // index
+  std::string tier{};  // the farthest of those that have them
+  int rows = 0;
+  size_t bytes = 0;
+  bool restored = false;   // read back; or computed again, because that takes less
+  double restoreMs = 0;    // expected; 0: it was not measured yet
+  double recomputeMs = 0;  // the same
+  double tookMs = 0;       // of all that the job reads back, when it was
+};
 struct TokensEvent {
   std::vector<int32_t> ids;
   Logprobs logprobs;  // of the ids, if the job asked for them
@@ -121,8 +140,8 @@ struct FailedEvent {
   Error error;
 };
 
-using EventBody = std::variant<LoadEvent, ProgressEvent, FoundEvent, TokensEvent, LogitsEvent,
-                               DoneEvent, TrainedEvent, UpdatedEvent, FailedEvent>;
+using EventBody = std::variant<LoadEvent, ProgressEvent, FoundEvent, TierEvent, TokensEvent,
+                               LogitsEvent, DoneEvent, TrainedEvent, UpdatedEvent, FailedEvent>;
 
 struct Event {
   uint64_t job;
@@ -157,8 +176,11 @@ struct JobState {
   std::optional<Digest> awaited;                  // what another job is to compute before it starts
   std::vector<Digest> underway;                   // what it is going to compute, for others
   std::vector<int> found;                         // rows of each append, its first, not to compute
-  int64_t rowsRead = 0;                           // by its new segments, not written by itself
-  int64_t totalRows = 0;                          // of all appends, without those found
+  std::shared_ptr<Restore> restore;               // blocks on their way before it starts
+  bool tiersAsked = false;
+  std::vector<TierEvent> tierEvents;  // to be told when they are there
+  int64_t rowsRead = 0;               // by its new segments, not written by itself
+  int64_t totalRows = 0;              // of all appends, without those found
   int64_t doneRows = 0;
   std::vector<float> logits;  // [rows, V] collected so far, when wanted
 

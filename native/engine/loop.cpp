@@ -45,7 +45,7 @@ void Engine::loop() {
 // Sleeps while there is nothing to do.
 bool Engine::takeJobs() {
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !running_.empty(); });
+  wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || canStep(); });
   running_.insert(running_.end(), queue_.begin(), queue_.end());
   queue_.clear();
   return !stopping_;
@@ -121,7 +121,7 @@ void Engine::stepWork() {
 // waits for rows of another one holds nothing, and is asked again in every turn.
 void Engine::start(JobState& job) {
   if (job.content.empty()) identify(job);
-  if (mustWait(job)) return;
+  if (mustWait(job) || mustRestore(job)) return;
   job.started = true;
   job.firstTurn = turn_;
   job.stats.queueMs = millisecondsSince(job.submitted);
@@ -291,7 +291,7 @@ void Engine::acceptToken(JobState& job, const Drawn& drawn) {
   const int vocab = model_->config.vocab;
   int32_t token = drawn.sampled.token;
   if (job.generated.size() < spec.forced.size()) token = spec.forced[job.generated.size()];
-  if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = millisecondsSince(job.submitted);
+  notePrefill(job);
   std::vector<int32_t> released;
   const bool closes =
       std::find(spec.closers.begin(), spec.closers.end(), token) != spec.closers.end();
@@ -343,7 +343,7 @@ void Engine::finish(JobState& job, DoneEvent done) {
   job.finished = true;
   dropGuesses(job);
   job.stats.totalMs = millisecondsSince(job.submitted);
-  if (job.stats.firstTokenMs == 0) job.stats.firstTokenMs = job.stats.totalMs;
+  notePrefill(job);
   job.stats.turnsSkipped = turn_ - job.firstTurn - job.stats.turns;
   if (!job.logits.empty()) {
     const int rows =

@@ -34,11 +34,6 @@ IdentityChain* chainOf(Chains& chains, const Segment& segment,
   return &chains.emplace(&segment, segment.chainAfter(reads, identities)).first->second;
 }
 
-// Rows at the front of an append that the first `count` of its identities stand for.
-int rowsOf(const Append& append, size_t count) {
-  return std::min(static_cast<int>(count) * kBlockRows, append.count);
-}
-
 // The append whose last row gives logits; their number: none.
 size_t logitsAppend(const Job& job) {
   size_t last = job.appends.size();
@@ -144,6 +139,7 @@ void Engine::reuse(JobState& job) {
     job.totalRows -= found;
     job.stats.rowsFound += found;
   }
+  job.restore.reset();  // what came is held by the segments now
   job.appendRow = job.found[0];
   skipDone(job);
 }
@@ -166,6 +162,7 @@ MissReason Engine::adoptKnown(JobState& job, size_t index) {
   }
   if (found == append.count) return MissReason::kNone;
   if (known < content.findable) {
+    if (content.recompute) return MissReason::kComputedFaster;
     const bool nothing = content.firstBlock == 0 && found == 0;
     return pool_->why(content.identities[known], nothing ? &content.rows : nullptr);
   }
@@ -199,7 +196,8 @@ void Engine::offerDone(const JobState& job, const Append& append, int row, int c
       end == append.count ? content.identities.size() : static_cast<size_t>(end / kBlockRows);
   if (content.identities.empty() || to <= from) return;
   const int32_t* blocks = append.segment->blocks() + content.firstBlock;
-  pool_->offer(&content.identities[from], blocks + from, to - from, nullptr);
+  pool_->offer(&content.identities[from], blocks + from, to - from, nullptr,
+               append.segment->blockCost());
 }
 
 // Rows that the job's new segments read and that are there already.

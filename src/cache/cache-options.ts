@@ -10,7 +10,16 @@ export interface CacheOptions {
    * own, without a salt. Default: none.
    */
   salt?: string;
+  /** What becomes of the KV when nobody holds it any more. Default: `usual`. */
+  retain?: Retention;
 }
+
+/**
+ * `usual`: kept for as long as there is room, in the order of the model's `cachePolicy`; `none`: freed at once, because
+ * nobody is going to need it again (a branch that is finished); `{ ms }`: it will be resumed, and for so many
+ * milliseconds everything else goes first. Of rows that several held the last one to let go decides.
+ */
+export type Retention = "usual" | "none" | { ms: number };
 
 const mostSaltLength = 1024;
 
@@ -22,5 +31,20 @@ export function checkSalt(salt: unknown): string {
   throw new OptionInvalidError(
     `\`salt\` is ${value}. Give a text of 1 to ${mostSaltLength} characters, or leave it out.`,
     { facts: { option: "salt", value: String(salt).slice(0, 64) } },
+  );
+}
+
+/** Throws OPTION_INVALID. */
+export function checkRetention(retain: unknown): Retention {
+  if (retain === undefined || retain === "usual") return "usual";
+  if (retain === "none") return retain;
+  if (typeof retain === "object" && retain !== null && "ms" in retain) {
+    const { ms } = retain;
+    if (typeof ms === "number" && ms > 0 && ms <= Number.MAX_SAFE_INTEGER) return { ms };
+  }
+  const value = JSON.stringify(retain) ?? String(retain);
+  throw new OptionInvalidError(
+    `\`retain\` is ${value}. Give "usual", "none", or { ms } with a number of milliseconds above 0.`,
+    { facts: { option: "retain", value } },
   );
 }

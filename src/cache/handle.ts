@@ -11,8 +11,11 @@ import { ClosedError, ContextLimitError, OptionInvalidError } from "../errors.js
 import type { Model } from "../model/model.js";
 import { resolvePrompt } from "../model/prompt.js";
 import type { Append } from "../native/types.js";
+import type { Retention } from "./cache-options.js";
+import { checkRetention } from "./cache-options.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import { startGeneration } from "./generation.js";
+import { CachePin } from "./pin.js";
 import { promptCacheOf } from "./prompt-cache.js";
 import { Segment } from "./segment.js";
 import type { RestoreReport } from "./snapshot/of-handle.js";
@@ -48,6 +51,12 @@ export interface CacheMark {
   readonly rows: number;
 }
 
+/** Options of `open`, checked. */
+export interface HandleOptions {
+  salt: string;
+  retain: Retention;
+}
+
 interface Place extends CacheMark {
   readonly view: ViewLink | null;
   readonly owed: Row | null;
@@ -55,7 +64,7 @@ interface Place extends CacheMark {
 
 export class CacheHandle {
   readonly #model: Model;
-  readonly #salt: string;
+  readonly #options: HandleOptions;
   /** Closed rows; held. */
   #view: ViewLink | null;
   /** The segment that is being written behind them. */
@@ -70,13 +79,13 @@ export class CacheHandle {
   /** Use `model.cache.open()`. Takes over one hold of `view`. */
   constructor(
     model: Model,
-    salt = "",
+    options: HandleOptions,
     view: ViewLink | null = null,
     owed: Row | null = null,
     restored: RestoreReport | null = null,
   ) {
     this.#model = model;
-    this.#salt = salt;
+    this.#options = options;
     this.#view = view;
     this.#owed = owed;
     this.restored = restored;
@@ -157,7 +166,7 @@ export class CacheHandle {
   /** A second handle on the same rows. Nothing is copied; each goes on by itself and lives as long as it likes. */
   fork(): CacheHandle {
     this.#settle();
-    return new CacheHandle(this.#model, this.#salt, this.#view?.hold() ?? null, this.#owed);
+    return new CacheHandle(this.#model, this.#options, this.#view?.hold() ?? null, this.#owed);
   }
 
   mark(): CacheMark {
@@ -215,13 +224,25 @@ export class CacheHandle {
     return streamSnapshot(handleContent(this.#model, this.#view, this.#owed), signal);
   }
 
-  /** Lets go of everything; what runs is stopped. Forks are not touched. Idempotent. */
-  close(): void {
+  /**
+   * A hold on the rows as they are now, so that they stay in the pool, whatever becomes of the handle, until the pin is
+   * released or `ms` milliseconds are over. Throws OPTION_INVALID, CLOSED.
+   */
+  pin({ ms }: { ms?: number } = {}): CachePin {
+    return new CachePin(this.fork(), ms);
+  }
+
+  /**
+   * Lets go of everything; what runs is stopped. Forks are not touched. `retain`: what becomes of the rows, instead of
+   * what the handle was opened with. Idempotent. Throws OPTION_INVALID.
+   */
+  close(options: { retain?: Retention } = {}): void {
+    const retain = options.retain === undefined ? this.#options.retain : checkRetention(options.retain);
     if (this.#closed) return;
     this.#closed = true;
     this.#busy?.abort(closedError());
-    this.#open?.drop();
-    this.#view?.drop();
+    this.#open?.drop(retain);
+    this.#view?.drop(retain);
     this.#open = null;
     this.#view = null;
     this.#owed = null;
@@ -260,7 +281,7 @@ export class CacheHandle {
         kind: "input",
         start: endOf(this.#view),
         reads: readsOf(this.#view),
-        salt: this.#salt,
+        salt: this.#options.salt,
       }),
     ).hold();
     return this.#open;

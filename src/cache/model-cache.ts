@@ -5,7 +5,7 @@
 import { Model } from "../model/model.js";
 import type { CacheStats } from "../native/types.js";
 import type { CacheOptions } from "./cache-options.js";
-import { checkSalt } from "./cache-options.js";
+import { checkRetention, checkSalt } from "./cache-options.js";
 import { CacheHandle } from "./handle.js";
 import { promptCacheOf } from "./prompt-cache.js";
 import { restoreView } from "./snapshot/of-handle.js";
@@ -42,7 +42,16 @@ export class ModelCache {
   /** A handle without a row. Throws CLOSED, OPTION_INVALID. */
   open(options: CacheOptions = {}): CacheHandle {
     this.#model.stats(); // throws with the model's name if it is closed
-    return new CacheHandle(this.#model, checkSalt(options.salt));
+    const { salt, retain } = options;
+    return new CacheHandle(this.#model, { salt: checkSalt(salt), retain: checkRetention(retain) });
+  }
+
+  /**
+   * Waits until everything that segments have let go, and that a tier is to have, is there: for programs that end without
+   * closing the model. Closing it waits as well. Throws CLOSED.
+   */
+  settled(): Promise<void> {
+    return this.#model.engine.settleTiers();
   }
 
   /**
@@ -55,7 +64,7 @@ export class ModelCache {
     this.#model.stats(); // throws with the model's name if it is closed
     const salt = checkSalt(options.salt);
     const { view, owed, report } = await restoreView(this.#model, from, { ...options, salt });
-    return new CacheHandle(this.#model, salt, view, owed, report);
+    return new CacheHandle(this.#model, { salt, retain: "usual" }, view, owed, report);
   }
 
   /** Counts every living segment's blocks: for looking at, not for every token. Throws CLOSED. */

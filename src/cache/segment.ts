@@ -4,6 +4,7 @@
 
 import type { EngineClient } from "../native/engine-client.js";
 import type { Append, KvSpec, SegmentInfo, SegmentKind, SegmentRead, SnapshotPart } from "../native/types.js";
+import type { Retention } from "./cache-options.js";
 
 export interface SegmentView {
   segment: Segment;
@@ -19,6 +20,8 @@ export interface SegmentInit {
   reads: readonly SegmentView[];
   /** Whose content it is; see CacheOptions.salt. */
   salt?: string;
+  /** What becomes of its blocks; see CacheOptions.retain. */
+  retain?: Retention;
 }
 
 /** A segment that the addon has made already. */
@@ -31,6 +34,7 @@ export class Segment {
   readonly start: number;
   readonly #engine: EngineClient;
   readonly #handle: Append["segment"];
+  #retain: Retention = "usual";
   #released = false;
 
   constructor(engine: EngineClient, init: SegmentInit | SegmentMade) {
@@ -41,7 +45,8 @@ export class Segment {
       return;
     }
     const reads = init.reads.map((one) => one.segment.read(one.rows, one.shift));
-    const { kind, start, salt = "" } = init;
+    const { kind, start, salt = "", retain = "usual" } = init;
+    this.#retain = retain;
     this.#handle = engine.createSegment({ kind, start, reads, salt });
   }
 
@@ -83,10 +88,13 @@ export class Segment {
     if (!this.#released) this.#engine.closeSegment(this.#handle);
   }
 
-  release(): void {
+  /** `retain`: instead of what it was made with. */
+  release(retain = this.#retain): void {
     if (this.#released) return;
     this.close();
     this.#released = true;
-    this.#engine.releaseSegment(this.#handle);
+    if (retain === "usual") this.#engine.releaseSegment(this.#handle);
+    else if (retain === "none") this.#engine.releaseSegment(this.#handle, "none");
+    else this.#engine.releaseSegment(this.#handle, "resume", retain.ms);
   }
 }

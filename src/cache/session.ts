@@ -7,8 +7,8 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
-import type { CacheOptions } from "./cache-options.js";
-import { checkSalt } from "./cache-options.js";
+import type { CacheOptions, Retention } from "./cache-options.js";
+import { checkRetention, checkSalt } from "./cache-options.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import type { AppendOptions, AppendUsage, CacheContent, CacheMark } from "./handle.js";
 import { CacheHandle } from "./handle.js";
@@ -177,12 +177,16 @@ export class Session {
     await rm(this.#path(), { force: true });
   }
 
-  /** Frees what no other session reads; its id is free again. A snapshot in the folder stays. Idempotent. */
-  close(): void {
+  /**
+   * Frees what no other session reads; its id is free again. A snapshot in the folder stays. `retain`: what becomes of
+   * the rows in memory, instead of what the session was opened with. Idempotent. Throws OPTION_INVALID.
+   */
+  close(options: { retain?: Retention } = {}): void {
+    if (options.retain !== undefined) checkRetention(options.retain);
     const { model, salt, id } = this.#init;
     const open = sessionsOf(model);
     if (open.get(keyOf(salt, id)) === this) open.delete(keyOf(salt, id));
-    this.#handle.close();
+    this.#handle.close(options);
   }
 
   [Symbol.dispose](): void {
@@ -215,14 +219,15 @@ function aboutOf({ salt, id }: Pick<SessionInit, "salt" | "id">) {
 async function openSession(model: Model, options: SessionOptions): Promise<Session> {
   const { id, partial = false, signal } = options;
   const salt = checkSalt(options.salt);
+  const retain = checkRetention(options.retain);
   const folder = checkFolder(options.folder);
   const path = folder === null ? null : pathOf(folder, salt, id);
   const init = { model, id, salt, folder };
   if (path === null || !(await exists(path)))
-    return new Session({ ...init, handle: model.cache.open({ ...(salt && { salt }) }) });
+    return new Session({ ...init, handle: new CacheHandle(model, { salt, retain }) });
   const stop = signal === undefined ? {} : { signal };
   const { view, owed, about, report } = await restoreView(model, path, { partial, salt, ...stop });
-  const handle = new CacheHandle(model, salt, view, owed, report);
+  const handle = new CacheHandle(model, { salt, retain }, view, owed, report);
   const { key } = aboutOf(init);
   const found = (about as { key?: unknown } | null)?.key;
   if (found === key) return new Session({ ...init, handle });

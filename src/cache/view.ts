@@ -3,6 +3,7 @@
 // first, so that handles which fork share everything before the fork and forking costs the same however much that is.
 // Links and segments are counted; a segment is released when nobody's view has it any more.
 
+import type { Retention } from "./cache-options.js";
 import type { Segment, SegmentView } from "./segment.js";
 
 /** A token id, or an embedding row [hidden]. */
@@ -23,9 +24,10 @@ export class WrittenSegment {
     return this;
   }
 
-  drop(): void {
+  /** `retain`: of its blocks, if nobody else holds it; instead of what the segment was made with. */
+  drop(retain?: Retention): void {
     this.#holders -= 1;
-    if (this.#holders === 0) this.segment.release();
+    if (this.#holders === 0) this.segment.release(retain);
   }
 }
 
@@ -51,12 +53,12 @@ export class ViewLink {
   }
 
   /** A loop, not a recursion: a view may be as long as the context. */
-  drop(): void {
+  drop(retain?: Retention): void {
     let link: ViewLink | null = this;
     while (link !== null) {
       link.#holders -= 1;
       if (link.#holders > 0) return;
-      link.written.drop();
+      link.written.drop(retain);
       link = link.before;
     }
   }

@@ -5,7 +5,7 @@
 // another; the chain's own steps share one.
 
 import type { JobListeners, JobOutcome } from "../native/engine-client.js";
-import type { Append, GenerateSpec, MissReason } from "../native/types.js";
+import type { Append, GenerateSpec, MissReason, TierMove } from "../native/types.js";
 import type { SegmentId } from "./plan.js";
 import type { RunState } from "./run-state.js";
 
@@ -23,8 +23,9 @@ export interface Found {
   reason: MissReason;
 }
 
-export interface LaneListeners extends Omit<JobListeners, "onFound"> {
+export interface LaneListeners extends Omit<JobListeners, "onFound" | "onTier"> {
   onFound?: (found: Found) => void;
+  onTier?: (segment: SegmentId, move: TierMove) => void;
 }
 
 /** What was computed before the stage that it is for: part of that stage's cost. */
@@ -33,9 +34,11 @@ export interface Ahead {
   rowsFound: number;
   /** Segments that were begun. */
   begun: Found[];
+  /** What tiers had of them. */
+  moves: [SegmentId, TierMove][];
 }
 
-const nothingAhead = (): Ahead => ({ rowsComputed: 0, rowsFound: 0, begun: [] });
+const nothingAhead = (): Ahead => ({ rowsComputed: 0, rowsFound: 0, begun: [], moves: [] });
 
 export class Lane {
   readonly #run: RunState;
@@ -90,10 +93,11 @@ export class Lane {
     return ahead;
   }
 
-  #note({ rowsComputed, rowsFound, begun }: Ahead): void {
+  #note({ rowsComputed, rowsFound, begun, moves }: Ahead): void {
     this.#ahead.rowsComputed += rowsComputed;
     this.#ahead.rowsFound += rowsFound;
     this.#ahead.begun.push(...begun);
+    this.#ahead.moves.push(...moves);
   }
 
   /** Forgets owed rows of segments that nobody is going to read. */
@@ -109,7 +113,7 @@ export class Lane {
     last: Queued | null,
     generate: GenerateSpec | null,
     rows: number,
-    { onFound, ...listeners }: LaneListeners,
+    { onFound, onTier, ...listeners }: LaneListeners,
   ): Promise<JobOutcome> {
     const { model } = this.#run;
     const queued = this.#queued;
@@ -127,6 +131,10 @@ export class Lane {
         const segment = (queued[append] ?? last)?.id;
         if (segment !== undefined) onFound?.({ segment, found, missed, reason });
       },
+      onTier: (append, move) => {
+        const segment = (queued[append] ?? last)?.id;
+        if (segment !== undefined) onTier?.(segment, move);
+      },
     });
     this.#running.add(running);
     try {
@@ -142,8 +150,12 @@ export class Lane {
   async flush(): Promise<void> {
     if (this.#queued.length === 0) return;
     const begun: Found[] = [];
-    const { stats } = await this.job(null, null, 0, { onFound: (found) => begun.push(found) });
-    this.#note({ rowsComputed: stats.rowsComputed, rowsFound: stats.rowsFound, begun });
+    const moves: [SegmentId, TierMove][] = [];
+    const { stats } = await this.job(null, null, 0, {
+      onFound: (found) => begun.push(found),
+      onTier: (...move) => moves.push(move),
+    });
+    this.#note({ rowsComputed: stats.rowsComputed, rowsFound: stats.rowsFound, begun, moves });
   }
 
   /** Bytes of KV that the next job takes at most, with `rows` rows of its last segment. */

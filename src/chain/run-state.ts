@@ -2,6 +2,7 @@
 // What one run holds: the plan as far as it is decided, the texts of inputs, and the segments that a later step still
 // reads. A segment that no step reads any more, however the open groups turn out, is released there and then.
 
+import type { HandleOptions } from "../cache/handle.js";
 import type { PromptLease } from "../cache/prompt-cache.js";
 import { promptCacheOf } from "../cache/prompt-cache.js";
 import { Segment } from "../cache/segment.js";
@@ -22,7 +23,7 @@ export interface RunInit {
   steps: readonly Step[];
   layout: Layout;
   /** Of everything that is written, except prompts. */
-  salt: string;
+  cache: HandleOptions;
   signal: AbortSignal;
   emit: (event: ChainEvent) => void;
 }
@@ -43,7 +44,7 @@ export class RunState {
   readonly room: Room;
   /** The line of execution that the chain's own steps use. */
   readonly lane: Lane;
-  readonly #salt: string;
+  readonly #cache: HandleOptions;
   readonly #steps: readonly Step[];
   readonly #counts = new Map<string, number>();
   #plan: Plan;
@@ -58,12 +59,12 @@ export class RunState {
   readonly #prompted = new Map<SegmentId, Promise<number>>();
   readonly #lanes = new Set<Lane>();
 
-  constructor({ model, steps, layout, salt, signal, emit }: RunInit) {
+  constructor({ model, steps, layout, cache, signal, emit }: RunInit) {
     this.model = model;
     this.layout = layout;
     this.signal = signal;
     this.emit = emit;
-    this.#salt = salt;
+    this.#cache = cache;
     this.#steps = steps;
     this.#plan = planChain(steps);
     this.room = new Room(model, () => this.#bytesInWriting());
@@ -184,7 +185,7 @@ export class RunState {
       return { segment: held.segment, rows: this.lengthOf(one.id), shift: one.shift };
     });
     const { kind } = this.segment(id);
-    const segment = new Segment(this.model.engine, { kind, start, reads: views, salt: this.#salt });
+    const segment = new Segment(this.model.engine, { kind, start, reads: views, ...this.#cache });
     this.#written.add(id);
     this.#held.set(id, { segment, release: () => segment.release() });
     return segment;

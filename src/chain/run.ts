@@ -3,7 +3,7 @@
 // reader that leaves its loop), every segment is released before the result settles.
 
 import { setMaxListeners } from "node:events";
-import { checkSalt } from "../cache/cache-options.js";
+import { checkRetention, checkSalt } from "../cache/cache-options.js";
 import { ChainInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { EventChannel } from "./events.js";
@@ -84,8 +84,8 @@ export function startRun<Stage extends string, Results>(
     try {
       checkInputs(steps, inputs);
       const emit = (event: ChainEvent) => channel.push(event as ChainEvent<Stage>);
-      const salt = checkSalt(options.salt);
-      const state = new RunState({ model, steps, layout, salt, signal: controller.signal, emit });
+      const cache = { salt: checkSalt(options.salt), retain: checkRetention(options.retain) };
+      const state = new RunState({ model, steps, layout, cache, signal: controller.signal, emit });
       const result = await model.runs.run(controller.signal, () => execute(state, steps, inputs));
       channel.end();
       return result as Results;

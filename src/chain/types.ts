@@ -5,7 +5,7 @@ import type { CacheOptions } from "../cache/cache-options.js";
 import type { OutputFigures, TokenLogprob } from "../cache/logprobs.js";
 import type { FinishReason, OutputOptions } from "../cache/output-options.js";
 import type { PromptSource } from "../model/prompt.js";
-import type { MissReason } from "../native/types.js";
+import type { MissReason, TierMove } from "../native/types.js";
 
 /** How the frames of a chain are laid out; see method.md, "Frames". */
 export type Layout = "contiguous" | "concatenated";
@@ -158,6 +158,8 @@ export type ChainEvent<Stage extends string = string> =
   | { type: "cache-hit"; stage: Stage; segment: string; rows: number }
   /** An input that this stage is first to need was not found by its content, or only in part: `rows` are computed. */
   | { type: "cache-miss"; stage: Stage; segment: string; rows: number; reason: Exclude<MissReason, "none"> }
+  /** Rows of an input that the pool has given up and a tier has: whether they were read back or computed again, and why. */
+  | ({ type: "cache-tier"; stage: Stage; segment: string } & TierMove)
   /** A trained prompt is used otherwise than it was trained. */
   | { type: "warning"; stage: Stage; message: string }
   /**

@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options of loadModel, checked and completed before anything is opened.
 
+import { resolve } from "node:path";
 import { OptionInvalidError } from "../errors.js";
-import type { Device, Drafting, KvType, NativeBinding, NativeModelOptions } from "../native/types.js";
+import type {
+  CachePolicy,
+  Device,
+  Drafting,
+  KvType,
+  NativeBinding,
+  NativeModelOptions,
+  RestoreMode,
+} from "../native/types.js";
 import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions, SourceProgress } from "./source.js";
 
@@ -15,6 +24,11 @@ import type { ResolveOptions, SourceProgress } from "./source.js";
 export type LoadProgress =
   | SourceProgress
   | { source: "engine"; phase: "load" | "ready"; bytes: number; total: number };
+
+export interface TierOptions {
+  host?: { bytes: number };
+  disk?: { folder: string; bytes: number };
+}
 
 export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   /**
@@ -32,6 +46,23 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
    * content; room that is needed is taken from it, least recently used first. Default: half of `cacheBytes`; 0: off.
    */
   indexBytes?: number;
+  /**
+   * By what kept segments are given up, in the pool and in tiers. `lru` (default): the least recently used first;
+   * `cost`: what takes least to compute again, for its bytes and as often as it was used, first.
+   */
+  cachePolicy?: CachePolicy;
+  /**
+   * Where the KV goes that nobody holds, each with a byte budget of its own: `host`, the host's memory, for models on a
+   * GPU; `disk`, a folder, which the next process finds as well. Blocks move in the background, with checksums; a folder
+   * has one model at a time, and belongs to whoever may write it: what is in it is read as if it had been computed here.
+   * Default: nowhere.
+   */
+  tiers?: TierOptions;
+  /**
+   * Whether rows that a tier has are read back: `faster` (default): if that is expected to take less than computing
+   * them, by what both took lately; `always`, `never`. Events of chains tell (`cache-tier`).
+   */
+  restore?: RestoreMode;
   /**
    * Number format of stored K and V; default f16. `int8`: quants with a scale for each row and kv head, little more
    * than half the bytes of f16, so that twice as many rows fit and long contexts decode faster; less exact.
@@ -77,6 +108,8 @@ const mebibyte = 1024 * 1024;
 export const devicePattern = "^(auto|cpu|cuda(:[0-9]{1,4})?)$";
 export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
 export const draftingModes = ["auto", "off"] as const satisfies readonly Drafting[];
+export const cachePolicies = ["lru", "cost"] as const satisfies readonly CachePolicy[];
+const restoreModes = ["faster", "always", "never"] as const satisfies readonly RestoreMode[];
 const activationTypes = ["int8", "float32"] as const;
 
 function invalid(option: string, value: unknown, expected: string): OptionInvalidError {
@@ -123,6 +156,27 @@ function deviceOf(device: Device = "auto"): Device {
   throw invalid("device", JSON.stringify(device), '"auto", "cpu", "cuda" or one like "cuda:1"');
 }
 
+/** Nearest first. */
+function tiersOf(tiers: TierOptions = {}): NonNullable<NativeModelOptions["cacheTiers"]> {
+  const isObject = (value: unknown) => typeof value === "object" && value !== null;
+  if (!isObject(tiers)) throw invalid("tiers", tiers, "an object with `host`, `disk` or both");
+  for (const name of Object.keys(tiers)) {
+    if (name !== "host" && name !== "disk") throw invalid("tiers", `"${name}"`, '"host" or "disk"');
+  }
+  const { host, disk } = tiers;
+  const bytesOf = (name: string, tier: { bytes: number }) =>
+    count(`tiers.${name}.bytes`, isObject(tier) ? (tier.bytes ?? -1) : -1, 0, Number.MAX_SAFE_INTEGER);
+  const list: NonNullable<NativeModelOptions["cacheTiers"]> = [];
+  if (host !== undefined) list.push({ name: "host", bytes: bytesOf("host", host) });
+  if (disk === undefined) return list;
+  const bytes = bytesOf("disk", disk);
+  const { folder } = disk;
+  if (typeof folder !== "string" || folder === "") {
+    throw invalid("tiers.disk.folder", JSON.stringify(folder), "the path of a folder");
+  }
+  return [...list, { name: "disk", bytes, folder: resolve(folder) }];
+}
+
 /** Throws OPTION_INVALID naming option, value and range. */
 export function nativeOptions(options: LoadOptions, native: NativeBinding): NativeModelOptions {
   const device = deviceOf(options.device);
@@ -138,6 +192,9 @@ export function nativeOptions(options: LoadOptions, native: NativeBinding): Nati
     threads: count("threads", options.threads, native.availableThreads(), 1024),
     cacheBytes,
     indexBytes: count("indexBytes", options.indexBytes, Math.floor(cacheBytes / 2), most, 0),
+    cachePolicy: oneOf("cachePolicy", options.cachePolicy, cachePolicies, "lru"),
+    restore: oneOf("restore", options.restore, restoreModes, "faster"),
+    cacheTiers: tiersOf(options.tiers),
     kvType: oneOf("kvType", options.kvType, kvTypes, "f16"),
     activations: oneOf("activations", options.activations, activationTypes, "int8"),
     batchInvariant,

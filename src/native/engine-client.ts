@@ -27,6 +27,7 @@ import type {
   SegmentHandle,
   SegmentInfo,
   SegmentSpec,
+  TierMove,
   TrainedHandle,
   TrainedKind,
 } from "./types.js";
@@ -39,6 +40,8 @@ export interface JobListeners {
   onProgress?: (done: number, total: number) => void;
   /** Rows of an append that a closed segment had; see NativeEvent. */
   onFound?: (append: number, found: number, missed: number, reason: MissReason) => void;
+  /** Rows of an append that a tier had. */
+  onTier?: (append: number, move: TierMove) => void;
   /** Ids that are certain to be part of the output; `logprobs` if the job asked for them. */
   onTokens?: (ids: Int32Array, logprobs?: NativeLogprobs) => void;
   /** Rows of logits [rows, vocab]. */
@@ -180,6 +183,10 @@ export class EngineClient {
     return this.#native.tokenEmbeddings(this.#model(), ids);
   }
 
+  settleTiers(): Promise<void> {
+    return this.#native.settleTiers(this.#model());
+  }
+
   setVocabulary(bytes: Uint8Array, offsets: Uint32Array): void {
     this.#native.setVocabulary(this.#model(), bytes, offsets);
   }
@@ -206,8 +213,8 @@ export class EngineClient {
     if (!this.closed) this.#native.closeSegment(segment);
   }
 
-  releaseSegment(segment: SegmentHandle): void {
-    if (!this.closed) this.#native.releaseSegment(segment);
+  releaseSegment(segment: SegmentHandle, retain?: "none" | "resume", forMs?: number): void {
+    if (!this.closed) this.#native.releaseSegment(segment, retain, forMs);
   }
 
   /** Queues the job. Rejects with the typed error of its failure, or the signal's reason. */
@@ -331,6 +338,11 @@ function deliver(job: RunningJob, event: JobEvent): void {
     case "found":
       listeners.onFound?.(event.append, event.found, event.missed, event.reason);
       break;
+    case "tier": {
+      const { append, tier, rows, bytes, restored, restoreMs, recomputeMs, tookMs } = event;
+      listeners.onTier?.(append, { tier, rows, bytes, restored, restoreMs, recomputeMs, tookMs });
+      break;
+    }
     case "tokens":
       listeners.onTokens?.(event.ids, event.logprobs);
       break;

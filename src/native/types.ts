@@ -5,6 +5,15 @@
 // type-tagged: a wrong one is a thrown error. Placement (frame positions, shifts) is decided in TypeScript from
 // the chain's definition and handed over as plain numbers; the addon turns it into KV intervals.
 
+import type {
+  CacheCensus,
+  CachePolicy,
+  CacheStats,
+  MissReason,
+  RestoreMode,
+  TierMove,
+  TierName,
+} from "./cache-types.js";
 import type { CudaReport, DoctorReport } from "./doctor-types.js";
 import type { Device, KvType, ModelFileInfo, ModelInfo } from "./model-types.js";
 import type { NativeSnapshots } from "./snapshot-types.js";
@@ -16,6 +25,7 @@ import type {
   TrainedKind,
 } from "./train-types.js";
 
+export type * from "./cache-types.js";
 export type * from "./doctor-types.js";
 export type * from "./model-types.js";
 export type * from "./snapshot-types.js";
@@ -45,6 +55,12 @@ export interface NativeModelOptions {
   cacheBytes: number;
   /** Of it, what may be kept for content that may come again; 0: nothing is kept, and nothing is found. */
   indexBytes: number;
+  /** By what kept blocks are given up, in the pool and in tiers. Default: lru. */
+  cachePolicy?: CachePolicy;
+  /** Where blocks go that nobody holds, nearest first. Default: nowhere. */
+  cacheTiers?: { name: TierName; bytes: number; folder?: string }[];
+  /** Whether rows that a tier has are read back. Default: when that is faster than computing them. */
+  restore?: RestoreMode;
   /** Number format of stored K and V. */
   kvType: KvType;
   /**
@@ -67,22 +83,6 @@ export interface NativeModelOptions {
 /** Whether next tokens are guessed and checked several at a time. It decides speed, never tokens. */
 export type Drafting = "auto" | "off";
 
-export interface CacheStats {
-  budgetBytes: number;
-  /** Held by segments. */
-  usedBytes: number;
-  peakBytes: number;
-  /** What segments can still take: kept blocks count as free. */
-  freeBytes: number;
-  blockBytes: number;
-  blockRows: number;
-  blocksUsed: number;
-  /** Held by no segment, kept to be found again by their content until their room is needed. */
-  blocksKept: number;
-  blocksTotal: number;
-  segments: number;
-}
-
 /** What the engine has done since the model was opened. */
 export interface EngineStats {
   /** Forwards. */
@@ -98,19 +98,8 @@ export interface EngineStats {
   acceptedTokens: number;
   /** Jobs submitted and not finished, now. */
   jobs: number;
-}
-
-/** Who holds what, counted over all living segments; a block that several hold is counted once. */
-export interface CacheCensus {
-  promptBlocks: number;
-  inputBlocks: number;
-  outputBlocks: number;
-  /** Held or read by more than one segment. */
-  blocksShared: number;
-  /** Rows that went through a forward since the model was loaded. */
-  rowsComputed: number;
-  /** Rows that did not have to: read by new segments, or found by their content. */
-  rowsReused: number;
+  /** Of appends of 16 rows and more, lately; 0: there was none. */
+  prefillRowsPerSecond: number;
 }
 
 export interface SegmentRead {
@@ -245,20 +234,6 @@ export interface JobStats {
   turnsSkipped: number;
 }
 
-/**
- * Why rows were not found: nobody has computed them; they were given up for lack of room; the same rows are known at
- * another place or after other reads; the index has no budget; the last row is computed for its logits, with its
- * block; they do not fill a block of a segment that may grow. `none`: all were found.
- */
-export type MissReason =
-  | "none"
-  | "never-seen"
-  | "evicted"
-  | "different-frame"
-  | "index-off"
-  | "logits-needed"
-  | "part-of-block";
-
 export type NativeEvent =
   /** While the model is opened: bytes of its file whose weights need nothing more, of all. Comes for job 0 alone. */
   | { job: 0; type: "load"; done: number; total: number }
@@ -267,6 +242,8 @@ export type NativeEvent =
   | { job: number; type: "tokens"; ids: Int32Array; logprobs?: NativeLogprobs }
   /** Rows of an append found by their content; comes for appends that begin a segment, before any is computed. */
   | { job: number; type: "found"; append: number; found: number; missed: number; reason: MissReason }
+  /** Rows of an append that the pool has not and a tier has; comes when the job begins. */
+  | ({ job: number; type: "tier"; append: number } & TierMove)
   | { job: number; type: "logits"; rows: number; data: Float32Array }
   | {
       job: number;
@@ -339,14 +316,19 @@ export interface NativeBinding extends NativeSnapshots {
   /** Bytes of every token's text, concatenated; token t is bytes[offsets[t] .. offsets[t + 1]). For stop strings. */
   setVocabulary(model: ModelHandle, bytes: Uint8Array, offsets: Uint32Array): void;
   cacheStats(model: ModelHandle): CacheStats;
+  /** Resolves when nothing is left to move between the pool and the tiers. */
+  settleTiers(model: ModelHandle): Promise<void>;
   engineStats(model: ModelHandle): EngineStats;
   cacheCensus(model: ModelHandle): CacheCensus;
   createSegment(model: ModelHandle, spec: SegmentSpec): SegmentHandle;
   segmentInfo(segment: SegmentHandle): SegmentInfo;
   /** No more rows; what it read is let go. Idempotent. */
   closeSegment(segment: SegmentHandle): void;
-  /** Gives up this handle; the blocks go when no open reader or running job holds them. Idempotent. */
-  releaseSegment(segment: SegmentHandle): void;
+  /**
+   * Gives up this handle; the blocks go when no open reader or running job holds them. Idempotent. `retain`: what then
+   * becomes of them instead of the usual: `none`: they are not kept; `resume`: they are the last to go, for `forMs`.
+   */
+  releaseSegment(segment: SegmentHandle, retain?: "none" | "resume", forMs?: number): void;
   /** KV of a closed segment, to be kept outside of the pool: its blocks in order, `bytes` of its info. */
   exportSegment(segment: SegmentHandle): Promise<Uint8Array>;
   /**

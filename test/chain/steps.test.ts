@@ -69,7 +69,7 @@ describe.each(Object.entries(samples))("step kind %s", (_, create) => {
       model,
       steps,
       layout: "contiguous",
-      salt: "",
+      cache: { salt: "", retain: "usual" },
       signal: new AbortController().signal,
       emit: () => {},
     });

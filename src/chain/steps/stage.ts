@@ -104,6 +104,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const outcome = await lane.job(last, spec, opener.length + spec.maxTokens, {
     onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
     onFound: (found) => announceFound(run, name, found, id),
+    onTier: (segment, move) => run.emit({ type: "cache-tier", stage: name, segment, ...move }),
     onTokens: output.onTokens,
   });
   output.end(outcome);
@@ -148,6 +149,7 @@ function announceReuse(
   reused: readonly SegmentId[],
   { promptRows, ahead }: { promptRows: number; ahead: Ahead },
 ): number {
+  for (const [segment, move] of ahead.moves) run.emit({ type: "cache-tier", stage, segment, ...move });
   for (const found of ahead.begun) announceFound(run, stage, found);
   const begun = new Set(ahead.begun.map(({ segment }) => segment));
   let sum = 0;

@@ -33,6 +33,7 @@ inline size_t smallPool() {
 struct Cache : World {
   explicit Cache(size_t indexBytes = 2 << 20, size_t cacheBytes = 4 << 20)
       : World(cacheOptions(indexBytes, cacheBytes)) {}
+  explicit Cache(const EngineOptions& options) : World(options) {}
   ~Cache() { ::unsetenv("BATON_POISON_CACHE"); }
 
   Told run(Job job) { return sink->end(engine.submit(std::move(job))); }

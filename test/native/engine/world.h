@@ -35,6 +35,7 @@ struct Told {
   Logprobs logprobs;
   std::vector<float> logits;
   std::vector<FoundEvent> found;
+  std::vector<TierEvent> tiers;
   TrainedEvent trained;
   UpdatedEvent updated{};
   int64_t progress = 0;
@@ -96,6 +97,7 @@ class Sink : public EventSink {
   static void note(Told&, LoadEvent&) {}
   static void note(Told& told, ProgressEvent& body) { told.progress = body.done; }
   static void note(Told& told, FoundEvent& body) { told.found.push_back(body); }
+  static void note(Told& told, TierEvent& body) { told.tiers.push_back(body); }
   static void note(Told& told, TokensEvent& body) {
     told.tokens.insert(told.tokens.end(), body.ids.begin(), body.ids.end());
     told.logprobs.append(body.logprobs);

@@ -207,12 +207,17 @@ const functions = {
     mostly(offsets.map((list) => Uint32Array.from(list.sort((a, b) => a - b)))),
   ],
   cacheStats: [models],
+  settleTiers: [models],
   engineStats: [models],
   cacheCensus: [models],
   createSegment: [models, mostly(spec)],
   segmentInfo: [mostly(segments)],
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
-  releaseSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],
+  releaseSegment: [
+    mostly(fc.constantFrom("new", released)).filter((value) => value !== written),
+    mostly(fc.constantFrom(undefined, "none", "resume")),
+    near(0, 1e6),
+  ],
   exportSegment: [mostly(fc.constantFrom(written, "new", released))],
   importSegment: [
     models,

@@ -171,6 +171,8 @@ export class CacheHandle {
 
   mark(): CacheMark {
     this.#settle();
+    // What generates computes the last row anew, and then it would stand behind another link than the mark's.
+    if (this.#owed === null) this.#takeBackLastRow();
     const place: Place = { rows: this.rows, view: this.#view, owed: this.#owed };
     return Object.freeze(place);
   }

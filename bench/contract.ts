@@ -38,6 +38,14 @@ export type Task =
    * turns are also written freely both ways and compared.
    */
   | { kind: "drafting"; free?: number }
+  /** Cached rows to a file and back, and the first token behind them. */
+  | { kind: "snapshot"; rows: number; repetitions: number; kvType?: "int8" }
+  /** Rows that an earlier segment, or an earlier process, has had: the first token behind them. */
+  | { kind: "reuse"; from: "index" | "disk"; rows: number; repetitions: number }
+  /** So many branches over one trunk. */
+  | { kind: "branches"; trunk: number; count: number; repetitions: number }
+  /** So many requests of a trace, under every eviction policy. */
+  | { kind: "policies"; requests: number }
   /** The case's chains one after another. */
   | { kind: "chain" }
   /** The same, of chains whose roles come back. */

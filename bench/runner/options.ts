@@ -36,7 +36,7 @@ export interface BenchOptions {
 }
 
 export const usage = `usage: npm run bench -- [options]
-  --suite NAME     suite to run: engine, cpu, chain, train, ops or quality (default: engine)
+  --suite NAME     suite to run: engine, cpu, cache, chain, train, ops or quality (default: engine)
   --device NAME    device of the engine (default: cpu)
   --rivals LIST    all, none, or names with commas between them (default: all); llama.cpp names all of its programs
   --json FILE      also write the report as JSON; quality: after every run, and a file that is there is continued

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { tokenIds } from "../tokens.js";
 import { measureBatch } from "./batch.js";
+import { measureBranches, measureReuse, measureSnapshot } from "./cache.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
 import { measureDivergence } from "./divergence.js";
@@ -12,6 +13,7 @@ import { measureDrafting, shareOfSame } from "./drafting.js";
 import { cached, generate, type Model, open, rate } from "./engine.js";
 import { measureKv } from "./kv.js";
 import { measureLoad } from "./load.js";
+import { measurePolicies } from "./policies.js";
 import { measureTraining } from "./train.js";
 
 async function prefill(task: Task & { kind: "prefill" }, settings: TrialSettings): Promise<Samples> {
@@ -134,6 +136,10 @@ export const baton: Subject = {
     "divergence",
     "overhead",
     "drafting",
+    "snapshot",
+    "reuse",
+    "branches",
+    "policies",
     "chain",
     "rounds",
     "fan-out",
@@ -170,6 +176,14 @@ export const baton: Subject = {
         await invariant.model.close();
         return samples;
       }
+      case "snapshot":
+        return measureSnapshot(task, settings);
+      case "reuse":
+        return measureReuse(task, settings);
+      case "branches":
+        return measureBranches(task, settings);
+      case "policies":
+        return measurePolicies(task, settings);
       case "chain":
       case "rounds":
       case "fan-out":

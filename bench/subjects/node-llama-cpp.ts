@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way to run llama.cpp from Node: what a user of this package would otherwise have.
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
@@ -16,6 +17,8 @@ interface Sequence {
   evaluateWithoutGeneratingNewTokens(tokens: number[]): Promise<void>;
   clearHistory(): Promise<void>;
   adaptStateToTokens(tokens: number[]): Promise<void>;
+  saveStateToFile(filePath: string): Promise<{ fileSize: number }>;
+  loadStateFromFile(filePath: string, acceptRisk: { acceptRisk: true }): Promise<void>;
 }
 interface Context extends ChainContext {
   getSequence(): Sequence & ChainSequence;
@@ -128,11 +131,43 @@ async function load(task: Task & { kind: "load" }, settings: TrialSettings): Pro
   return loadSamples({ firstToken, before, after: residentBytes() }, settings.model);
 }
 
+/** Its state of a sequence has no checksums. Clearing the history is not counted. */
+async function snapshot(task: Task & { kind: "snapshot" }, settings: TrialSettings): Promise<Samples> {
+  const { context } = await open(settings, task.rows + 256);
+  const sequence = context.getSequence();
+  const folder = mkdtempSync(path.join(tmpdir(), "baton-bench-state-"));
+  const file = path.join(folder, "state");
+  const samples: Samples = { save: [], restore: [], file: [], "first-token": [] };
+  try {
+    await sequence.evaluateWithoutGeneratingNewTokens(tokenIds(task.rows));
+    for (let turn = -1; turn < task.repetitions; turn++) {
+      let start = performance.now();
+      const { fileSize } = await sequence.saveStateToFile(file);
+      const saved = performance.now() - start;
+      await sequence.clearHistory();
+      start = performance.now();
+      await sequence.loadStateFromFile(file, { acceptRisk: true });
+      const restored = performance.now() - start;
+      const [first] = await generate(sequence, tokenIds(1, 7), 1, start);
+      await sequence.adaptStateToTokens(tokenIds(task.rows));
+      rmSync(file);
+      if (turn < 0 || first === undefined) continue;
+      samples["save"]?.push(saved);
+      samples["restore"]?.push(restored);
+      samples["file"]?.push(fileSize / 1e6);
+      samples["first-token"]?.push(first);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  return samples;
+}
+
 export const nodeLlamaCpp: Subject = {
   name: "node-llama-cpp",
   rival: true,
   setup: "setup.mjs",
-  kinds: ["prefill", "decode", "handover", "memory", "load", "chain", "rounds", "fan-out"],
+  kinds: ["prefill", "decode", "handover", "memory", "load", "snapshot", "chain", "rounds", "fan-out"],
   async measure(task, settings) {
     switch (task.kind) {
       case "prefill":
@@ -145,6 +180,8 @@ export const nodeLlamaCpp: Subject = {
         return memory(task, settings);
       case "load":
         return load(task, settings);
+      case "snapshot":
+        return snapshot(task, settings);
       case "chain":
       case "rounds":
       case "fan-out":

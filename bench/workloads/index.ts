@@ -2,6 +2,10 @@
 // All workloads, in the order in which they are run and printed.
 import type { Workload } from "../contract.js";
 import { shapeNames, weightTypeNames } from "../models/shapes.js";
+import { cacheBranches } from "./cache/branches.js";
+import { cachePolicies } from "./cache/policies.js";
+import { cacheReuse } from "./cache/reuse.js";
+import { cacheSnapshot } from "./cache/snapshot.js";
 import { compressAnswerChain } from "./compress-answer.js";
 import { cpuBatch } from "./cpu/batch.js";
 import { cpuDecode } from "./cpu/decode.js";
@@ -45,6 +49,10 @@ export const workloads: readonly Workload[] = [
   cpuLoad,
   cpuDrafting,
   cpuDivergence,
+  cacheSnapshot,
+  cacheReuse,
+  cacheBranches,
+  cachePolicies,
   gpuDecode,
   gpuPrefill,
   gpuBatch,

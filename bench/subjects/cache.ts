@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of cached rows, by the public handles: saved and restored, found again, forked, read back from a folder.
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { Samples, Task, TrialSettings } from "../contract.js";
+import { tokenIds } from "../tokens.js";
+import { type Model, open } from "./engine.js";
+
+type Handle = ReturnType<Model["cache"]["open"]>;
+
+const mebibyte = 1024 * 1024;
+/** As the rival's: greedy, one token. */
+const oneToken = { temperature: 0, maxTokens: 1, closers: [] };
+
+/** A folder that is gone when `work` has ended. */
+async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(tmpdir(), "baton-bench-cache-"));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function timed<T>(work: () => Promise<T> | T): Promise<{ ms: number; value: T }> {
+  const start = performance.now();
+  const value = await work();
+  return { ms: performance.now() - start, value };
+}
+
+async function filled(model: Model, rows: number, seed = 1): Promise<Handle> {
+  const handle = model.cache.open();
+  await handle.append(tokenIds(rows, seed));
+  return handle;
+}
+
+/** From nothing to the first token behind rows that are computed. */
+async function computed(model: Model, rows: number, seed: number): Promise<number> {
+  const { ms, value } = await timed(async () => {
+    const handle = await filled(model, rows, seed);
+    await handle.generate(oneToken).result;
+    return handle;
+  });
+  value.close({ retain: "none" });
+  return ms;
+}
+
+export async function measureSnapshot(
+  { rows, repetitions, kvType }: Task & { kind: "snapshot" },
+  settings: TrialSettings,
+): Promise<Samples> {
+  const { model } = await open(settings, { cacheBytes: 512 * mebibyte, ...(kvType && { kvType }) });
+  const samples: Samples = {};
+  const note = (name: string, value: number) => (samples[name] ??= []).push(value);
+  await inFolder(async (folder) => {
+    const file = path.join(folder, "rows");
+    for (let turn = -1; turn < repetitions; turn++) {
+      const first = await computed(model, rows, turn + 3);
+      const handle = await filled(model, rows);
+      const saved = await timed(() => handle.snapshot(file));
+      handle.close();
+      const restored = await timed(() => model.cache.restore(file));
+      const token = await timed(() => restored.value.generate(oneToken).result);
+      restored.value.close();
+      const bytes = statSync(file).size;
+      rmSync(file);
+      if (turn < 0) continue;
+      note("save", saved.ms);
+      note("restore", restored.ms);
+      note("file", bytes / 1e6);
+      note("first-token", restored.ms + token.ms);
+      note("first-token-computed", first);
+      note("gain", first / (restored.ms + token.ms));
+    }
+  });
+  await model.close();
+  return samples;
+}
+
+/** From an open handle to the first token behind rows that are not computed, all but the last ones. */
+async function found(model: Model, rows: number, seed: number): Promise<number> {
+  const handle = model.cache.open();
+  const { ms, value } = await timed(async () => {
+    const usage = await handle.append(tokenIds(rows, seed));
+    await handle.generate(oneToken).result;
+    return usage;
+  });
+  handle.close();
+  if (value.rowsReused < rows - 2 * model.info.blockRows)
+    throw new Error(`${value.rowsReused} of ${rows} rows were found`);
+  return ms;
+}
+
+export async function measureReuse(
+  { from, rows, repetitions }: Task & { kind: "reuse" },
+  settings: TrialSettings,
+): Promise<Samples> {
+  const samples: Samples = { "first-token": [], "first-token-computed": [], gain: [] };
+  await inFolder(async (folder) => {
+    const tiers = { disk: { folder, bytes: 1024 * mebibyte } };
+    const cache = { cacheBytes: 512 * mebibyte, indexBytes: 256 * mebibyte };
+    const options = { ...cache, restore: "always" as const, ...(from === "disk" && { tiers }) };
+    for (let turn = -1; turn < repetitions; turn++) {
+      const { model } = await open(settings, options);
+      const first = await computed(model, rows, 100 + turn);
+      (await filled(model, rows, turn + 3)).close();
+      let again = model;
+      if (from === "disk") {
+        await model.close(); // the next process, as far as the cache can tell
+        again = (await open(settings, options)).model;
+        await computed(again, 64, 1); // the first forward is slower
+      }
+      const ms = await found(again, rows, turn + 3);
+      const speed = again.stats().tiers[0]?.bytesPerSecond;
+      await again.close();
+      if (turn < 0) continue;
+      samples["first-token"]?.push(ms);
+      samples["first-token-computed"]?.push(first);
+      samples["gain"]?.push(first / ms);
+      if (speed !== undefined) (samples["tier-speed"] ??= []).push(speed / 1e9);
+    }
+  });
+  return samples;
+}
+
+export async function measureBranches(
+  { trunk, count, repetitions }: Task & { kind: "branches" },
+  settings: TrialSettings,
+): Promise<Samples> {
+  const { model } = await open(settings, { cacheBytes: 512 * mebibyte });
+  const samples: Samples = { fork: [], rewind: [], "kv-held": [], "kv-left": [] };
+  const whole = await filled(model, trunk);
+  whole.mark(); // closes what was written, as the first fork does
+  const alone = model.stats().usedBytes;
+  for (let turn = -1; turn < repetitions; turn++) {
+    const forked = await timed(() => Array.from({ length: count }, () => whole.fork()));
+    const branches = forked.value;
+    await Promise.all(branches.map((one, at) => one.append(tokenIds(8, at + 2))));
+    const held = model.stats().usedBytes;
+    const [first, ...others] = branches as [Handle, ...Handle[]];
+    const mark = first.mark();
+    await first.append(tokenIds(8, 99));
+    const rewound = await timed(() => first.rewind(mark));
+    for (const one of [first, ...others]) one.close({ retain: "none" });
+    if (turn < 0) continue;
+    samples["fork"]?.push((forked.ms * 1000) / count);
+    samples["rewind"]?.push(rewound.ms * 1000);
+    samples["kv-held"]?.push(held / alone);
+    samples["kv-left"]?.push(model.stats().usedBytes / alone);
+  }
+  await model.close();
+  return samples;
+}

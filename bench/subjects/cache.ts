@@ -35,6 +35,17 @@ async function filled(model: Model, rows: number, seed = 1): Promise<Handle> {
   return handle;
 }
 
+/** Figures as they come. */
+function notes(): { samples: Samples; note: (name: string, value: number) => void } {
+  const samples: Samples = {};
+  const note = (name: string, value: number) => {
+    const values = samples[name] ?? [];
+    values.push(value);
+    samples[name] = values;
+  };
+  return { samples, note };
+}
+
 /** From nothing to the first token behind rows that are computed. */
 async function computed(model: Model, rows: number, seed: number): Promise<number> {
   const { ms, value } = await timed(async () => {
@@ -51,8 +62,7 @@ export async function measureSnapshot(
   settings: TrialSettings,
 ): Promise<Samples> {
   const { model } = await open(settings, { cacheBytes: 512 * mebibyte, ...(kvType && { kvType }) });
-  const samples: Samples = {};
-  const note = (name: string, value: number) => (samples[name] ??= []).push(value);
+  const { samples, note } = notes();
   await inFolder(async (folder) => {
     const file = path.join(folder, "rows");
     for (let turn = -1; turn < repetitions; turn++) {
@@ -96,7 +106,7 @@ export async function measureReuse(
   { from, rows, repetitions }: Task & { kind: "reuse" },
   settings: TrialSettings,
 ): Promise<Samples> {
-  const samples: Samples = { "first-token": [], "first-token-computed": [], gain: [] };
+  const { samples, note } = notes();
   await inFolder(async (folder) => {
     const tiers = { disk: { folder, bytes: 1024 * mebibyte } };
     const cache = { cacheBytes: 512 * mebibyte, indexBytes: 256 * mebibyte };
@@ -115,10 +125,10 @@ export async function measureReuse(
       const speed = again.stats().tiers[0]?.bytesPerSecond;
       await again.close();
       if (turn < 0) continue;
-      samples["first-token"]?.push(ms);
-      samples["first-token-computed"]?.push(first);
-      samples["gain"]?.push(first / ms);
-      if (speed !== undefined) (samples["tier-speed"] ??= []).push(speed / 1e9);
+      note("first-token", ms);
+      note("first-token-computed", first);
+      note("gain", first / ms);
+      if (speed !== undefined) note("tier-speed", speed / 1e9);
     }
   });
   return samples;
@@ -129,7 +139,7 @@ export async function measureBranches(
   settings: TrialSettings,
 ): Promise<Samples> {
   const { model } = await open(settings, { cacheBytes: 512 * mebibyte });
-  const samples: Samples = { fork: [], rewind: [], "kv-held": [], "kv-left": [] };
+  const { samples, note } = notes();
   const whole = await filled(model, trunk);
   whole.mark(); // closes what was written, as the first fork does
   const alone = model.stats().usedBytes;
@@ -144,10 +154,10 @@ export async function measureBranches(
     const rewound = await timed(() => first.rewind(mark));
     for (const one of [first, ...others]) one.close({ retain: "none" });
     if (turn < 0) continue;
-    samples["fork"]?.push((forked.ms * 1000) / count);
-    samples["rewind"]?.push(rewound.ms * 1000);
-    samples["kv-held"]?.push(held / alone);
-    samples["kv-left"]?.push(model.stats().usedBytes / alone);
+    note("fork", (forked.ms * 1000) / count);
+    note("rewind", rewound.ms * 1000);
+    note("kv-held", held / alone);
+    note("kv-left", model.stats().usedBytes / alone);
   }
   await model.close();
   return samples;

@@ -137,7 +137,10 @@ async function snapshot(task: Task & { kind: "snapshot" }, settings: TrialSettin
   const sequence = context.getSequence();
   const folder = mkdtempSync(path.join(tmpdir(), "baton-bench-state-"));
   const file = path.join(folder, "state");
-  const samples: Samples = { save: [], restore: [], file: [], "first-token": [] };
+  const save: number[] = [];
+  const restore: number[] = [];
+  const bytes: number[] = [];
+  const tokens: number[] = [];
   try {
     await sequence.evaluateWithoutGeneratingNewTokens(tokenIds(task.rows));
     for (let turn = -1; turn < task.repetitions; turn++) {
@@ -152,15 +155,15 @@ async function snapshot(task: Task & { kind: "snapshot" }, settings: TrialSettin
       await sequence.adaptStateToTokens(tokenIds(task.rows));
       rmSync(file);
       if (turn < 0 || first === undefined) continue;
-      samples["save"]?.push(saved);
-      samples["restore"]?.push(restored);
-      samples["file"]?.push(fileSize / 1e6);
-      samples["first-token"]?.push(first);
+      save.push(saved);
+      restore.push(restored);
+      bytes.push(fileSize / 1e6);
+      tokens.push(first);
     }
   } finally {
     rmSync(folder, { recursive: true });
   }
-  return samples;
+  return { save, restore, file: bytes, "first-token": tokens };
 }
 
 export const nodeLlamaCpp: Subject = {

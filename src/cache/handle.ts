@@ -10,7 +10,7 @@ import type { BatonError } from "../errors.js";
 import { ClosedError, ContextLimitError, OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { resolvePrompt } from "../model/prompt.js";
-import type { Append } from "../native/types.js";
+import type { Append, TierMove } from "../native/types.js";
 import type { Retention } from "./cache-options.js";
 import { checkRetention } from "./cache-options.js";
 import type { Generation, GenerationOptions } from "./generation.js";
@@ -44,6 +44,8 @@ export interface AppendUsage {
   rowsComputed: number;
   /** Rows that were found by their content instead. */
   rowsReused: number;
+  /** Of rows that the pool had given up and a tier has, what became. */
+  tiers: readonly TierMove[];
 }
 
 /** A place to rewind to. It holds no memory; it is good for the handle that made it and for its later forks. */
@@ -120,12 +122,16 @@ export class CacheHandle {
       }
       const rows = this.#owed === null ? [...added] : [this.#owed, ...added];
       const owed = rows.pop() as Row;
-      const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0 };
+      const tiers: TierMove[] = [];
+      const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0, tiers };
       if (rows.length > 0) {
         const open = this.#writing();
         const appends = appendsOf(open.segment, rows);
         promptCacheOf(this.#model).makeRoomForRows(rows.length);
-        const { stats } = await this.#model.engine.run({ appends, logits: "none" }, { signal });
+        const { stats } = await this.#model.engine.run(
+          { appends, logits: "none" },
+          { signal, onTier: (_, move) => tiers.push(move) },
+        );
         usage.rowsComputed = stats.rowsComputed;
         usage.rowsReused = stats.rowsFound;
         for (const row of rows) open.rows.push(row);

@@ -27,6 +27,7 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  * @property {string} [config] CMake build type
  * @property {boolean} [tests] also the unit tests
  * @property {boolean} [bench] the speed of single kernels, and nothing else
+ * @property {boolean} [fuzz] the program that fuzzes readers of files, and nothing else
  * @property {boolean} [emulated] the unit tests with emulated AVX-512, and nothing else
  * @property {string} [cuda] folder of a CUDA toolchain: the CUDA library and its PTX, and nothing else
  * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
@@ -109,7 +110,8 @@ function install(file, folder) {
 }
 
 /** None: everything. */
-function targetsOf({ bench, emulated, tests, cuda }) {
+function targetsOf({ bench, emulated, fuzz, tests, cuda }) {
+  if (fuzz) return ["baton_fuzz"];
   if (bench) return ["baton_ops_bench"];
   if (emulated) return ["baton_tests_emulated"];
   if (cuda) return ["baton_cuda", "baton_cuda_ptx", "baton_gpu_tests", "baton_gpu_bench"];
@@ -118,7 +120,8 @@ function targetsOf({ bench, emulated, tests, cuda }) {
 
 /**
  * @param {NativeBuild & { out?: string }} build
- * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined, bench: string | undefined }>}
+ * @returns {Promise<{ work: string, addon: string | undefined, tests: string | undefined, bench: string | undefined,
+ *   fuzz: string | undefined }>}
  *   what was built
  */
 export async function buildNative(build) {
@@ -149,9 +152,11 @@ export async function buildNative(build) {
     const addon = path.join(work, "baton.node");
     const tests = path.join(work, build.emulated ? "baton_tests_emulated" : "baton_tests");
     const bench = path.join(work, "baton_ops_bench");
+    const fuzz = path.join(work, "baton_fuzz");
     const out = build.out ?? path.join(root, "build", build.config ?? "Release");
     const wanted =
       !build.bench &&
+      !build.fuzz &&
       !build.emulated &&
       !build.cuda &&
       existsSync(addon) &&
@@ -162,6 +167,7 @@ export async function buildNative(build) {
       addon: wanted ? install(addon, out) : undefined,
       tests: build.tests && existsSync(tests) ? tests : undefined,
       bench: build.bench && existsSync(bench) ? bench : undefined,
+      fuzz: build.fuzz && existsSync(fuzz) ? fuzz : undefined,
     };
   });
 }

@@ -142,25 +142,29 @@ function checkConfig(text: string, path: string): { virtualTokens: unknown; widt
   if (type !== "PROMPT_TUNING") {
     throw new PromptInvalidError(
       `${path}: peft_type is ${JSON.stringify(type)}; supported: "PROMPT_TUNING". Train the role by prompt tuning.`,
-      { facts: { file: path, key: "peft_type", value: String(type), supported: ["PROMPT_TUNING"] } },
+      { facts: { file: path, key: "peft_type", value: shown(type), supported: ["PROMPT_TUNING"] } },
     );
   }
   if (submodules !== undefined && submodules !== null && submodules !== 1) {
     throw new PromptInvalidError(
       `${path}: num_transformer_submodules is ${JSON.stringify(submodules)}; supported: 1 (a causal language model, not ` +
         "an encoder with a decoder).",
-      { facts: { file: path, key: "num_transformer_submodules", value: String(submodules) } },
+      { facts: { file: path, key: "num_transformer_submodules", value: shown(submodules) } },
     );
   }
   return { virtualTokens: config.num_virtual_tokens ?? null, width: config.token_dim ?? null };
 }
+
+/** A value of a file, whatever it is: an object of a file may have a `toString` of its own. */
+const shown = (value: unknown): string =>
+  typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined");
 
 function checkStated(path: string, key: string, stated: unknown, found: number): void {
   if (stated === null || stated === found) return;
   throw new PromptInvalidError(
     `${path}: ${key} is ${JSON.stringify(stated)}, but ${tensorName} has ${found}. The two files do not belong ` +
       "together: save the prompt again.",
-    { facts: { file: path, key, value: String(stated), found } },
+    { facts: { file: path, key, value: shown(stated), found } },
   );
 }
 

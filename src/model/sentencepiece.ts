@@ -5,6 +5,7 @@
 
 import { tokenType } from "./byte-level.js";
 import type { TokenBytes } from "./tokenizer.js";
+import { patternOf } from "./vocabulary.js";
 
 export interface Pieces {
   /** [V] */
@@ -89,11 +90,7 @@ export class PieceEncoder {
         this.unknownId ??= id;
       }
     }
-    if (named.length > 0) {
-      named.sort((a, b) => b.length - a.length);
-      const escaped = named.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-      this.whole = new RegExp(escaped.join("|"), "gu");
-    }
+    if (named.length > 0) this.whole = patternOf(named, "gu");
   }
 
   /** Ids of a text with nothing added. */

@@ -63,7 +63,7 @@ function tokensOfJson(json: TokenizerJson): { tokens: string[]; types: Uint8Arra
   const entries = Object.entries(json.model.vocab);
   let size = 0;
   for (const id of [...entries.map(([, id]) => id), ...json.added_tokens.map(({ id }) => id)]) {
-    if (!Number.isInteger(id) || id < 0 || id > 0xffffff) throw unsupported(`token id ${id}`);
+    if (!Number.isInteger(id) || id < 0 || id > 0xffffff) throw unsupported(`token id ${JSON.stringify(id)}`);
     size = Math.max(size, id + 1);
   }
   const tokens = new Array<string>(size).fill("");

@@ -9,7 +9,7 @@ import { ByteStream, decodeBytes, gatherBytes, tokenType } from "./byte-level.js
 import type { Definition, TextEncoding } from "./tokenizer-definition.js";
 import { definitionFromGguf } from "./tokenizer-definition.js";
 import { definitionFromJson } from "./tokenizer-json.js";
-import { readBoolean, readString, readTokenId } from "./vocabulary.js";
+import { patternOf, readBoolean, readString, readTokenId } from "./vocabulary.js";
 
 export interface EncodeOptions {
   /**
@@ -92,10 +92,8 @@ const isSilent = (type: number | undefined) => type === tokenType.control || typ
 
 /** Cuts text at the longest special token that starts at the leftmost place. */
 function specialPattern(specials: Iterable<string>): RegExp | null {
-  const longestFirst = [...specials].filter((text) => text !== "").sort((a, b) => b.length - a.length);
-  if (longestFirst.length === 0) return null;
-  const escaped = longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-  return new RegExp(escaped.join("|"), "g");
+  const texts = [...specials].filter((text) => text !== "");
+  return texts.length === 0 ? null : patternOf(texts, "g");
 }
 
 class GgufTokenizer implements Tokenizer {

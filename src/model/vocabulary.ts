@@ -142,3 +142,17 @@ export function readVocabulary(metadata: Metadata): Vocabulary {
   }
   return { tokens, types, merges, pre, preName };
 }
+
+/** In letters: V8 refuses a pattern with a text of 50,000, and only when it is first used. */
+const mostLetters = 10_000;
+
+/** Finds the longest of the texts that begins at the leftmost place. Throws MODEL_FORMAT for one that is too long. */
+export function patternOf(texts: readonly string[], flags: string): RegExp {
+  const longestFirst = [...texts].sort((a, b) => b.length - a.length);
+  const { length = 0 } = longestFirst[0] ?? "";
+  if (length > mostLetters) {
+    throw malformed("tokenizer.ggml.tokens", `with a token of ${length} letters`, `${mostLetters} at most`);
+  }
+  const escaped = longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  return new RegExp(escaped.join("|"), flags);
+}

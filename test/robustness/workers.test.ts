@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The addon in several environments of one process: each loads and runs for itself, and may be terminated at any
-// moment without harm to the others.
+// moment without harm to the others. BATON_SOAK_WORKERS=N: as many times instead.
 
 import { describe, expect, test } from "vitest";
 import { reportOf } from "./support.js";
@@ -16,7 +16,7 @@ describe("worker threads", () => {
   });
 
   for (const [mode, count] of [
-    ["stream", 20],
+    ["stream", Number(process.env.BATON_SOAK_WORKERS ?? 20)],
     ["load", 10],
     ["close", 10],
   ] as const) {

@@ -3,9 +3,7 @@
 // metadata value, the first and last byte of every tensor, and, if a family takes the file, every
 // weight that it points at.
 //
-// The mutation test calls this on every run; with clang it is a libFuzzer target:
-//   clang++ -std=c++20 -fsanitize=fuzzer,address,undefined -Inative test/native/fuzz/gguf_fuzz.cpp
-//     native/model/*.cpp native/model/*/*.cpp native/base/*.cpp native/quant/*.cpp
+// The mutation test calls this on every run, `npm run fuzz -- gguf` for as long as it is told.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +13,9 @@
 #include <string>
 
 #include "base/error.h"
+#include "fuzz/targets.h"
 #include "model/model.h"
+#include "model/tiny_family.h"
 
 namespace {
 
@@ -89,9 +89,16 @@ bool readHostileModel(const uint8_t* data, size_t size) {
   }
 }
 
-}  // namespace baton::test
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  baton::test::readHostileModel(data, size);
-  return 0;
+std::vector<std::string> ggufSeeds() {
+  std::vector<std::string> seeds;
+  for (const Family* family : families()) seeds.push_back(tinyFamily(*family).build());
+  GgufWriter odd = tinyFamily(*families().front());
+  odd.version = 2;
+  odd.array("mixed", 9, 2,
+            le(7u) + le<uint64_t>(2) + std::string("\1\0", 2) + le(8u) + le<uint64_t>(1) +
+                ggufString("x"));
+  seeds.push_back(odd.build());
+  return seeds;
 }
+
+}  // namespace baton::test

@@ -6,12 +6,9 @@
 
 #include "check.h"
 #include "fuzz/mutate.h"
+#include "fuzz/targets.h"
 #include "model/gguf_writer.h"
 #include "model/refusal.h"
-
-namespace baton::test {
-bool readHostileModel(const uint8_t* data, size_t size);  // fuzz/gguf_fuzz.cpp
-}
 
 using namespace baton;
 using namespace baton::test;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fuzzes the readers of files from anywhere (test/native/fuzz/targets.cpp), with libFuzzer under ASan and UBSan where there
+// is a clang++ that has it, else with seeded mutations of the sound inputs under the sanitizers of the default compiler. The
+// corpus grows in build-cmake/fuzz/TARGET, and an input that breaks a reader is left beside it. The last line is JSON.
+//
+//   npm run fuzz -- TARGET... [--seconds N] [--seed N]     all targets if none is named; 60 seconds each
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { buildNative } from "./build-native.mjs";
+import { entry, root, Stop, say } from "./lib/run.mjs";
+
+const targets = ["gguf", "safetensors", "json", "hugging-face", "snapshot", "disk-tier"];
+const program = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }';
+
+function hasLibFuzzer() {
+  const args = ["-x", "c++", "-", "-fsanitize=fuzzer,address,undefined", "-o", "/dev/null"];
+  return spawnSync("clang++", args, { input: program }).status === 0;
+}
+
+/** Runs one target; what it did, or null where it found something. */
+function run(fuzz, target, { seconds, seed, libFuzzer }) {
+  const folder = path.join(root, "build-cmake/fuzz", target);
+  const seeds = path.join(folder, "seeds");
+  const corpus = path.join(folder, "corpus");
+  for (const made of [seeds, corpus]) mkdirSync(made, { recursive: true });
+  const options = [`-max_total_time=${seconds}`, `-seed=${seed}`, "-print_final_stats=1", "-verbosity=1"];
+  const limits = ["-rss_limit_mb=2048", "-timeout=20", "-max_len=65536", `-artifact_prefix=${folder}/`];
+  const done = spawnSync(fuzz, libFuzzer ? [...options, ...limits, corpus, seeds] : [], {
+    encoding: "utf8",
+    maxBuffer: 256 << 20,
+    env: {
+      ...process.env,
+      BATON_FUZZ_TARGET: target,
+      BATON_FUZZ_SECONDS: String(seconds),
+      BATON_FUZZ_SEED: String(seed),
+      BATON_FUZZ_SEEDS: seeds,
+      ASAN_OPTIONS: "detect_leaks=1:allocator_may_return_null=1",
+      UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
+    },
+  });
+  if (done.status !== 0) {
+    console.log((done.stdout + done.stderr).split("\n").slice(-60).join("\n"));
+    return null;
+  }
+  const figure = (pattern) => Number(pattern.exec(done.stdout + done.stderr)?.[1] ?? Number.NaN);
+  const executions = libFuzzer ? figure(/number_of_executed_units:\s*(\d+)/) : figure(/: (\d+) executions/);
+  return { target, executions, seconds, seed };
+}
+
+await entry(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { seconds: { type: "string", default: "60" }, seed: { type: "string", default: "1" } },
+  });
+  const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
+  if (!(seconds >= 1) || !Number.isInteger(seed)) throw new Stop("--seconds and --seed take numbers");
+  const unknown = positionals.find((one) => !targets.includes(one));
+  if (unknown !== undefined)
+    throw new Stop(`there is no target "${unknown}"; there are ${targets.join(", ")}`);
+  const libFuzzer = hasLibFuzzer();
+  say(
+    libFuzzer
+      ? "building with libFuzzer, ASan and UBSan"
+      : "no clang++ with libFuzzer here: seeded mutations",
+  );
+  const sanitize = libFuzzer ? "address,undefined,fuzzer-no-link" : "address,undefined";
+  const { fuzz } = await buildNative({ fuzz: true, sanitize, ...(libFuzzer ? { cxx: "clang++" } : {}) });
+  if (!fuzz) throw new Stop("the build made no baton_fuzz");
+  const runs = [];
+  for (const target of positionals.length > 0 ? positionals : targets) {
+    const done = run(fuzz, target, { seconds, seed, libFuzzer });
+    if (done === null) {
+      say(`${target}: found something; see above, and build-cmake/fuzz/${target}`);
+      return 1;
+    }
+    say(`${target}: ${done.executions} executions in ${seconds} s, nothing found`);
+    runs.push(done);
+  }
+  const machine = os.cpus()[0]?.model ?? "";
+  console.log(JSON.stringify({ engine: libFuzzer ? "libFuzzer" : "mutations", machine, runs }));
+  return 0;
+});

@@ -44,8 +44,8 @@ export interface AppendUsage {
   rowsComputed: number;
   /** Rows that were found by their content instead. */
   rowsReused: number;
-  /** Of rows that the pool had given up and a tier has, what became. */
-  tiers: readonly TierMove[];
+  /** What became of rows that the pool had given up and a tier has; absent: there were none. */
+  tiers?: readonly TierMove[];
 }
 
 /** A place to rewind to. It holds no memory; it is good for the handle that made it and for its later forks. */
@@ -123,7 +123,7 @@ export class CacheHandle {
       const rows = this.#owed === null ? [...added] : [this.#owed, ...added];
       const owed = rows.pop() as Row;
       const tiers: TierMove[] = [];
-      const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0, tiers };
+      const usage = { rows: added.length, rowsComputed: 0, rowsReused: 0 };
       if (rows.length > 0) {
         const open = this.#writing();
         const appends = appendsOf(open.segment, rows);
@@ -137,7 +137,7 @@ export class CacheHandle {
         for (const row of rows) open.rows.push(row);
       }
       this.#owed = owed;
-      return usage;
+      return tiers.length === 0 ? usage : { ...usage, tiers };
     });
   }
 

@@ -104,7 +104,7 @@ describe("the disk tier", () => {
     const second = await withDisk(folder);
     const reusedOf = async (salt: string) => {
       using again = second.cache.open({ salt });
-      const { rowsReused, tiers } = await again.append(passages);
+      const { rowsReused, tiers = [] } = await again.append(passages);
       return [rowsReused, tiers.map(({ tier, restored }) => [tier, restored])];
     };
     expect(await reusedOf("b")).toEqual([0, []]);

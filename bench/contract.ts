@@ -44,6 +44,8 @@ export type Task =
   | { kind: "reuse"; from: "index" | "disk"; rows: number; repetitions: number }
   /** So many branches over one trunk. */
   | { kind: "branches"; trunk: number; count: number; repetitions: number }
+  /** Decoding behind `context` rows while so many `rows` that nobody holds move to a tier, and alone. */
+  | { kind: "moving"; rows: number; context: number; tokens: number; repetitions: number }
   /** So many requests of a trace, under every eviction policy. */
   | { kind: "policies"; requests: number }
   /** The case's chains one after another. */

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import type { Samples, Subject, Task, TrialSettings } from "../contract.js";
 import { tokenIds } from "../tokens.js";
 import { measureBatch } from "./batch.js";
-import { measureBranches, measureReuse, measureSnapshot } from "./cache.js";
+import { measureBranches, measureMoving, measureReuse, measureSnapshot } from "./cache.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
 import { measureDivergence } from "./divergence.js";
@@ -139,6 +139,7 @@ export const baton: Subject = {
     "snapshot",
     "reuse",
     "branches",
+    "moving",
     "policies",
     "chain",
     "rounds",
@@ -182,6 +183,8 @@ export const baton: Subject = {
         return measureReuse(task, settings);
       case "branches":
         return measureBranches(task, settings);
+      case "moving":
+        return measureMoving(task, settings);
       case "policies":
         return measurePolicies(task, settings);
       case "chain":

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Samples, Task, TrialSettings } from "../contract.js";
 import { tokenIds } from "../tokens.js";
-import { type Model, open } from "./engine.js";
+import { cached, generate, type Model, open, rate } from "./engine.js";
 
 type Handle = ReturnType<Model["cache"]["open"]>;
 
@@ -160,5 +160,40 @@ export async function measureBranches(
     note("kv-left", model.stats().usedBytes / alone);
   }
   await model.close();
+  return samples;
+}
+
+/** Decoding with and without blocks on their way to a folder. */
+export async function measureMoving(
+  { rows, context, tokens, repetitions }: Task & { kind: "moving" },
+  settings: TrialSettings,
+): Promise<Samples> {
+  const { samples, note } = notes();
+  await inFolder(async (folder) => {
+    const { model } = await open(settings, {
+      ...{ cacheBytes: 512 * mebibyte, indexBytes: 256 * mebibyte },
+      tiers: { disk: { folder, bytes: 1024 * mebibyte } },
+    });
+    const read = await cached(model, context);
+    const decode = async (moving: boolean, seed: number) => {
+      const big = await cached(model, rows, seed);
+      model.engine.releaseSegment(big, ...(moving ? [] : (["none"] as const)));
+      const { arrivals } = await generate(model, { read, rows: context, opener: 1, count: tokens });
+      const waits = arrivals.slice(1).map((one, i) => one.at - (arrivals[i]?.at ?? one.at));
+      await model.cache.settled();
+      return { speed: rate(arrivals), longest: Math.max(...waits) };
+    };
+    for (let turn = -1; turn < repetitions; turn++) {
+      const alone = await decode(false, 2 * turn + 10);
+      const beside = await decode(true, 2 * turn + 11);
+      if (turn < 0) continue;
+      note("decode-alone", alone.speed);
+      note("decode-beside", beside.speed);
+      note("kept", beside.speed / alone.speed);
+      note("longest-alone", alone.longest);
+      note("longest-beside", beside.longest);
+    }
+    await model.close();
+  });
   return samples;
 }

@@ -3,6 +3,7 @@
 import type { Workload } from "../contract.js";
 import { shapeNames, weightTypeNames } from "../models/shapes.js";
 import { cacheBranches } from "./cache/branches.js";
+import { cacheMoving } from "./cache/moving.js";
 import { cachePolicies } from "./cache/policies.js";
 import { cacheReuse } from "./cache/reuse.js";
 import { cacheSnapshot } from "./cache/snapshot.js";
@@ -52,6 +53,7 @@ export const workloads: readonly Workload[] = [
   cacheSnapshot,
   cacheReuse,
   cacheBranches,
+  cacheMoving,
   cachePolicies,
   gpuDecode,
   gpuPrefill,

@@ -35,6 +35,9 @@ test(
     for (const what of ["append", "generate", "look", "abort", "rewind"]) {
       expect(world.counts[what], what).toBeGreaterThan(2);
     }
+    const [disk] = world.model.cache.stats().tiers;
+    expect(disk).toMatchObject({ name: "disk", writes: true, blocksDamaged: 0 });
+    expect(disk?.blocksRead, "blocks that came back from the tier").toBeGreaterThan(0);
     const refused = Object.keys(world.counts).filter((what) => what.endsWith("refused"));
     expect(refused.length).toBeGreaterThan(0); // the pool is small enough to be full
   },

@@ -20,6 +20,8 @@ export interface Held {
 
 export const mostHandles = 6;
 const poolBytes = 640 << 10;
+// Blocks that the index gives up go to a tier, and come back for content that a program had before: demoted and
+// restored without a command of its own.
 /** Of log-probabilities: rows in several segments are summed in another order than in one. */
 const tolerance = 2e-3;
 const exact = { kvType: "f32", activations: "float32" } as const;
@@ -34,15 +36,22 @@ export class World {
   /** By what was done, and by the code it was refused with. */
   counts: Record<string, number> = {};
 
-  private constructor(model: Model, oracle: Model) {
+  private constructor(model: Model, oracle: Model, folder: string) {
     this.model = model;
     this.#oracle = oracle;
-    this.folder = mkdtempSync(join(tmpdir(), "baton-model-based-"));
+    this.folder = folder;
   }
 
   static async open(): Promise<World> {
-    const model = await loadTiny({ ...exact, cacheBytes: poolBytes, indexBytes: poolBytes / 4 });
-    return new World(model, await loadTiny({ ...exact, cacheBytes: 16 << 20 }));
+    const folder = mkdtempSync(join(tmpdir(), "baton-model-based-"));
+    const model = await loadTiny({
+      ...exact,
+      cacheBytes: poolBytes,
+      indexBytes: poolBytes / 4,
+      tiers: { disk: { folder: join(folder, "tier"), bytes: poolBytes } },
+      restore: "always",
+    });
+    return new World(model, await loadTiny({ ...exact, cacheBytes: 16 << 20 }), folder);
   }
 
   count(what: string): void {

@@ -187,14 +187,19 @@ export function nativeOptions(options: LoadOptions, native: NativeBinding): Nati
   const defaultBytes = Math.max(64 * mebibyte, Math.min(1024 * mebibyte, native.availableMemory() / 4));
   const most = Number.MAX_SAFE_INTEGER;
   const cacheBytes = count("cacheBytes", options.cacheBytes, Math.floor(defaultBytes), most);
+  const indexBytes = count("indexBytes", options.indexBytes, Math.floor(cacheBytes / 2), most, 0);
+  const cacheTiers = tiersOf(options.tiers);
+  if (cacheTiers.length > 0 && indexBytes === 0) {
+    throw invalid("indexBytes", indexBytes, "above 0 with `tiers`: what is not kept cannot be moved");
+  }
   return {
     device,
     threads: count("threads", options.threads, native.availableThreads(), 1024),
     cacheBytes,
-    indexBytes: count("indexBytes", options.indexBytes, Math.floor(cacheBytes / 2), most, 0),
+    indexBytes,
     cachePolicy: oneOf("cachePolicy", options.cachePolicy, cachePolicies, "lru"),
     restore: oneOf("restore", options.restore, restoreModes, "faster"),
-    cacheTiers: tiersOf(options.tiers),
+    cacheTiers,
     kvType: oneOf("kvType", options.kvType, kvTypes, "f16"),
     activations: oneOf("activations", options.activations, activationTypes, "int8"),
     batchInvariant,

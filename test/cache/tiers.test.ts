@@ -125,6 +125,11 @@ describe("the disk tier", () => {
     });
   });
 
+  test("without an index is refused", async () => {
+    const loading = withDisk(newFolder(), { indexBytes: 0 });
+    await expect(loading).rejects.toMatchObject({ facts: { option: "indexBytes" } });
+  });
+
   test("in a folder that cannot be is an error that names it", async () => {
     const file = join(newFolder(), "file");
     writeFileSync(file, "x");

@@ -96,6 +96,16 @@ describe("run", () => {
     expect(JSON.parse(piped.stdout).compress.usage.rowsComputed).toBeLessThan(compress.usage.rowsComputed);
   });
 
+  test("--cache-folder keeps for the next run what this one has computed", async () => {
+    const args = ["run", "chain.mjs", ...inputs, "--json", "--cache-folder", "kept"];
+    const [first, second] = [await baton(args), await baton(args)];
+    expect(second).toMatchObject({ code: 0, stderr: "" });
+    const [cold, warm] = [JSON.parse(first.stdout), JSON.parse(second.stdout)];
+    expect([warm.compress.text, warm.answer.text]).toEqual([cold.compress.text, cold.answer.text]);
+    expect(warm.compress.usage.rowsComputed).toBeLessThan(cold.compress.usage.rowsComputed);
+    expect(warm.compress.usage.rowsReused).toBeGreaterThan(cold.compress.usage.rowsReused);
+  });
+
   test("--device is taken instead of the chain's own, and refused as loadModel refuses it", async () => {
     const args = ["elsewhere.json", "--functions", "functions.mjs", "-i", "question=How long?"];
     const own = await baton(["run", ...args]);

@@ -20,6 +20,7 @@
 
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "cache/tiers/tier.h"
 
 namespace baton {
@@ -50,10 +51,6 @@ uint32_t checksumOf(const Record& record) {
 [[noreturn]] void refuse(const std::string& path, const std::string& why, const char* remedy) {
   throw Error(code::kIo, "The KV cache on disk, " + path + ", " + why + ". " + remedy,
               {{"path", path}, {"reason", why}});
-}
-
-std::string reason() {
-  return std::generic_category().message(errno);
 }
 
 class File {
@@ -121,7 +118,8 @@ class DiskStorage : public TierStorage {
         index_(stem_ + kIndexSuffix),
         blocks_(stem_ + kBlocksSuffix) {
     if (!index_.isOpen() || !blocks_.isOpen())
-      refuse(stem_, "cannot be opened: " + reason(), "Check the folder and its permissions.");
+      refuse(stem_, "cannot be opened: " + systemReason(errno),
+             "Check the folder and its permissions.");
     if (!index_.lock()) {
       refuse(stem_, "is in use by another process or model",
              "Give each a folder of its own, or close the other one.");
@@ -197,7 +195,8 @@ class DiskStorage : public TierStorage {
       Record fresh{kMagic, blockBytes_, scope_, 0, 0, 0, 0, 0};
       fresh.checksum = checksumOf(fresh);
       if (!index_.truncate(0) || !blocks_.truncate(0) || !index_.write(0, &fresh, sizeof(fresh)))
-        refuse(stem_, "cannot be written: " + reason(), "Check the disk and the permissions.");
+        refuse(stem_, "cannot be written: " + systemReason(errno),
+               "Check the disk and the permissions.");
       return;
     }
     std::vector<std::pair<double, Stored>> found;

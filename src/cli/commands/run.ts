@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // baton run: one run of a chain module. Outputs stream to standard output; figures go to standard error.
 
-import type { Chain, ChainRun, StageUsage } from "../../index.js";
+import { resolve } from "node:path";
+import type { Chain, ChainRun, LoadOptions, StageUsage } from "../../index.js";
 import type { ChainCommandOptions } from "../chain-command.js";
 import { chainCommand, withChain } from "../chain-command.js";
 import type { Terminal } from "../terminal.js";
@@ -61,15 +62,30 @@ async function runChain(
   terminal.stderr.write(`${usageTable(await stream(run, terminal))}\n`);
 }
 
+/** What KV of earlier runs may take on disk; the least recently used goes first. */
+const cacheBytes = 1 << 30;
+
+interface RunCommandOptions extends ChainCommandOptions {
+  cacheFolder?: string;
+}
+
+/** With a folder, what an earlier run has computed is read back where that is faster. */
+function loadOptions({ cacheFolder }: RunCommandOptions, directory: string): LoadOptions {
+  if (cacheFolder === undefined) return {};
+  return { tiers: { disk: { folder: resolve(directory, cacheFolder), bytes: cacheBytes } } };
+}
+
 export const runCommand: CliCommand = {
   register(program, context) {
     chainCommand(program, "run")
       .option("--json", "print one JSON object when the run has ended")
+      .option("--cache-folder <folder>", "keep KV there, at most 1 GiB, for later runs that read the same")
       .description("run a chain once and stream what its stages write")
-      .action((file: string, options: ChainCommandOptions) =>
-        withChain(file, options, context, (chain, inputs) =>
+      .action((file: string, options: RunCommandOptions) => {
+        const load = loadOptions(options, context.directory);
+        return withChain(file, { ...options, load }, context, (chain, inputs) =>
           runChain(chain, inputs, options.json === true, context),
-        ),
-      );
+        );
+      });
   },
 };

@@ -98,7 +98,11 @@ std::unique_ptr<Mover> Engine::makeMover() {
   const ModelConfig& c = model_->config;
   pool_->setRowCost({2.0 * double(model_->parameters), 4.0 * c.layers * c.heads * c.headDim});
   if (options_.tiers.empty()) return nullptr;
-  const TierContent content{scope_, pool_->shape().blockBytes()};
+  // Other kernels round otherwise, and a batch may; within one process an identity need not say so.
+  const std::string bits =
+      (options_.cuda == nullptr ? std::string(isaName(cpuOps().isa)) : options_.cuda->name()) +
+      (options_.batchInvariant ? "/invariant" : "");
+  const TierContent content{scope_ + '/' + bits, pool_->shape().blockBytes()};
   return std::make_unique<Mover>(pool_, openTiers(options_.tiers, content, *options_.policy),
                                  [this] { wake(); });
 }

@@ -77,12 +77,16 @@ describe("the disk tier", () => {
     await withDisk(folder);
   });
 
-  test("gives nothing to a model with another number format", async () => {
+  test.each<[string, LoadOptions]>([
+    ["number format", { kvType: "f32" }],
+    ["arithmetic", { activations: "float32" }],
+    ["order of sums", { batchInvariant: false }],
+  ])("gives nothing to a model with another %s", async (_, options) => {
     const folder = newFolder();
     const first = await withDisk(folder);
     await runOf(first);
     await first.close();
-    const other = await withDisk(folder, { kvType: "f32" });
+    const other = await withDisk(folder, options);
     expect((await runOf(other)).moves).toEqual([]);
     expect(readdirSync(folder).filter((name) => name.endsWith(".index"))).toHaveLength(2);
   });

@@ -82,6 +82,11 @@ GenerateSpec parseGenerate(const Napi::Object& object) {
     const auto ids = asTyped<Napi::Int32Array>(forced, napi_int32_array, "forced", "an Int32Array");
     spec.forced.assign(ids.Data(), ids.Data() + ids.ElementLength());
   }
+  const Napi::Value prior = object.Get("prior");
+  if (!prior.IsUndefined()) {
+    const auto ids = asTyped<Napi::Int32Array>(prior, napi_int32_array, "prior", "an Int32Array");
+    spec.prior.assign(ids.Data(), ids.Data() + ids.ElementLength());
+  }
   return spec;
 }
 

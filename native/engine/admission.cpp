@@ -87,15 +87,43 @@ uint64_t Engine::submit(Job job) {
     state->logprobs.top = spec.logprobs;
     state->stops.emplace(spec.stops, vocabulary_);
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
+    takePrior(*state);
     state->drafts = spec.drafting.value_or(options_.drafting);
   }
   claimSegments(*state);
+  if (state->job.generate) state->firstGeneratedRow = firstGeneratedRow(*state);
   try {
     return enqueue(state);
   } catch (...) {
     for (const auto& segment : state->claimed) segment->endAppend();
     throw;
   }
+}
+
+// Behind all appends to the output's segment.
+int Engine::firstGeneratedRow(const JobState& job) {
+  const Segment* const output = job.job.appends.back().segment.get();
+  int rows = output->rows() - static_cast<int>(job.job.generate->prior.size());
+  for (const Append& append : job.job.appends)
+    rows += append.segment.get() == output ? append.count : 0;
+  return rows;
+}
+
+// Where the output stands that goes on.
+void Engine::takePrior(JobState& job) {
+  const GenerateSpec& spec = *job.job.generate;
+  const Append& last = job.job.appends.back();
+  if (static_cast<size_t>(last.segment->rows() + last.count) < spec.prior.size() ||
+      (last.count == 0 && !spec.prior.empty()))
+    throw invalid("the tokens of an output that goes on must be rows of its segment");
+  std::vector<int32_t> told;
+  for (const int32_t token : spec.prior) {
+    if (job.stops->push(token, told).stopped)
+      throw invalid("an output that goes on has a stop string already");
+  }
+  job.generated = spec.prior;
+  job.toldBefore = spec.prior.size() - told.size();
+  job.sampler->skip(spec.prior.size());
 }
 
 uint64_t Engine::submit(std::shared_ptr<Work> work) {
@@ -170,6 +198,10 @@ void Engine::checkGenerate(const GenerateSpec& spec) const {
     throw refuse("maxTokens", spec.maxTokens, "at least 1 and within the context");
   }
   for (const int32_t token : spec.forced) checkToken(token);
+  for (const int32_t token : spec.prior) checkToken(token);
+  if (spec.prior.size() >= static_cast<size_t>(spec.maxTokens) ||
+      (!spec.prior.empty() && !spec.forced.empty()))
+    throw invalid("an output that goes on has fewer tokens than maxTokens, and none is forced");
   for (const std::string& stop : spec.stops) {
     if (stop.empty()) throw invalid("a stop string is empty; it would stop before the first token");
   }

@@ -125,6 +125,8 @@ class Engine {
   void checkStart(int start) const;
   void checkAppend(const Append& append, int leastRows) const;
   void checkToken(int32_t token) const;
+  static void takePrior(JobState& job);
+  static int firstGeneratedRow(const JobState& job);
   void checkGenerate(const GenerateSpec& spec) const;
   void checkBias(const SamplerOptions& sampler) const;
   void checkReads(const JobState& job) const;

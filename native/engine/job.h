@@ -42,6 +42,9 @@ struct GenerateSpec {
       -1;  // alternatives to report at each place, at most Logprobs::kMostTop; -1: nothing
   // The first tokens of the output: the sampler chooses as ever, and these are taken instead.
   std::vector<int32_t> forced = {};
+  // The first tokens of an output that goes on: the last rows of its segment, the last append's
+  // included. They count, penalise and match stop strings like the others, and are not told again.
+  std::vector<int32_t> prior = {};
   // Whether its next tokens may be guessed (drafting.cpp); if it does not say, as the engine's.
   std::optional<bool> drafting = {};
 };
@@ -187,8 +190,9 @@ struct JobState {
   std::optional<Sampler> sampler;
   std::optional<StopMatcher> stops;
   std::vector<int32_t> generated;
-  Logprobs logprobs;    // of `generated`, when wanted
-  size_t released = 0;  // tokens of `generated` that were told; the others may still be dropped
+  Logprobs logprobs;          // of `generated`, when wanted
+  size_t released = 0;        // tokens that were told; the others may still be dropped
+  size_t toldBefore = 0;      // tokens of `prior` that the stop matcher is yet to release
   int firstGeneratedRow = 0;  // segment row that the first generated token takes
   int32_t nextToken = -1;     // sampled, not yet a row
   bool drafts = false;

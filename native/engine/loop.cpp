@@ -260,7 +260,6 @@ int Engine::handOutRows(int first, int begin, int count) {
       job.logits.insert(job.logits.end(), logits, logits + vocab);
     }
     if (!owner.sample) continue;
-    if (job.generated.empty()) job.firstGeneratedRow = job.job.appends.back().segment->rows();
     samplers_.push_back(&job);
     wanted_.push_back({row, &*job.sampler, &job.generated, job.job.generate->logprobs == 0});
   } while (++row < count && logitOwners_[static_cast<size_t>(first + row)].guess == 0);
@@ -330,6 +329,9 @@ void Engine::closeOutput(JobState& job, const Drawn& drawn, int32_t closer) {
 
 // Tokens are let go in the order in which they were generated.
 void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
+  const size_t before = std::min(job.toldBefore, released.size());
+  released.erase(released.begin(), released.begin() + static_cast<ptrdiff_t>(before));
+  job.toldBefore -= before;
   if (released.empty()) return;
   Logprobs logprobs = job.logprobs.slice(job.released, released.size());
   job.released += released.size();

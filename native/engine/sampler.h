@@ -36,6 +36,11 @@ class Sampler {
   // `logits` [vocab] is as before when this returns. `history`: the tokens of this output so far.
   int32_t sample(float* logits, int vocab, const std::vector<int32_t>& history);
 
+  // As if so many tokens had been sampled.
+  void skip(size_t tokens) {
+    if (options_.temperature != 0) random_.discard(tokens);
+  }
+
   // What draws the same elsewhere (cuda/sampling.h): how, and of single tokens to the end of
   // `edits`. Takes of the generator what sample() takes; `row` is the caller's business.
   SampleRow request(const std::vector<int32_t>& history, std::vector<SampleEdit>& edits);

@@ -48,6 +48,11 @@ export class OutputLogprobs {
     this.#all.push(...this.#tokens(ids, figures));
   }
 
+  /** Those that an earlier run of this output has told. */
+  restore(all: readonly TokenLogprob[]): void {
+    this.#all.push(...all);
+  }
+
   close({ id, logprobs }: ClosingToken): void {
     if (logprobs === undefined) return;
     this.#closing = this.#tokens(Int32Array.of(id), logprobs)[0] ?? null;

@@ -50,6 +50,13 @@ export class Output {
     this.#text.push(ids);
   };
 
+  /** Goes on behind tokens that an earlier run has told. */
+  resume(tokens: readonly number[], logprobs: readonly TokenLogprob[] = []): void {
+    for (const id of tokens) this.tokens.push(id);
+    this.#logprobs?.restore(logprobs);
+    this.#text.push(Int32Array.from(tokens));
+  }
+
   end({ tail, closing }: JobOutcome): void {
     this.#text.end(tail);
     if (this.#logprobs?.hasNew) this.#push("");

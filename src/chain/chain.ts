@@ -3,6 +3,7 @@
 // that `reads` and `own` accept only what was declared before and nobody else owns. The body of a group is built by a
 // function that gets a builder which knows the names around it and returns it with the group's steps.
 
+import type { SnapshotSource } from "../cache/snapshot/places.js";
 import { ChainInvalidError, ClosedError, OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
 import type { PromptSource } from "../model/prompt.js";
@@ -23,7 +24,7 @@ import { explainChain } from "./explain.js";
 import { checkPlaces } from "./names.js";
 import { checkLayout, checkName } from "./options.js";
 import { planChain } from "./plan.js";
-import { startRun } from "./run.js";
+import { resumeRun, startRun } from "./run.js";
 import type { Step } from "./steps/index.js";
 import { stepKinds } from "./steps/index.js";
 import type { AnyInputOptions } from "./steps/input.js";
@@ -34,6 +35,8 @@ import type {
   FanOutSource,
   GivenInput,
   JoinOptions,
+  ResumedRun,
+  ResumeOptions,
   RoundContext,
   RoundsOptions,
   RoundsResult,
@@ -322,6 +325,19 @@ export class Chain<
       { ...this.#whole(), inputs },
       options,
     );
+  }
+
+  /**
+   * Goes on from what `snapshot` of a run of this chain has saved, in this process or another: stages that had ended do
+   * not run again, a stage in the middle of its output goes on behind it, the program's functions are asked for nothing
+   * that they have answered. All failures arrive as those of `run`, KV_MISMATCH for a snapshot of another chain, prompt or
+   * model and SNAPSHOT_INVALID for a damaged one among them.
+   */
+  resume(
+    from: SnapshotSource,
+    options: ResumeOptions = {},
+  ): ResumedRun<Stages | Nested, Record<Stages, StageResult> & Groups> {
+    return resumeRun(this.#whole(), from, options);
   }
 
   /** For code of this package. Throws CHAIN_INVALID for the builder of a group's steps. */

@@ -38,6 +38,13 @@ export interface Ahead {
   moves: [SegmentId, TierMove][];
 }
 
+const restored = (segment: SegmentId, found: number): Found => ({
+  segment,
+  found,
+  missed: 0,
+  reason: "none",
+});
+
 const nothingAhead = (): Ahead => ({ rowsComputed: 0, rowsFound: 0, begun: [], moves: [] });
 
 export class Lane {
@@ -57,20 +64,30 @@ export class Lane {
     return this.#signal;
   }
 
-  /** Queues the rows of an input, and of the inputs that it reads, unless they are there. */
-  ensureInput(id: SegmentId): void {
-    if (this.#run.isWritten(id)) return;
-    const { kind, reads } = this.#run.segment(id);
-    if (kind !== "input") return;
-    for (const one of reads) this.ensureInput(one);
-    const tokens = this.#run.tokensOf(id);
-    this.#run.setLength(id, tokens.length);
-    this.#run.contextLeft(id, tokens.length, 0);
-    this.enqueue(id, this.#run.open(id).appendTokens(tokens));
+  /**
+   * Queues the rows of an input, and of the inputs that it reads, unless they are there. In a run that resumes another,
+   * also rows that the snapshot lacks: of an output that had ended, and of what it reads.
+   */
+  async ensure(id: SegmentId): Promise<void> {
+    const run = this.#run;
+    if (run.isWritten(id)) return;
+    const { kind, site, reads } = run.segment(id);
+    if (kind === "prompt") await run.holdPrompt(site);
+    if (kind === "prompt" || (kind === "output" && !run.record.isEnded(id))) return;
+    const tokens = run.rowTokens(id);
+    run.setLength(id, tokens.length);
+    const there = run.restoredRows(id);
+    if (there > 0) this.#note({ ...nothingAhead(), rowsFound: there, begun: [restored(id, there)] });
+    if (there === tokens.length) return run.adopt(id);
+    for (const one of reads) if (!run.isWritten(one)) await this.ensure(one);
+    if (run.isWritten(id)) return; // by another branch meanwhile
+    run.contextLeft(id, tokens.length, 0);
+    this.enqueue(id, run.open(id).appendTokens(tokens.subarray(there)));
   }
 
   enqueue(id: SegmentId, append: Append): void {
     this.#queued.push({ id, append });
+    this.#run.owe(id);
   }
 
   /** Rows of `id` whose KV is there: without those that wait for the next job. */
@@ -102,6 +119,7 @@ export class Lane {
 
   /** Forgets owed rows of segments that nobody is going to read. */
   dropUnread(read: ReadonlySet<SegmentId>): void {
+    for (const { id } of this.#queued) if (!read.has(id)) this.#run.settle(id);
     this.#queued = this.#queued.filter(({ id }) => read.has(id));
   }
 
@@ -142,7 +160,8 @@ export class Lane {
     } finally {
       this.#running.delete(running);
       this.#run.room.leave(bytes);
-      for (const { id } of queued) this.#run.close(id);
+      for (const { id } of queued) this.#run.settle(id);
+      if (queued.length > 0) this.#run.releaseUnread(); // what only those rows read
     }
   }
 

@@ -14,6 +14,9 @@ import { Lane } from "./lane.js";
 import type { Plan, PlannedSegment, SegmentId } from "./plan.js";
 import { planChain } from "./plan.js";
 import { Room } from "./room.js";
+import type { Entry } from "./run-record.js";
+import { RunRecord } from "./run-record.js";
+import type { RestoredRun } from "./run-snapshot.js";
 import type { Step } from "./steps/step.js";
 import { inputTokens } from "./tokens.js";
 import type { ChainEvent, Layout } from "./types.js";
@@ -40,6 +43,8 @@ export class RunState {
   readonly emit: (event: ChainEvent) => void;
   /** Resolved prompts by the site of their stage. */
   readonly prompts = new Map<string, ResolvedPrompt>();
+  /** What the run has learned. */
+  readonly record = new RunRecord();
   /** Where jobs of different lanes wait for bytes. */
   readonly room: Room;
   /** The line of execution that the chain's own steps use. */
@@ -55,6 +60,9 @@ export class RunState {
   /** Outputs that are complete. */
   readonly #ended = new Set<SegmentId>();
   readonly #held = new Map<SegmentId, Held>();
+  /** Segments with rows that wait for a job, or are in one: what they read is needed until then. */
+  readonly #owing = new Set<SegmentId>();
+  #restored: RestoredRun | null = null;
   readonly #leases = new Map<SegmentId, Promise<PromptLease>>();
   readonly #prompted = new Map<SegmentId, Promise<number>>();
   readonly #lanes = new Set<Lane>();
@@ -185,13 +193,26 @@ export class RunState {
       return { segment: held.segment, rows: this.lengthOf(one.id), shift: one.shift };
     });
     const { kind } = this.segment(id);
-    const segment = new Segment(this.model.engine, { kind, start, reads: views, ...this.#cache });
-    this.#written.add(id);
-    this.#held.set(id, { segment, release: () => segment.release() });
+    const begun = this.restoredRows(id) > 0 ? this.#restored : null;
+    const init = { kind, start, reads: views, ...this.#cache };
+    const segment = begun?.take(id, { ...init, close: false }) ?? new Segment(this.model.engine, init);
+    this.#hold(id, segment);
     return segment;
   }
 
-  close(id: SegmentId): void {
+  #hold(id: SegmentId, segment: Segment): void {
+    this.#written.add(id);
+    this.#held.set(id, { segment, release: () => segment.release() });
+  }
+
+  /** Rows of the segment are queued. */
+  owe(id: SegmentId): void {
+    this.#owing.add(id);
+  }
+
+  /** They are computed, or nobody needs them: it takes no more. */
+  settle(id: SegmentId): void {
+    this.#owing.delete(id);
     this.#held.get(id)?.segment.close();
   }
 
@@ -225,13 +246,19 @@ export class RunState {
 
   /** Asks for the KV of every prompt, so that it is there when its stage begins. Lengths must be set. */
   startPrompts(): void {
-    for (const [stage, prompt] of this.prompts) {
+    for (const stage of this.prompts.keys()) {
       const id = this.#plan.promptOf.get(stage);
-      if (id === undefined) continue;
-      const lease = promptCacheOf(this.model).acquire(prompt, this.startOf(id));
-      lease.catch(() => {}); // heard by holdPrompt
-      this.#leases.set(id, lease);
+      if (id !== undefined) this.#lease(id);
     }
+  }
+
+  #lease(id: SegmentId): Promise<PromptLease> {
+    const prompt = this.prompts.get(this.segment(id).site);
+    if (prompt === undefined) throw new InternalError(`"${id}" was not loaded.`);
+    const lease = promptCacheOf(this.model).acquire(prompt, this.startOf(id));
+    lease.catch(() => {}); // heard by holdPrompt
+    this.#leases.set(id, lease);
+    return lease;
   }
 
   /** Waits for the stage's prompt. Returns its rows to the first who asks if this run computed them, else 0. */
@@ -246,9 +273,7 @@ export class RunState {
   }
 
   async #takePrompt(id: SegmentId): Promise<number> {
-    const leasing = this.#leases.get(id);
-    if (leasing === undefined) throw new InternalError(`"${id}" was not asked for.`);
-    const lease = await this.lane.race(leasing);
+    const lease = await this.lane.race(this.#leases.get(id) ?? this.#lease(id));
     this.#leases.delete(id);
     this.#written.add(id);
     this.#held.set(id, lease);
@@ -273,10 +298,18 @@ export class RunState {
   #stillRead(): Set<SegmentId> {
     const read = new Set<SegmentId>();
     for (const { id, kind, reads } of [...this.#plan.segments].reverse()) {
-      const toCome = kind === "output" ? !this.#ended.has(id) : !this.#written.has(id) && read.has(id);
+      const isEnded = this.#ended.has(id) || this.record.isEnded(id); // now, or before the run was resumed
+      const begins = kind === "output" ? !isEnded : !this.#written.has(id) && read.has(id);
+      const toCome = begins || (read.has(id) && (this.#owing.has(id) || this.#owedBefore(id)));
       if (toCome) for (const one of reads) read.add(one);
     }
     return read;
+  }
+
+  /** Of an output that had ended the snapshot lacks rows, which are computed when its stage is gone through. */
+  #owedBefore(id: SegmentId): boolean {
+    if (this.#restored === null || this.#ended.has(id) || !this.record.isEnded(id)) return false;
+    return this.#restored.isPart(id, this.record.tokensOf(id).length);
   }
 
   isStillRead(id: SegmentId): boolean {
@@ -291,6 +324,9 @@ export class RunState {
       if (read.has(id) || this.#isInWriting(id)) continue;
       this.#held.delete(id);
       held.release();
+      if (this.#restored === null) continue;
+      this.#written.delete(id); // rows that the snapshot lacks may be computed again behind it
+      this.#prompted.delete(id);
     }
   }
 
@@ -301,5 +337,51 @@ export class RunState {
     this.#held.clear();
     for (const lease of this.#leases.values()) lease.then((one) => one.release()).catch(() => {});
     this.#leases.clear();
+    this.#restored?.release();
+  }
+
+  // ---- snapshots
+
+  /** Goes on where another run was. */
+  resume(restored: RestoredRun, entries: readonly Entry[]): void {
+    this.#restored = restored;
+    this.record.remember(entries);
+  }
+
+  get resumes(): boolean {
+    return this.#restored !== null;
+  }
+
+  /** Tokens of an input, or of an output as far as they are certain, its opener included. */
+  rowTokens(id: SegmentId): Int32Array {
+    return this.segment(id).kind === "input" ? this.tokensOf(id) : this.record.tokensOf(id);
+  }
+
+  /** First rows of `id` that the snapshot has, for `open` or `adopt`. */
+  restoredRows(id: SegmentId): number {
+    if (this.#restored === null || this.#written.has(id)) return 0;
+    return this.#restored.rowsOf(id, this.rowTokens(id), this.startOf(id));
+  }
+
+  /** Takes over a segment all of whose rows the snapshot has. */
+  adopt(id: SegmentId): void {
+    const segment = this.#restored?.take(id, { start: this.startOf(id), reads: [], close: true });
+    if (segment !== undefined) this.#hold(id, segment);
+  }
+
+  /** Segments that a later step reads, or that are being written, with the rows of them that are computed and certain. */
+  saved(): { id: SegmentId; segment: Segment; rows: number[] }[] {
+    const saved: { id: SegmentId; segment: Segment; rows: number[] }[] = [];
+    for (const [id, { segment }] of this.#held) {
+      const { kind, stage } = this.segment(id);
+      if (kind === "prompt") continue;
+      const tokens = this.rowTokens(id);
+      // The row whose logits are to come is computed anew: of an output, or of the own input that it begins behind.
+      const begins = kind === "input" ? stage !== null : this.#isInWriting(id);
+      const most = begins ? tokens.length - 1 : tokens.length;
+      const rows = Array.from(tokens.subarray(0, Math.max(0, Math.min(segment.info().rows, most))));
+      if (rows.length > 0) saved.push({ id, segment, rows });
+    }
+    return saved;
   }
 }

@@ -132,6 +132,10 @@ export class Scope {
     { eager = false }: { eager?: boolean } = {},
   ): Promise<unknown> {
     const { signal } = this.lane;
+    const { record } = this.run;
+    const question = `${what} ${name} in ${this.#init.prefix}`; // conditions of rounds are asked in every round
+    const known = record.answer(question);
+    if (known !== null) return known.value;
     const failed = (cause: unknown) => {
       if (signal.aborted) return signal.reason;
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -149,10 +153,15 @@ export class Scope {
     } catch (cause) {
       throw failed(cause);
     }
-    if (!eager && !(value instanceof Promise)) return value;
+    if (!eager && !(value instanceof Promise)) {
+      record.setAnswer(question, value);
+      return value;
+    }
     const wait = async () => {
       try {
-        return await value;
+        const answer = await value;
+        record.setAnswer(question, answer);
+        return answer;
       } catch (cause) {
         throw failed(cause);
       }

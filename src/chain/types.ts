@@ -4,6 +4,8 @@
 import type { CacheOptions } from "../cache/cache-options.js";
 import type { OutputFigures, TokenLogprob } from "../cache/logprobs.js";
 import type { FinishReason, OutputOptions } from "../cache/output-options.js";
+import type { SnapshotTarget } from "../cache/snapshot/places.js";
+import type { SnapshotOptions, SnapshotReport } from "../cache/snapshot/write.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { MissReason, TierMove } from "../native/types.js";
 
@@ -182,9 +184,42 @@ export interface RunOptions extends CacheOptions {
   signal?: AbortSignal;
 }
 
+export interface ResumeOptions extends RunOptions {
+  /**
+   * true: where a part of the snapshot is damaged, its rows are computed again, and where the prompt of a stage is another
+   * one, that stage and what came after it run again. Default false: both are errors.
+   */
+  partial?: boolean;
+}
+
 /** A run in progress: iterate it for events, await `result` for the outcome. Breaking out of the loop cancels. */
 export interface ChainRun<Stage extends string, Results = Record<Stage, StageResult>>
   extends AsyncIterable<ChainEvent<Stage>> {
   readonly result: Promise<Results>;
+  /**
+   * Saves the run as it stands now, in the middle of whatever it does, to a file or a stream; `chain.resume` goes on from
+   * there. The run itself goes on at once. Rejects with CLOSED when it has ended, and as a cache handle's `snapshot`.
+   */
+  snapshot(to: SnapshotTarget, options?: SnapshotOptions): Promise<SnapshotReport>;
   [Symbol.asyncIterator](): AsyncIterator<ChainEvent<Stage>, undefined>;
+}
+
+/** What a resumed run took over from its snapshot. */
+export interface ResumeReport {
+  /** Rows of KV that are not computed again. */
+  rows: number;
+  /** Rows of the snapshot that are: damaged, or behind a prompt that has changed. */
+  rowsLeftOut: number;
+  /** Stages that had ended, and do not run again. */
+  stages: number;
+  /** Those that had, and run again, because they follow a prompt that has changed. */
+  stagesLeftOut: number;
+  /** Why something was left out; null: nothing was. */
+  fault: string | null;
+}
+
+export interface ResumedRun<Stage extends string, Results = Record<Stage, StageResult>>
+  extends ChainRun<Stage, Results> {
+  /** Rejects when the run fails before the snapshot is in the pool. */
+  readonly resumed: Promise<ResumeReport>;
 }

@@ -185,6 +185,11 @@ export interface GenerateSpec {
    * so that forced texts cost what generated ones cost. For comparisons; nothing public leads here.
    */
   forced?: Int32Array;
+  /**
+   * The first tokens of an output that goes on, already the last rows of its segment (those of this job's last append,
+   * of at least one, included): they count and penalise as ever and are not told again.
+   */
+  prior?: Int32Array;
 }
 
 /** Log-softmax of the raw logits, before the sampler changes anything; rows as the ids they come with. */

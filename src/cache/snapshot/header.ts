@@ -11,10 +11,6 @@ export interface SegmentEntry {
   /** Frame position of row 0. */
   start: number;
   rows: number;
-  /** It may be written on, behind what it reads. */
-  open: boolean;
-  /** What an open one reads: place among the segments before it, rows, shift. */
-  reads: readonly (readonly [number, number, number])[];
 }
 
 export interface SnapshotHeader {
@@ -52,21 +48,11 @@ const isInteger = (value: unknown, least: number, most: number): value is number
 
 const kinds: readonly unknown[] = ["prompt", "input", "output"] satisfies SegmentKind[];
 
-function isEntry(value: unknown, index: number, entries: readonly unknown[]): value is SegmentEntry {
+function isEntry(value: unknown): value is SegmentEntry {
   if (!isObject(value)) return false;
-  const { kind, start, rows, open, reads } = value;
-  const isRead = (read: unknown): boolean => {
-    if (!Array.isArray(read) || read.length !== 3 || !isInteger(read[0], 0, index - 1)) return false;
-    const of = entries[read[0]] as SegmentEntry; // checked before this one
-    return isInteger(read[1], 0, of.rows) && isInteger(read[2], -mostPosition, mostPosition);
-  };
+  const { kind, start, rows } = value;
   return (
-    kinds.includes(kind) &&
-    isInteger(start, -mostPosition, mostPosition) &&
-    isInteger(rows, 0, mostPosition) &&
-    typeof open === "boolean" &&
-    Array.isArray(reads) &&
-    reads.every(isRead)
+    kinds.includes(kind) && isInteger(start, -mostPosition, mostPosition) && isInteger(rows, 0, mostPosition)
   );
 }
 

@@ -7,7 +7,7 @@ import { endOf, ViewLink, WrittenSegment } from "../view.js";
 import type { SnapshotHeader } from "./header.js";
 import { damaged, isObject } from "./header.js";
 import type { SnapshotSource } from "./places.js";
-import type { RestoredPart, RestoreOptions } from "./read.js";
+import type { RestoredSnapshot, RestoreOptions } from "./read.js";
 import { readSnapshot } from "./read.js";
 import type { SavedSegment, SnapshotInit } from "./write.js";
 
@@ -41,7 +41,7 @@ export function handleContent(
   const segments: SavedSegment[] = [];
   for (let link = view; link !== null; link = link.before) {
     const { rows, written } = link;
-    const entry = { kind: "input", start: endOf(link.before), rows, open: false, reads: [] } as const;
+    const entry = { kind: "input", start: endOf(link.before), rows } as const;
     segments.push({ entry, segment: written.segment, rows: written.rows.slice(0, rows) });
   }
   const extra = owed === null ? [] : [owed];
@@ -54,8 +54,14 @@ export async function restoreView(
   options: RestoreOptions,
 ): Promise<RestoredView> {
   const check = (header: SnapshotHeader, label: string) => checkHandle(model, header, label);
-  const { header, parts, extra, fault } = await readSnapshot(model, kind, from, { ...options, check });
-  const view = viewOf(parts);
+  const restored = await readSnapshot(model, kind, from, { ...options, check });
+  const { header, extra, fault } = restored;
+  let view: ViewLink | null = null;
+  try {
+    view = viewOf(restored);
+  } finally {
+    restored.release();
+  }
   const owed = fault === null ? (extra[0] ?? null) : null;
   const rows = endOf(view) + (owed === null ? 0 : 1);
   const { about } = header.state as { about: unknown };
@@ -66,7 +72,7 @@ export async function restoreView(
 function checkHandle(model: Model, { segments, rows, state }: SnapshotHeader, label: string): void {
   let end = 0;
   for (const one of segments) {
-    if (one.start !== end || one.open || one.kind !== "input" || one.rows === 0) {
+    if (one.start !== end || one.kind !== "input" || one.rows === 0) {
       throw damaged(label, "header", "its segments are not those of a cache handle");
     }
     end += one.rows;
@@ -76,15 +82,24 @@ function checkHandle(model: Model, { segments, rows, state }: SnapshotHeader, la
   }
 }
 
-function viewOf(parts: readonly RestoredPart[]): ViewLink | null {
+/** Whatever fails, nothing is left. */
+function viewOf(restored: RestoredSnapshot): ViewLink | null {
   let view: ViewLink | null = null;
-  for (const { segment, rows } of parts) {
-    const written: WrittenSegment = new WrittenSegment(segment).hold();
-    for (const row of rows) written.rows.push(row);
-    const link: ViewLink = new ViewLink(view, written, rows.length);
+  try {
+    for (const [index, { start }] of restored.header.segments.entries()) {
+      const rows = restored.rowsOf(index);
+      if (rows.length === 0) break;
+      const segment = restored.take(index, { start, reads: [], close: true });
+      const written: WrittenSegment = new WrittenSegment(segment).hold();
+      for (const row of rows) written.rows.push(row);
+      const link: ViewLink = new ViewLink(view, written, rows.length);
+      view?.drop();
+      written.drop();
+      view = link;
+    }
+    return view;
+  } catch (error) {
     view?.drop();
-    written.drop();
-    view = link;
+    throw error;
   }
-  return view;
 }

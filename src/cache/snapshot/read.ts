@@ -7,6 +7,7 @@ import { BatonError, errorFromCode, SnapshotInvalidError } from "../../errors.js
 import type { Model } from "../../model/model.js";
 import type { OpenedSnapshot, RestoredBlocks } from "../../native/snapshot-types.js";
 import { promptCacheOf } from "../prompt-cache.js";
+import type { SegmentView } from "../segment.js";
 import { Segment } from "../segment.js";
 import type { Row } from "../view.js";
 import { checkBinding, mismatch } from "./binding.js";
@@ -27,21 +28,84 @@ export interface RestoreOptions {
   salt?: string;
 }
 
-export interface RestoredPart {
-  entry: SegmentEntry;
-  /** The first of its rows; fewer than the entry has where the snapshot is damaged. */
-  rows: readonly Row[];
-  segment: Segment;
+/** How a segment of a snapshot becomes one of the pool. */
+export interface TakenSegment {
+  start: number;
+  /** What it reads; nothing for one that is closed. */
+  reads: readonly SegmentView[];
+  close: boolean;
 }
 
-export interface RestoredSnapshot {
+interface Place {
+  first: number;
+  rows: readonly Row[];
+}
+
+/** A snapshot whose blocks are in the pool. What nobody takes goes with `release`. */
+export class RestoredSnapshot {
+  readonly header: SnapshotHeader;
+  /** Rows that were not computed when it was made. */
+  readonly extra: readonly Row[];
+  /** Why not all of it is there; null: it is. */
+  readonly fault: string | null;
+  readonly #init: RestoredInit;
+  /** By segment: its first block, and those of its rows that are there. */
+  readonly #places: Place[] = [];
+
+  constructor(init: RestoredInit) {
+    const { model, header, rows, whole } = init;
+    this.header = header;
+    this.fault = init.fault;
+    this.#init = init;
+    const { blockRows } = model.info;
+    let [first, row] = [0, 0];
+    for (const entry of header.segments) {
+      const there = Math.min(entry.rows, Math.max(0, whole - first) * blockRows);
+      this.#places.push({ first, rows: rows.slice(row, row + there) });
+      first += Math.ceil(entry.rows / blockRows);
+      row += entry.rows;
+    }
+    this.extra = rows.slice(row);
+  }
+
+  /** The first rows of a segment, as many as are there. */
+  rowsOf(index: number): readonly Row[] {
+    return this.#places[index]?.rows ?? [];
+  }
+
+  /** The segment with those rows; once. */
+  take(index: number, { start, reads, close }: TakenSegment): Segment {
+    const { model, opened, salt } = this.#init;
+    const { first, rows } = this.#places[index] as Place;
+    const handle = model.engine.snapshots.take(opened.snapshot, {
+      kind: (this.header.segments[index] as SegmentEntry).kind,
+      start,
+      reads: reads.map((one) => one.segment.read(one.rows, one.shift)),
+      salt: saltOf(opened.digest, index, salt),
+      first,
+      blocks: Math.ceil(rows.length / model.info.blockRows),
+      content: contentOf(rows),
+      close,
+    });
+    return new Segment(model.engine, { start, handle });
+  }
+
+  release(): void {
+    this.#init.model.engine.snapshots.release(this.#init.opened.snapshot);
+  }
+}
+
+interface RestoredInit {
+  model: Model;
+  opened: OpenedSnapshot;
   header: SnapshotHeader;
-  label: string;
-  /** Segments from the first on as far as they are whole; the last one may have fewer rows. */
-  parts: RestoredPart[];
-  extra: readonly Row[];
-  /** Why there is not more; null: all is there. */
+  /** Of the notes. */
+  rows: readonly Row[];
+  /** Blocks that are there. */
+  whole: number;
   fault: string | null;
+  /** Of the tenant. */
+  salt: string;
 }
 
 interface Reading {
@@ -49,43 +113,50 @@ interface Reading {
   fill: () => Promise<RestoredBlocks>;
 }
 
-/** `check` refuses a header before anything is taken. Errors: SNAPSHOT_INVALID, KV_MISMATCH, CACHE_BUDGET, IO, CLOSED. */
+/**
+ * `check` refuses a header before anything is taken. Errors: SNAPSHOT_INVALID, KV_MISMATCH, CACHE_BUDGET, IO, CLOSED;
+ * nothing is held then.
+ */
 export async function readSnapshot(
   model: Model,
   of: string,
   from: SnapshotSource,
-  options: RestoreOptions & { check?: (header: SnapshotHeader, label: string) => void },
+  options: RestoreOptions & { check: (header: SnapshotHeader, label: string) => void },
 ): Promise<RestoredSnapshot> {
   checkSource(from);
-  options.signal?.throwIfAborted();
+  const { signal, partial = false, salt = "" } = options;
+  signal?.throwIfAborted();
   const label = labelOf(from);
   const { snapshots } = model.engine;
-  const reading = await named(label, () => open(model, from, options.signal));
-  const { opened } = reading;
+  const { opened, fill } = await named(label, () => open(model, from, signal));
   try {
     const header = parseHeader(opened.header, label);
     if (header.of !== of) {
       throw mismatch(label, { field: "of", what: "kind of snapshot", expected: of, found: header.of });
     }
     checkBinding(model, header.binding, label);
-    const rows = decodeRows(opened.notes, header.rows, model.info);
-    const blockRows = model.info.blockRows;
-    const blocks = header.segments.reduce((sum, one) => sum + Math.ceil(one.rows / blockRows), 0);
-    const inSegments = header.segments.reduce((sum, one) => sum + one.rows, 0);
-    if (rows === null || inSegments > rows.length || blocks !== opened.blocks) {
-      throw damaged(label, "notes", "its notes are not those of its rows");
-    }
-    options.check?.(header, label);
-    promptCacheOf(model).makeRoom(blocks * model.info.blockBytes);
+    const rows = notesOf(model, opened, header, label);
+    options.check(header, label);
+    promptCacheOf(model).makeRoom(opened.blocks * model.info.blockBytes);
     snapshots.begin(opened.snapshot);
-    const restored = await named(label, reading.fill);
-    options.signal?.throwIfAborted();
-    const fault = faultOf(label, restored, options.partial ?? false);
-    const parts = takeParts(model, opened, header, rows, restored.whole, options.salt ?? "");
-    return { header, label, parts, extra: rows.slice(inSegments), fault };
-  } finally {
+    const restored = await named(label, fill);
+    signal?.throwIfAborted();
+    const fault = faultOf(label, restored, partial);
+    return new RestoredSnapshot({ model, opened, header, rows, whole: restored.whole, fault, salt });
+  } catch (error) {
     snapshots.release(opened.snapshot);
+    throw error;
   }
+}
+
+/** Throws SNAPSHOT_INVALID. */
+function notesOf(model: Model, opened: OpenedSnapshot, header: SnapshotHeader, label: string): Row[] {
+  const { blockRows } = model.info;
+  const rows = decodeRows(opened.notes, header.rows, model.info);
+  const blocks = header.segments.reduce((sum, one) => sum + Math.ceil(one.rows / blockRows), 0);
+  const inSegments = header.segments.reduce((sum, one) => sum + one.rows, 0);
+  if (rows !== null && inSegments <= rows.length && blocks === opened.blocks) return rows;
+  throw damaged(label, "notes", "its notes are not those of its rows");
 }
 
 /** Errors of the addon with the file that they are about. */
@@ -170,48 +241,6 @@ async function feed(
   } finally {
     await chunks.return(undefined).catch(() => {});
   }
-}
-
-/** Segments of the first `whole` blocks. Whatever fails, none is left. */
-function takeParts(
-  model: Model,
-  { snapshot, digest }: OpenedSnapshot,
-  { segments }: SnapshotHeader,
-  rows: readonly Row[],
-  whole: number,
-  tenant: string,
-): RestoredPart[] {
-  const { blockRows } = model.info;
-  const parts: RestoredPart[] = [];
-  let block = 0;
-  let row = 0;
-  try {
-    for (const [index, entry] of segments.entries()) {
-      const blocks = Math.ceil(entry.rows / blockRows);
-      const there = Math.min(blocks, whole - block);
-      const own = rows.slice(row, row + (there < blocks ? there * blockRows : entry.rows));
-      if (there < blocks && there === 0) break;
-      const { kind, start } = entry;
-      const open = entry.open && there === blocks;
-      const reads = open ? entry.reads.map((read) => readOf(parts, read)) : [];
-      const salt = saltOf(digest, index, tenant);
-      const content = contentOf(own);
-      const restored = { kind, start, reads, salt, first: block, blocks: there, content, close: !open };
-      const handle = model.engine.snapshots.take(snapshot, restored);
-      parts.push({ entry, rows: own, segment: new Segment(model.engine, { start, handle }) });
-      if (there < blocks) break;
-      block += blocks;
-      row += entry.rows;
-    }
-    return parts;
-  } catch (error) {
-    for (const { segment } of parts) segment.release();
-    throw error;
-  }
-}
-
-function readOf(parts: readonly RestoredPart[], [index, rows, shift]: SegmentEntry["reads"][number]) {
-  return (parts[index] as RestoredPart).segment.read(rows, shift);
 }
 
 /** Of the snapshot, which is no other's, the segment's place in it, and the tenant. */

@@ -112,7 +112,9 @@ async function writeTrunk(run: RunState, lane: Lane, group: string): Promise<voi
   const inside = run.plan.segments.filter((one) => isInside(one.name));
   const trunk = new Set(inside.flatMap((one) => one.reads).filter((id) => !isInside(id)));
   // What only an input reads that no stage is going to read is not needed, and what it reads may be gone.
-  for (const id of trunk) if (run.isStillRead(id)) lane.ensureInput(id);
+  for (const id of trunk) {
+    if (run.isStillRead(id) && run.segment(id).kind !== "prompt") await lane.ensure(id);
+  }
   if (inside.length > 0) await lane.flush();
 }
 

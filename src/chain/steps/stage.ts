@@ -14,6 +14,7 @@ import type { Ahead, Found } from "../lane.js";
 import type { StageSettings } from "../options.js";
 import { checkStageOptions, stageOwner } from "../options.js";
 import type { SegmentId } from "../plan.js";
+import type { EndedStage } from "../run-record.js";
 import type { RunState } from "../run-state.js";
 import type { Scope } from "../scope.js";
 import { openerTokens } from "../tokens.js";
@@ -82,25 +83,31 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const began = performance.now();
   const { run, lane } = scope;
   const { id, name, site, reads } = scope.segmentOf(step);
-  const { model } = run;
+  const { model, record } = run;
+  const ended = record.ended(id);
+  if (ended !== null) return replayStage(scope, step, ended);
+  const begun = record.begin(id);
   run.emit({ type: "stage-start", stage: name });
   const promptRows = await run.holdPrompt(site);
   const reused = reads.filter((one) => run.isWritten(one));
-  for (const one of reads) lane.ensureInput(one);
+  for (const one of reads) if (!run.isWritten(one)) await lane.ensure(one);
   const hasOwn = settings.own.length > 0;
   const opener = openerTokens(model.tokenizer, name, settings.opener, hasOwn, run.startOf(id) === 0);
   const left = run.contextLeft(id, opener.length, 1);
   const ahead = lane.takeAhead();
   const rowsReused = announceReuse(scope, name, reused, { promptRows, ahead });
-  const spec = specOf(scope, name, settings, left);
+  const spec = specOf(scope, name, settings, left, begun?.tokens);
+  const there = run.restoredRows(id);
   const segment = run.open(id);
   const output = new Output(model, {
     lead: settings.lead,
     logprobs: settings.logprobs !== null,
     emit: (delta) => run.emit({ type: "text-delta", stage: name, ...delta }),
   });
+  if (begun !== null) output.resume(begun.tokens, begun.logprobs);
+  record.write(id, { opener: Array.from(opener), output, most: spec.maxTokens - 1 });
   const submitted = performance.now();
-  const last = { id, append: segment.appendTokens(opener) };
+  const last = { id, append: segment.appendTokens(record.tokensOf(id).subarray(there)) };
   const outcome = await lane.job(last, spec, opener.length + spec.maxTokens, {
     onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
     onFound: (found) => announceFound(run, name, found, id),
@@ -123,8 +130,26 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   run.releaseUnread();
   const { text, tokens, figures } = output;
   const { closing } = figures;
-  scope.set(step, { text, tokens, ...figures, reason, usage } satisfies StageResult);
+  const result = { text, tokens, ...figures, reason, usage } satisfies StageResult;
+  record.end(id, { opener: Array.from(opener), result });
+  scope.set(step, result);
   run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
+}
+
+/** The stage ended before the run was resumed: its events in short, and its KV where a later step reads it. */
+async function replayStage(scope: Scope, step: string, ended: EndedStage): Promise<void> {
+  const { run, lane } = scope;
+  const { id, name: stage } = scope.segmentOf(step);
+  const { result } = ended;
+  run.emit({ type: "stage-start", stage });
+  run.setLength(id, ended.opener.length + result.tokens.length);
+  if (run.isStillRead(id) && run.restoredRows(id) > 0) await lane.ensure(id);
+  run.end(id);
+  run.releaseUnread();
+  const { text, reason, closing, usage, logprobs } = result;
+  if (text !== "") run.emit({ type: "text-delta", stage, text, ...(logprobs && { logprobs }) });
+  scope.set(step, result);
+  run.emit({ type: "stage-end", stage, text, reason, ...(closing && { closing }), usage });
 }
 
 /** What a segment begun for the stage had in the index. Of its own output, `own`, rows that were not are no miss. */
@@ -163,14 +188,21 @@ function announceReuse(
   return sum;
 }
 
-/** What the stage generates by: its settings with the run's seed, within what the context holds. */
-function specOf({ run, seed }: Scope, name: string, settings: StageSettings, left: number): GenerateSpec {
+/** `prior`: tokens that it goes on behind. What the stage generates by: its settings with the run's seed, within what the context holds. */
+function specOf(
+  { run, seed }: Scope,
+  name: string,
+  settings: StageSettings,
+  left: number,
+  prior: readonly number[] = [],
+): GenerateSpec {
   const { sampler, maxTokens } = settings;
-  return generateSpec(stageOwner(name), run.model, {
+  const spec = generateSpec(stageOwner(name), run.model, {
     ...settings,
     sampler: { ...sampler, seed: (sampler.seed + seed) % 2 ** 32 },
     maxTokens: Math.min(maxTokens, left),
   });
+  return prior.length === 0 ? spec : { ...spec, prior: Int32Array.from(prior) };
 }
 
 /** The last token becomes a row only if a later step reads the output: it is owed to the next job. */

@@ -102,6 +102,57 @@ TEST("engine: closers, length and stops end an output, with the rows that the ru
   CHECK_EQ(stopped.done.stats.tokens, static_cast<int64_t>(at));
 }
 
+// Greedy and sampled, with penalties, stop strings that begin before and end behind, and figures.
+TEST("engine: an output goes on from any of its tokens as if it had never stopped") {
+  World world;
+  auto vocabulary = std::make_shared<Vocabulary>();
+  vocabulary->offsets = {0};
+  for (int token = 0; token < 512; ++token) {
+    vocabulary->bytes += static_cast<char>('a' + token % 3);
+    vocabulary->offsets.push_back(static_cast<uint32_t>(vocabulary->bytes.size()));
+  }
+  world.engine.setVocabulary(vocabulary);
+  for (const float temperature : {0.0f, 0.9f}) {
+    for (const char* stop : {"", "abcabcab", "ccb"}) {
+      GenerateSpec spec = World::greedy(24);
+      spec.sampler.temperature = temperature;
+      spec.sampler.seed = 7;
+      spec.sampler.frequencyPenalty = 0.4f;
+      spec.logprobs = 0;
+      if (*stop != '\0') spec.stops = {stop};
+      const auto whole = world.segment();
+      const Told all =
+          world.sink->end(world.engine.submit(World::generation(World::tokens(whole, 5), spec)));
+      for (size_t count = 1; count < all.tokens.size(); count += 3) {
+        const auto part = world.segment();
+        Append append = World::tokens(part, 5);
+        append.tokens.insert(append.tokens.end(), all.tokens.begin(),
+                             all.tokens.begin() + int(count));
+        append.count = static_cast<int>(append.tokens.size());
+        GenerateSpec rest = spec;
+        rest.prior.assign(all.tokens.begin(), all.tokens.begin() + int(count));
+        const Told told = world.sink->end(world.engine.submit(World::generation(append, rest)));
+        CHECK(told.tokens ==
+              std::vector<int32_t>(all.tokens.begin() + int(count), all.tokens.end()));
+        CHECK(told.done.reason == all.done.reason);
+        CHECK_EQ(told.done.tail, all.done.tail);
+        CHECK_EQ(told.done.stats.tokens, all.done.stats.tokens);
+        CHECK_EQ(part->rows(), whole->rows());
+      }
+    }
+  }
+  GenerateSpec spec = World::greedy(4);
+  spec.prior = {1, 2, 3, 4};
+  CHECK_THROWS(code::kOptionInvalid,
+               world.engine.submit(World::generation(World::tokens(world.segment(), 5), spec)));
+  spec.prior = {1, 2, 512};
+  CHECK_THROWS(code::kOptionInvalid,
+               world.engine.submit(World::generation(World::tokens(world.segment(), 5), spec)));
+  spec.prior = {1, 2, 3};
+  CHECK_THROWS(code::kOptionInvalid,
+               world.engine.submit(World::generation(World::tokens(world.segment(), 2), spec)));
+}
+
 TEST("engine: forced tokens are rows like chosen ones, and what follows them is chosen") {
   World world;
   const std::vector<int32_t> forced = {400, 7, 7, 123};

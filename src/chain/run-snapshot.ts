@@ -160,7 +160,10 @@ function checkRun(state: RunState, header: SnapshotHeader, label: string): Saved
   const isTexts = (value: unknown) =>
     isObject(value) && Object.values(value).every((one) => typeof one === "string");
   const isRow = (value: unknown) =>
-    isObject(value) && typeof value.id === "string" && isTexts({ ...(value.reads as string[]) });
+    isObject(value) &&
+    typeof value.id === "string" &&
+    Array.isArray(value.reads) &&
+    isTexts({ ...value.reads });
   const whole =
     isObject(saved) &&
     typeof saved.chain === "string" &&

@@ -62,3 +62,38 @@ export function rowsBefore(block: number, blockRows: number): number {
 
 export const bytesOf = async (stream: ReadableStream<Uint8Array>) =>
   new Uint8Array(await new Response(stream).arrayBuffer());
+
+/** The snapshot under a changed header with right checksums: what somebody might write by hand. */
+export async function reheaded(
+  model: Model,
+  bytes: Uint8Array,
+  change: (header: never) => void,
+): Promise<Uint8Array> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [length, notes, blocks] = [8, 16, 24].map((at) => Number(view.getBigUint64(at, true))) as [
+    number,
+    number,
+    number,
+  ];
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(64, 64 + length)));
+  change(header as never);
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const rest = bytes.subarray(64 + length, 64 + length + notes + 4 * blocks);
+  const size = Math.ceil((64 + text.length + rest.length) / 4096) * 4096;
+  const head = new Uint8Array(size);
+  head.set(bytes.subarray(0, 60));
+  new DataView(head.buffer).setBigUint64(8, BigInt(text.length), true);
+  head.set(text, 64);
+  head.set(rest, 64 + text.length);
+  new DataView(head.buffer).setUint32(60, crc32c(head), true);
+  return Buffer.concat([head, bytes.subarray(bytes.length - blocks * model.info.blockBytes)]);
+}
+
+function crc32c(bytes: Uint8Array): number {
+  let sum = ~0;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0x82f63b78 : 0);
+  }
+  return ~sum >>> 0;
+}

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { ChainEvent, ChainRun, LoadOptions, Model } from "../../src/index.js";
 import { BatonError, defineChain } from "../../src/index.js";
-import { loadTiny, passages, question, settled } from "./tiny-model.js";
+import { reheaded } from "../cache/snapshot-support.js";
+import { loadTiny, passages, question } from "./tiny-model.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -147,7 +148,6 @@ describe("a run saved at any moment", () => {
       const { rowsComputed } = away.cache.stats();
       expect(rowsComputed).toBeLessThanOrEqual(total - report.rows);
       least = Math.min(least, rowsComputed);
-      await settled(away);
       promptsOnly(away);
       await away.close();
     }
@@ -300,6 +300,37 @@ describe("what is not this run", () => {
     }
     promptsOnly(model);
   });
+
+  test("a record that somebody wrote is an error with a code, whatever is in it", async () => {
+    const model = await load();
+    const chain = manySteps(model);
+    const path = join(folder, "written");
+    await savedAt(chain.run(inputs), 60, path);
+    const bytes = await readFile(path);
+    type State = Record<string, unknown> & { entries: unknown[][]; segments: Record<string, unknown>[] };
+    const values = [null, 5, "x", [], {}, [[]], [5], { a: 1 }, -1, 2 ** 40];
+    const places: ((state: State, value: unknown) => void)[] = [
+      (state, value) => Object.assign(state, { entries: value }),
+      (state, value) => Object.assign(state, { segments: value }),
+      (state, value) => Object.assign(state, { prompts: value }),
+      (state, value) => Object.assign(state, { inputs: value }),
+      (state, value) => Object.assign(state.segments[0] ?? {}, { reads: value }),
+      (state, value) => Object.assign(state.segments[0] ?? {}, { id: value }),
+      (state, value) => state.entries.unshift(value as unknown[]),
+      (state, value) => state.entries.push(["end", "pick", { opener: [], result: value }]),
+      (state, value) => state.entries.push(["part", "pick", { opener: [1], tokens: value }]),
+      (state, value) => state.entries.push(["answer", value as string, value]),
+    ];
+    for (const place of places) {
+      for (const value of values) {
+        const change = ({ state }: { state: State }) => place(state, value);
+        const run = chain.resume(await reheaded(model, bytes, change as (header: never) => void));
+        const failed = await run.result.catch((error: unknown) => error);
+        if (failed instanceof Error && !BatonError.isInstance(failed)) throw failed;
+      }
+    }
+    promptsOnly(model);
+  }, 60_000);
 
   test("with `partial`, a changed prompt leaves what came before it", async () => {
     const model = await load();

@@ -28,10 +28,40 @@ KvShape shapeOf(KvType type) {
   return {.layers = 3, .kvHeads = 2, .headDim = 16, .type = type};
 }
 
+// Memory that this process may not follow pointers into, as far as anybody is told.
+class Elsewhere : public Memory {
+ public:
+  bool onHost() const override { return false; }
+  std::byte* allocate(size_t bytes, const char* what) override {
+    return hostMemory()->allocate(bytes, what);
+  }
+  void release(std::byte* memory) noexcept override { hostMemory()->release(memory); }
+  std::byte* reserve(size_t bytes, const char* what) override {
+    return hostMemory()->reserve(bytes, what);
+  }
+  void unreserve(std::byte* memory, size_t bytes) noexcept override {
+    hostMemory()->unreserve(memory, bytes);
+  }
+  void upload(void* to, const void* from, size_t bytes) override { copied(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { copied(to, from, bytes); }
+  void copy(void* to, const void* from, size_t bytes) override { copied(to, from, bytes); }
+  void fill(void* to, uint8_t value, size_t bytes) override { std::memset(to, value, bytes); }
+
+  std::atomic<int> copies{0};
+
+ private:
+  void copied(void* to, const void* from, size_t bytes) {
+    std::memcpy(to, from, bytes);
+    ++copies;
+  }
+};
+
 struct World {
   std::shared_ptr<Pool> pool;
-  explicit World(KvType type = KvType::kF16, size_t blocks = kBlocks)
-      : pool(std::make_shared<Pool>(shapeOf(type), blocks * shapeOf(type).blockBytes())) {}
+  explicit World(KvType type = KvType::kF16, size_t blocks = kBlocks,
+                 const std::shared_ptr<Memory>& memory = hostMemory())
+      : pool(std::make_shared<Pool>(shapeOf(type), blocks * shapeOf(type).blockBytes(), 0,
+                                    memory)) {}
 
   // Rows of random bytes: in all blocks, also where no row is.
   std::shared_ptr<Segment> written(int rows, uint32_t seed) const {
@@ -187,6 +217,31 @@ TEST("snapshot: a stream in any pieces is the file") {
   cut.end();
   CHECK_EQ(cut.whole(), 2u);
   CHECK_EQ(other.pool->stats().blocksUsed, 4u);  // of cut
+}
+
+TEST("snapshot: blocks of a device go through its copies, and the file is the host's") {
+  const auto far = std::make_shared<Elsewhere>();
+  const World host, device(KvType::kF16, kBlocks, far);
+  const File file;
+  save(host, file, {37});
+  const std::string expected = file.bytes();
+  save(device, file, {37});
+  CHECK(file.bytes() == expected);
+  CHECK_EQ(far->copies, 3);
+  CHECK_EQ(outcome(device, file), std::string("whole 3 "));
+  CHECK_EQ(far->copies, 6);
+
+  const ReadFile from(file.path);
+  SnapshotRestore restore(device.pool, readSnapshotHead(from));
+  const auto* bytes = reinterpret_cast<const std::byte*>(expected.data());
+  const size_t first = readSnapshotHead(from).headBytes();
+  restore.feed(bytes + first, 1000);
+  restore.feed(bytes + first + 1000, expected.size() - first - 1000);
+  restore.end();
+  REQUIRE(restore.whole() == 3);
+  const std::vector<int32_t> blocks = restore.take(0, 3);
+  CHECK(device.bytesOf(blocks[0]) == expected.substr(first, device.pool->shape().blockBytes()));
+  device.pool->release(blocks.data(), blocks.size());
 }
 
 TEST("snapshot: every flipped byte is seen, and where it is") {

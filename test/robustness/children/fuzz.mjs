@@ -2,6 +2,9 @@
 // Calls every native function with arguments of every type, and with nearly right ones: each call returns or throws a
 // typed error. Arguments: number of calls, seed. Prints what was counted; the engine must still work at the end.
 
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { types } from "node:util";
 import fc from "fast-check";
 import { BatonError } from "../../../dist/errors.js";
@@ -25,6 +28,21 @@ const begun = { values: softPrompts, first: softPrompts, second: softPrompts, up
 const trained = await native.createTrained(model, begun);
 const releasedPrompts = await native.createTrained(model, begun);
 native.releaseTrained(releasedPrompts);
+// Whatever a call names a file, it is in a folder that goes.
+const folder = mkdtempSync(join(tmpdir(), "baton-fuzz-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+process.chdir(folder);
+const saved = join(folder, "saved.snapshot");
+const rowsOf = {
+  header: new Uint8Array(20),
+  notes: new Uint8Array(9),
+  parts: [{ segment: written, rows: 40 }],
+};
+await native.saveSnapshot(model, { ...rowsOf, path: saved, durable: false }, none);
+const head = readFileSync(saved).subarray(0, native.snapshotHeadBytes(readFileSync(saved).subarray(0, 64)));
+const { snapshot: streamed } = await native.streamSnapshot(model, rowsOf, none);
+const { snapshot: releasedSnapshot } = await native.openSnapshot(saved);
+native.releaseSnapshot(releasedSnapshot);
 
 // ---- values
 
@@ -191,6 +209,40 @@ const paths = fc.oneof(
 );
 const models = mostly(fc.constant(model));
 
+/** "opened" and "restoring" stand for snapshots made for this call, the second with its blocks taken. */
+const snapshots = mostly(fc.constantFrom("opened", "restoring", streamed, releasedSnapshot));
+const bytes = fc.uint8Array({ maxLength: 300 });
+const content = {
+  header: bytes,
+  notes: bytes,
+  parts: fc.array(record({ segment: readable, rows: nearInt(0, 40) }), { maxLength: 3 }),
+};
+const cancels = mostly(fc.constant(none));
+const restoredSegment = record({
+  kind: fc.constantFrom("prompt", "input", "output"),
+  start: nearInt(-100, 100),
+  reads: fc.array(record({ segment: readable, rows: nearInt(0, 40), shift: nearInt(-20, 20) }), {
+    maxLength: 2,
+  }),
+  first: nearInt(0, 3),
+  blocks: nearInt(0, 3),
+  content: fc.array(
+    fc.oneof(
+      record({ tokens: tokens.map((list) => Int32Array.from(list)) }),
+      record({ rows: fc.constant(new Float32Array(64)) }),
+    ),
+    { maxLength: 2 },
+  ),
+  close: fc.boolean(),
+});
+const heads = fc.oneof(
+  fc.constant(new Uint8Array(head)),
+  fc
+    .tuple(fc.nat(head.length - 1), fc.nat(255))
+    .map(([at, byte]) => new Uint8Array(head).fill(byte, at, at + 1)),
+  bytes,
+);
+
 /** Arguments of each function; openModel and closeModel open and close models of their own. */
 const functions = {
   doctor: [],
@@ -238,6 +290,23 @@ const functions = {
   submitTrainUpdate: [models, someTrained, mostly(update)],
   releaseTrained: [mostly(fc.constant(releasedPrompts)).filter((value) => value !== trained)],
   tokenEmbeddings: [models, mostly(tokens.map((list) => Int32Array.from(list)))],
+  saveSnapshot: [
+    models,
+    mostly(record({ ...content, path: fc.constantFrom("a", "b", "/", ""), durable: fc.boolean() })),
+    cancels,
+  ],
+  streamSnapshot: [models, mostly(record(content)), cancels],
+  readSnapshotBlocks: [snapshots, mostly(nearInt(0, 3)), mostly(nearInt(0, 3))],
+  openSnapshot: [mostly(fc.constantFrom(saved, "a", "/", "/dev/null", "none"))],
+  snapshotHeadBytes: [mostly(heads)],
+  parseSnapshot: [mostly(heads)],
+  beginRestore: [models, snapshots],
+  fillRestore: [models, snapshots, cancels],
+  feedRestore: [snapshots, mostly(bytes), mostly(fc.boolean())],
+  takeSegment: [models, snapshots, mostly(restoredSegment)],
+  releaseSnapshot: [
+    mostly(fc.constantFrom("opened", "restoring", releasedSnapshot)).filter((value) => value !== streamed),
+  ],
   cancelJob: [models, mostly(numbers)],
   closeModel: [fc.oneof(anything, fc.constant(closedModel)).filter((value) => value !== model)],
 };
@@ -280,15 +349,27 @@ function refuse(error, name) {
   codes[error.code] = (codes[error.code] ?? 0) + 1;
 }
 
+/** What stands for a snapshot is made; some have read their blocks. */
+async function withSnapshots(args) {
+  if (!args.some((one) => one === "opened" || one === "restoring")) return { args, made: null };
+  const { snapshot: made } = await native.openSnapshot(saved);
+  if (args.includes("restoring")) {
+    native.beginRestore(model, made);
+    if (args.length % 2 === 1) await native.fillRestore(model, made, none);
+  }
+  return { args: args.map((one) => (one === "opened" || one === "restoring" ? made : one)), made };
+}
+
 async function call(name, given) {
-  const args = given.map(withSegments);
+  const { args, made } = await withSnapshots(given.map(withSegments));
   try {
     // A deep copy of a handle is none: fast-check shows and shrinks, it never copies.
     const result = await native[name](...args);
     counts.returned += 1;
     if (name === "submit") counts.submitted += 1;
     if (name === "submitTrainStep") counts.stepped += 1;
-    if (name === "createSegment" || name === "importSegment") native.releaseSegment(result);
+    if (["createSegment", "importSegment", "takeSegment"].includes(name)) native.releaseSegment(result);
+    if (result?.snapshot !== undefined) native.releaseSnapshot(result.snapshot);
     if (name === "createTrained") native.releaseTrained(result);
     if (name === "openModel") {
       counts.opened += 1;
@@ -297,6 +378,7 @@ async function call(name, given) {
   } catch (error) {
     refuse(error, name);
   } finally {
+    if (made !== null) native.releaseSnapshot(made);
     for (const segment of created.splice(0)) native.releaseSegment(segment);
   }
 }
@@ -315,6 +397,7 @@ await fc.assert(
   { numRuns: calls, seed, endOnFailure: true },
 );
 
+native.releaseSnapshot(streamed);
 const idle = await eventually(() => native.cacheStats(model).segments === 1);
 const last = native.createSegment(model, { kind: "output", start: 40, reads: [] });
 native.submit(model, { appends: [{ segment: last, tokens: ids(7) }], logits: "last" });

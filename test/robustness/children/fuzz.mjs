@@ -9,6 +9,7 @@ import { types } from "node:util";
 import fc from "fast-check";
 import { BatonError } from "../../../dist/errors.js";
 import { loadNative } from "../../../dist/native/load.js";
+import { snapshotFunctions } from "./fuzz-snapshots.mjs";
 import { eventually, ids, tinyOptions, tinyPath } from "./tiny.mjs";
 
 const [calls, seed] = [Number(process.argv[2]), Number(process.argv[3])];
@@ -209,40 +210,6 @@ const paths = fc.oneof(
 );
 const models = mostly(fc.constant(model));
 
-/** "opened" and "restoring" stand for snapshots made for this call, the second with its blocks taken. */
-const snapshots = mostly(fc.constantFrom("opened", "restoring", streamed, releasedSnapshot));
-const bytes = fc.uint8Array({ maxLength: 300 });
-const content = {
-  header: bytes,
-  notes: bytes,
-  parts: fc.array(record({ segment: readable, rows: nearInt(0, 40) }), { maxLength: 3 }),
-};
-const cancels = mostly(fc.constant(none));
-const restoredSegment = record({
-  kind: fc.constantFrom("prompt", "input", "output"),
-  start: nearInt(-100, 100),
-  reads: fc.array(record({ segment: readable, rows: nearInt(0, 40), shift: nearInt(-20, 20) }), {
-    maxLength: 2,
-  }),
-  first: nearInt(0, 3),
-  blocks: nearInt(0, 3),
-  content: fc.array(
-    fc.oneof(
-      record({ tokens: tokens.map((list) => Int32Array.from(list)) }),
-      record({ rows: fc.constant(new Float32Array(64)) }),
-    ),
-    { maxLength: 2 },
-  ),
-  close: fc.boolean(),
-});
-const heads = fc.oneof(
-  fc.constant(new Uint8Array(head)),
-  fc
-    .tuple(fc.nat(head.length - 1), fc.nat(255))
-    .map(([at, byte]) => new Uint8Array(head).fill(byte, at, at + 1)),
-  bytes,
-);
-
 /** Arguments of each function; openModel and closeModel open and close models of their own. */
 const functions = {
   doctor: [],
@@ -290,23 +257,10 @@ const functions = {
   submitTrainUpdate: [models, someTrained, mostly(update)],
   releaseTrained: [mostly(fc.constant(releasedPrompts)).filter((value) => value !== trained)],
   tokenEmbeddings: [models, mostly(tokens.map((list) => Int32Array.from(list)))],
-  saveSnapshot: [
-    models,
-    mostly(record({ ...content, path: fc.constantFrom("a", "b", "/", ""), durable: fc.boolean() })),
-    cancels,
-  ],
-  streamSnapshot: [models, mostly(record(content)), cancels],
-  readSnapshotBlocks: [snapshots, mostly(nearInt(0, 3)), mostly(nearInt(0, 3))],
-  openSnapshot: [mostly(fc.constantFrom(saved, "a", "/", "/dev/null", "none"))],
-  snapshotHeadBytes: [mostly(heads)],
-  parseSnapshot: [mostly(heads)],
-  beginRestore: [models, snapshots],
-  fillRestore: [models, snapshots, cancels],
-  feedRestore: [snapshots, mostly(bytes), mostly(fc.boolean())],
-  takeSegment: [models, snapshots, mostly(restoredSegment)],
-  releaseSnapshot: [
-    mostly(fc.constantFrom("opened", "restoring", releasedSnapshot)).filter((value) => value !== streamed),
-  ],
+  ...snapshotFunctions({
+    given: { mostly, record, nearInt, models, readable, tokens, none },
+    sound: { head, saved, streamed, releasedSnapshot },
+  }),
   cancelJob: [models, mostly(numbers)],
   closeModel: [fc.oneof(anything, fc.constant(closedModel)).filter((value) => value !== model)],
 };

@@ -3,7 +3,6 @@
 // row, sample. Errors of one job end that job alone; an abort is seen before every layer.
 #include <algorithm>
 #include <new>
-#include <string_view>
 #include <utility>
 
 #include "engine/engine.h"
@@ -73,21 +72,6 @@ void Engine::step() {
     handOutLogits();
   }
   stepWork();
-}
-
-// A device has no memory for this batch: the youngest job of it makes room, the others try again in
-// the next turn, as the forward has changed nothing. False: that is not what is wrong.
-bool Engine::failYoungestPlanned(const Error& error) {
-  if (std::string_view(error.code()) != code::kOutOfMemory) return false;
-  JobState* youngest = nullptr;
-  for (const Planned& planned : planned_) {
-    JobState& job = *planned.job;
-    if (job.finished) continue;
-    if (planned.append == nullptr) dropGuesses(job);
-    if (youngest == nullptr || job.id > youngest->id) youngest = &job;
-  }
-  if (youngest != nullptr) fail(*youngest, error);
-  return youngest != nullptr;
 }
 
 void Engine::stepWork() {

@@ -21,6 +21,7 @@
 //
 // Fairness is between jobs: a chain that fans out has as many shares as it has jobs in flight.
 #include <algorithm>
+#include <string_view>
 
 #include "engine/engine.h"
 
@@ -151,6 +152,28 @@ void Engine::addPrefillRows(JobState& job, int rows) {
                               all || job.job.logits == LogitsWanted::kLast});
     }
   }
+}
+
+// A device has no memory for this batch: the youngest job of it makes room, the others try again in
+// the next turn, as the forward has changed nothing. False: that is not what is wrong.
+bool Engine::failYoungestPlanned(const Error& error) {
+  if (std::string_view(error.code()) != code::kOutOfMemory) return false;
+  JobState* youngest = nullptr;
+  for (const Planned& planned : planned_) {
+    JobState& job = *planned.job;
+    if (job.finished) continue;
+    if (planned.append == nullptr) dropGuesses(job);
+    if (youngest == nullptr || job.id > youngest->id) youngest = &job;
+  }
+  // Rows of appends count as worked off when they are planned: these were not. The first ones last.
+  for (auto planned = planned_.rbegin(); planned != planned_.rend(); ++planned) {
+    if (planned->append == nullptr) continue;
+    JobState& job = *planned->job;
+    job.append = static_cast<size_t>(planned->append - job.job.appends.data());
+    job.appendRow = planned->row;
+  }
+  if (youngest != nullptr) fail(*youngest, error);
+  return youngest != nullptr;
 }
 
 }  // namespace baton

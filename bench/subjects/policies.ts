@@ -65,7 +65,7 @@ export async function measurePolicies(
 ): Promise<Samples> {
   const trace = traceOf(requests);
   const sizes = new Map(trace.map(({ document, rows }) => [document, rows]));
-  const samples: Samples = {};
+  let samples: Samples = {};
   let base = 0;
   for (const policy of ["none", "lru", "cost"] as const) {
     const probe = await open(settings);
@@ -84,7 +84,7 @@ export async function measurePolicies(
     await model.close();
     if (policy === "none") {
       base = seconds;
-      samples["computed"] = [seconds];
+      samples = { computed: [seconds] };
     } else {
       samples[`hits-${policy}`] = [hits];
       samples[`saved-${policy}`] = [base - seconds];

@@ -31,7 +31,8 @@ function layerWeights({ hidden, ffn, heads, kvHeads, headDim }: ModelInfo): numb
 }
 
 async function traced(work: (engine: EngineClient) => Promise<unknown>, type: string, options = {}) {
-  const engine = await openTiny(type, options);
+  // The watch on numbers has operations of its own.
+  const engine = await openTiny(type, { watchNumbers: false, ...options });
   const info = engine.info();
   await work(engine);
   await engine.close();

@@ -6,7 +6,7 @@ import { reportOf } from "./support.js";
 
 test("every native function with arguments of every type: only typed errors, and the engine lives", async () => {
   const seed = Math.floor(Math.random() * 2 ** 31);
-  const report = await reportOf("fuzz.mjs", ["4000", String(seed)]);
+  const report = await reportOf("fuzz.mjs", ["12000", String(seed)]);
   expect(report, `seed ${seed}`).toMatchObject({ idle: true, works: true });
   for (const what of ["returned", "refused", "submitted", "stepped", "opened"]) {
     expect(report[what], `${what}, seed ${seed}`).toBeGreaterThan(5);

@@ -89,8 +89,8 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
       threads_(options.threads),
       forward_(makeForward(model_, options, threads_, *pool_, watch)),
       numbers_(dynamic_cast<NumberWatch*>(&forward_.backend())),
-      trace_(joinTrace(options.trace, *model_, threads_)),
       mover_(makeMover()),
+      trace_(joinTrace(options.trace, *model_, threads_)),
       thread_([this] { loop(); }) {}
 
 // Rows of the layers' products, and of the attention to one row that is read.

@@ -206,8 +206,7 @@ class Engine {
   std::string scope_;  // model content and KV format, for identities
   ThreadPool threads_;
   Forward forward_;
-  NumberWatch* numbers_;                 // of forward_; null: not watched
-  std::shared_ptr<trace::Group> trace_;  // null: not traced; joined when nothing else can fail
+  NumberWatch* numbers_;  // of forward_; null: not watched
 
   std::mutex mutex_;  // guards the six below
   std::condition_variable wake_;
@@ -258,7 +257,8 @@ class Engine {
   int guessRoom_ = 0;  // rows of the batch that nobody else wants
   TurnCost turnCost_{};
 
-  std::unique_ptr<Mover> mover_;  // ends before what it wakes
+  std::unique_ptr<Mover> mover_;         // ends before what it wakes
+  std::shared_ptr<trace::Group> trace_;  // null: not traced; joined when nothing else can fail
   std::thread thread_;
 };
 

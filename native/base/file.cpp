@@ -44,12 +44,6 @@ std::string folderOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// False while another process, or another writer of this one, has it; the system lets go of the
-// lock of a process that is gone.
-bool takeLock(int fd) {
-  return ::flock(fd, LOCK_EX | LOCK_NB) == 0;
-}
-
 // Puts what `from` names under `to`, of which there is always one. Renaming over a file makes ext4
 // write the new one to the disk first, which is for who asks for that; exchanging the two does not.
 int replaceName(const std::string& from, const std::string& to) {
@@ -72,6 +66,39 @@ std::string systemReason(int error) {
   return std::generic_category().message(error);
 }
 
+int64_t readFully(int fd, uint64_t offset, void* to, size_t bytes) {
+  size_t done = 0;
+  while (done < bytes) {
+    const ssize_t got =
+        ::pread(fd, static_cast<char*>(to) + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got == 0) break;
+    if (got > 0) {
+      done += static_cast<size_t>(got);
+    } else if (errno != EINTR) {
+      return -1;
+    }
+  }
+  return static_cast<int64_t>(done);
+}
+
+bool writeFully(int fd, uint64_t offset, const void* from, size_t bytes) {
+  size_t done = 0;
+  while (done < bytes) {
+    const ssize_t put = ::pwrite(fd, static_cast<const char*>(from) + done, bytes - done,
+                                 static_cast<off_t>(offset + done));
+    if (put >= 0) {
+      done += static_cast<size_t>(put);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool takeLock(int fd) {
+  return ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 ReadFile::ReadFile(std::string path) : path_(std::move(path)) {
   // Non-blocking, so that a FIFO is refused below and not waited for.
   fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -91,18 +118,9 @@ ReadFile::~ReadFile() {
 }
 
 size_t ReadFile::readAt(uint64_t offset, void* to, size_t bytes) const {
-  size_t done = 0;
-  while (done < bytes) {
-    const ssize_t got = ::pread(fd_, static_cast<char*>(to) + done, bytes - done,
-                                static_cast<off_t>(offset + done));
-    if (got == 0) break;
-    if (got > 0) {
-      done += static_cast<size_t>(got);
-    } else if (errno != EINTR) {
-      refuse(path_, "cannot be read", errno, "Check the disk that it is on.");
-    }
-  }
-  return done;
+  const int64_t done = readFully(fd_, offset, to, bytes);
+  if (done < 0) refuse(path_, "cannot be read", errno, "Check the disk that it is on.");
+  return static_cast<size_t>(done);
 }
 
 WholeFile::WholeFile(std::string path) : path_(std::move(path)) {
@@ -136,16 +154,7 @@ WholeFile::~WholeFile() {
 }
 
 void WholeFile::writeAt(uint64_t offset, const void* from, size_t bytes, uint64_t needed) const {
-  size_t done = 0;
-  while (done < bytes) {
-    const ssize_t put = ::pwrite(fd_, static_cast<const char*>(from) + done, bytes - done,
-                                 static_cast<off_t>(offset + done));
-    if (put >= 0) {
-      done += static_cast<size_t>(put);
-    } else if (errno != EINTR) {
-      refuseWrite(path_, errno, needed);
-    }
-  }
+  if (!writeFully(fd_, offset, from, bytes)) refuseWrite(path_, errno, needed);
 }
 
 void WholeFile::publish(bool durable) {

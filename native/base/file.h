@@ -13,6 +13,15 @@ namespace baton {
 // What the system says of a failed call.
 std::string systemReason(int error);
 
+// The whole of it, whatever the system does in one call, of a descriptor that somebody else owns.
+// Bytes read: fewer where the file ends; -1 with errno.
+int64_t readFully(int fd, uint64_t offset, void* to, size_t bytes);
+bool writeFully(int fd, uint64_t offset, const void* from, size_t bytes);  // false with errno
+
+// False while another process, or another descriptor of this one, has it; the system lets go of the
+// lock of a process that is gone.
+bool takeLock(int fd);
+
 class ReadFile {
  public:
   // Error(IO) for what cannot be opened and for what is no regular file.

@@ -52,6 +52,13 @@ class Cancel {
   const std::atomic<int32_t>* flag_;
 };
 
+SnapshotHead headOf(const Napi::Object& object) {
+  SnapshotHead head;
+  head.header = asBytes(object.Get("header"), "header");
+  head.notes = asBytes(object.Get("notes"), "notes");
+  return head;
+}
+
 std::shared_ptr<SnapshotSource> sourceOf(const Engine& engine, const Napi::Value& value) {
   auto source = std::make_shared<SnapshotSource>(engine.pool());
   const Napi::Array parts = asArray(value, "parts");
@@ -268,9 +275,7 @@ void commitContent(Segment& segment, const Napi::Array& runs, const Engine& engi
 Napi::Value saveSnapshot(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "snapshot");
-  SnapshotHead head;
-  head.header = asBytes(object.Get("header"), "header");
-  head.notes = asBytes(object.Get("notes"), "notes");
+  SnapshotHead head = headOf(object);
   Cancel cancel(info[2]);
   std::shared_ptr<SnapshotSource> source = sourceOf(*engine, object.Get("parts"));
   return Task::start(info.Env(),
@@ -282,9 +287,7 @@ Napi::Value saveSnapshot(const Napi::CallbackInfo& info) {
 Napi::Value streamSnapshot(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = openEngine(info[0]);
   const Napi::Object object = asObject(info[1], "snapshot");
-  SnapshotHead head;
-  head.header = asBytes(object.Get("header"), "header");
-  head.notes = asBytes(object.Get("notes"), "notes");
+  SnapshotHead head = headOf(object);
   Cancel cancel(info[2]);
   std::shared_ptr<SnapshotSource> source = sourceOf(*engine, object.Get("parts"));
   return Task::start(info.Env(), new SumTask(std::move(source), std::move(head), threadsOf(*engine),

@@ -116,9 +116,8 @@ void Pool::freeLocked(int32_t block) noexcept {
 
 void Pool::poison(int32_t block) const noexcept {
   if (!poisoned_) return;
-  const size_t bytes = shape_.blockBytes();
   try {
-    memory_->fill(base_ + static_cast<size_t>(block) * bytes, 0xFF, bytes);
+    memory_->fill(this->block(block), 0xFF, shape_.blockBytes());
   } catch (const Error&) {  // a lost device: nobody reads its blocks any more
   }
 }
@@ -166,8 +165,7 @@ bool Pool::copyKept(int32_t block, std::byte* to, KeptBlock& found) const {
   if (known.identity == nullptr) return false;
   found = {*known.identity, *known.use};
   if (to == nullptr) return true;
-  const size_t bytes = shape_.blockBytes();
-  memory_->download(to, base_ + static_cast<size_t>(block) * bytes, bytes);
+  memory_->download(to, this->block(block), shape_.blockBytes());
   return true;
 }
 

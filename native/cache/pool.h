@@ -114,6 +114,9 @@ class Pool {
   const KvShape& shape() const { return shape_; }
   Memory& memory() const { return *memory_; }  // in which the blocks are
   const std::shared_ptr<Memory>& sharedMemory() const { return memory_; }
+  std::byte* block(int32_t number) const {  // [blockBytes]
+    return base_ + static_cast<size_t>(number) * shape_.blockBytes();
+  }
   std::byte* keys(int layer) const {
     return base_ + static_cast<size_t>(layer) * shape_.layerBytes();
   }

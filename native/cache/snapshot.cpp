@@ -179,7 +179,7 @@ void SnapshotSource::add(Segment& segment, int rows) {
 
 const std::byte* SnapshotSource::block(size_t index, std::byte* room) const {
   const size_t bytes = blockBytes();
-  const std::byte* const at = pool_->keys(0) + static_cast<size_t>(blocks_[index]) * bytes;
+  const std::byte* const at = pool_->block(blocks_[index]);
   const int rows = rows_[index];
   if (pool_->memory().onHost()) {
     if (rows == kBlockRows) return at;

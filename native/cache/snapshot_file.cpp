@@ -118,7 +118,7 @@ SnapshotRestore::~SnapshotRestore() {
 }
 
 std::byte* SnapshotRestore::place(size_t index) const {
-  return pool_->keys(0) + static_cast<size_t>(blocks_[index]) * head_.blockBytes;
+  return pool_->block(blocks_[index]);
 }
 
 void SnapshotRestore::note(size_t block, const char* what) {

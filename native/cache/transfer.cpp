@@ -6,14 +6,6 @@
 #include "base/error.h"
 
 namespace baton {
-namespace {
-
-std::byte* blockAt(const Pool& pool, int32_t block) {
-  return pool.keys(0) + static_cast<size_t>(block) * pool.shape().blockBytes();
-}
-
-}  // namespace
-
 size_t kvBytes(const KvShape& shape, int rows) {
   return static_cast<size_t>((rows + kBlockRows - 1) / kBlockRows) * shape.blockBytes();
 }
@@ -22,7 +14,7 @@ void readKv(const Segment& segment, std::byte* to) {
   const Pool& pool = *segment.pool();
   const size_t bytes = pool.shape().blockBytes();
   for (const int32_t block : segment.blockNumbers()) {
-    pool.memory().download(to, blockAt(pool, block), bytes);
+    pool.memory().download(to, pool.block(block), bytes);
     to += bytes;
   }
 }
@@ -40,7 +32,7 @@ std::shared_ptr<Segment> writeKv(std::shared_ptr<Pool> pool, const std::string& 
   segment->reserve(spec.rows);
   const size_t block = pool->shape().blockBytes();
   for (const int32_t number : segment->blockNumbers()) {
-    pool->memory().upload(blockAt(*pool, number), from, block);
+    pool->memory().upload(pool->block(number), from, block);
     from += block;
   }
   segment->closeUnfound(spec.rows);

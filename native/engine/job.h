@@ -160,6 +160,10 @@ class EventSink {
 
 using Clock = std::chrono::steady_clock;
 
+inline double millisecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
 class Work;
 
 struct JobState {

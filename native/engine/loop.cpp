@@ -10,10 +10,6 @@
 namespace baton {
 namespace {
 
-double millisecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
 Error aborted() {
   return Error(code::kAborted, "the run was aborted");
 }

@@ -17,10 +17,6 @@ constexpr int64_t kLeastRows = 16;
 // Of the newest prefill in the figure.
 constexpr double kNewest = 0.25;
 
-double millisecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
 }  // namespace
 
 void Engine::wake() {

@@ -182,11 +182,10 @@ export class Session {
    * the rows in memory, instead of what the session was opened with. Idempotent. Throws OPTION_INVALID.
    */
   close(options: { retain?: Retention } = {}): void {
-    if (options.retain !== undefined) checkRetention(options.retain);
+    this.#handle.close(options);
     const { model, salt, id } = this.#init;
     const open = sessionsOf(model);
     if (open.get(keyOf(salt, id)) === this) open.delete(keyOf(salt, id));
-    this.#handle.close(options);
   }
 
   [Symbol.dispose](): void {

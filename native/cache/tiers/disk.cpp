@@ -8,7 +8,6 @@
 // Files of other contents are there for whoever comes back to them, and go, the longest unused
 // first, when this one needs their share of the budget.
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,7 +64,7 @@ class File {
   File& operator=(const File&) = delete;
 
   bool isOpen() const { return fd_ >= 0; }
-  bool lock() const { return ::flock(fd_, LOCK_EX | LOCK_NB) == 0; }
+  bool lock() const { return takeLock(fd_); }
   bool truncate(size_t bytes) const { return ::ftruncate(fd_, static_cast<off_t>(bytes)) == 0; }
   size_t size() const {
     struct stat status{};
@@ -73,46 +72,29 @@ class File {
   }
 
   bool write(size_t offset, const void* from, size_t bytes) const {
-    const auto* data = static_cast<const char*>(from);
-    while (bytes > 0) {
-      const ssize_t done = ::pwrite(fd_, data, bytes, static_cast<off_t>(offset));
-      if (done < 0 && errno == EINTR) continue;
-      if (done <= 0) return false;
-      data += done;
-      offset += static_cast<size_t>(done);
-      bytes -= static_cast<size_t>(done);
-    }
-    return true;
+    return writeFully(fd_, offset, from, bytes);
   }
-
+  // False also for a file that somebody has cut off.
   bool read(size_t offset, void* to, size_t bytes) const {
-    auto* data = static_cast<char*>(to);
-    while (bytes > 0) {
-      const ssize_t done = ::pread(fd_, data, bytes, static_cast<off_t>(offset));
-      if (done < 0 && errno == EINTR) continue;
-      if (done <= 0) return false;  // also a file that somebody has cut off
-      data += done;
-      offset += static_cast<size_t>(done);
-      bytes -= static_cast<size_t>(done);
-    }
-    return true;
+    return readFully(fd_, offset, to, bytes) == static_cast<int64_t>(bytes);
   }
 
  private:
   int fd_ = -1;
 };
 
-std::string stemOf(const TierSpec& spec, const TierContent& content) {
+Digest digestOf(const std::string& scope) {
   Sha256 hash;
-  hash.update(content.scope.data(), content.scope.size());
-  return (fs::path(spec.folder) / ("kv-" + hash.hex().substr(0, 32))).string();
+  hash.update(scope.data(), scope.size());
+  return hash.digest();
 }
 
 class DiskStorage : public TierStorage {
  public:
   DiskStorage(const TierSpec& spec, const TierContent& content)
       : folder_(prepared(spec.folder)),
-        stem_(stemOf(spec, content)),
+        scope_(digestOf(content.scope)),
+        stem_((fs::path(folder_) / ("kv-" + Sha256::toHex(scope_).substr(0, 32))).string()),
         blockBytes_(content.blockBytes),
         budget_(spec.bytes),
         index_(stem_ + kIndexSuffix),
@@ -124,11 +106,8 @@ class DiskStorage : public TierStorage {
       refuse(stem_, "is in use by another process or model",
              "Give each a folder of its own, or close the other one.");
     }
-    Sha256 scope;
-    scope.update(content.scope.data(), content.scope.size());
-    scope_ = scope.digest();
-    slots_ = static_cast<int32_t>(std::min<size_t>(
-        (budget_ - std::min(budget_, bytesOfOthers(true))) / slotBytes(), INT32_MAX));
+    slots_ = static_cast<int32_t>(
+        std::min<size_t>((budget_ - std::min(budget_, bytesInUse())) / slotBytes(), INT32_MAX));
     checksums_.resize(static_cast<size_t>(slots_));
     readIndex();
   }
@@ -250,13 +229,11 @@ class DiskStorage : public TierStorage {
     return found;
   }
 
-  // Of files of other contents: all, or those that somebody has open.
-  size_t bytesOfOthers(bool inUse) const {
+  // Of files of other contents, those that somebody has open.
+  size_t bytesInUse() const {
     size_t bytes = 0;
-    for (const Other& other : others()) {
-      if (inUse && File(other.stem + kIndexSuffix).lock()) continue;
-      bytes += other.bytes;
-    }
+    for (const Other& other : others())
+      bytes += File(other.stem + kIndexSuffix).lock() ? 0 : other.bytes;
     return bytes;
   }
 
@@ -265,8 +242,9 @@ class DiskStorage : public TierStorage {
     const size_t end = (static_cast<size_t>(slot) + 1) * slotBytes();
     if (end <= grown_) return;
     grown_ = end;
-    size_t all = end + bytesOfOthers(false);
     std::vector<Other> rest = others();
+    size_t all = end;
+    for (const Other& other : rest) all += other.bytes;
     std::sort(rest.begin(), rest.end(),
               [](const Other& a, const Other& b) { return a.used < b.used; });
     for (const Other& other : rest) {
@@ -280,10 +258,11 @@ class DiskStorage : public TierStorage {
     }
   }
 
-  const std::string folder_, stem_;
+  const std::string folder_;
+  const Digest scope_;
+  const std::string stem_;
   const size_t blockBytes_, budget_;
   File index_, blocks_;
-  Digest scope_{};
   int32_t slots_ = 0;
   std::vector<uint32_t> checksums_;  // of blocks, by slot
   std::vector<Stored> contents_;

@@ -161,7 +161,7 @@ void Mover::read(Restore& restore) {
   const size_t bytes = pool_->shape().blockBytes();
   const bool onHost = pool_->memory().onHost();
   for (size_t i = 0; i < restore.blocks_.size(); ++i) {
-    std::byte* const block = pool_->keys(0) + static_cast<size_t>(restore.blocks_[i]) * bytes;
+    std::byte* const block = pool_->block(restore.blocks_[i]);
     std::byte* const to = onHost ? block : staging_.data();
     bool there = false;
     for (const std::unique_ptr<Tier>& tier : tiers_) {

@@ -95,23 +95,38 @@ describe("a from function", () => {
 
 describe("a consumer of events", () => {
   const long = () => defineChain(model).input("question").stage("a", endless).stage("b", { maxTokens: 100 });
+  /** A run that does not end before `go` is called: however late its consumer is heard, there is a run to leave. */
+  function held() {
+    let go = (_: string) => {};
+    const left = new Promise<string>((resolve) => {
+      go = resolve;
+    });
+    const chain = defineChain(model)
+      .input("question")
+      .stage("a", endless)
+      .input("after", { from: () => left })
+      .stage("b", { maxTokens: 100 });
+    return { run: chain.run({ question }), go: () => go("after") };
+  }
 
   test("that leaves its loop, 20 times at different moments", async () => {
     for (let turn = 0; turn < 20; turn++) {
-      const run = long().run({ question });
+      const { run, go } = held();
       let seen = 0;
       for await (const _ of run) if (seen++ >= turn % 7) break;
+      go();
       expect(await failure(run.result)).toMatchObject({ name: "AbortError" });
     }
     await expectUsable();
   });
 
   test("that throws in its loop", async () => {
-    const run = long().run({ question });
+    const { run, go } = held();
     const consumer = (async () => {
       for await (const event of run) if (event.type === "text-delta") throw new Error("on purpose");
     })();
     expect(await failure(consumer)).toMatchObject({ message: "on purpose" });
+    go();
     expect(await failure(run.result)).toMatchObject({ name: "AbortError" });
     await expectUsable();
   });

@@ -3,7 +3,9 @@
 // is a clang++ that has it, else with seeded mutations of the sound inputs under the sanitizers of the default compiler. The
 // corpus grows in build-cmake/fuzz/TARGET, and an input that breaks a reader is left beside it. The last line is JSON.
 //
-//   npm run fuzz -- TARGET... [--seconds N] [--seed N]     all targets if none is named; 60 seconds each
+//   npm run fuzz -- TARGET... [--seconds N] [--executions N] [--seed N]
+//
+// All targets if none is named; each for 60 seconds, or until that many inputs were read where that is sooner.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import os from "node:os";
@@ -21,12 +23,14 @@ function hasLibFuzzer() {
 }
 
 /** Runs one target; what it did, or null where it found something. */
-function run(fuzz, target, { seconds, seed, libFuzzer }) {
+function run(fuzz, target, { seconds, executions: most, seed, libFuzzer }) {
   const folder = path.join(root, "build-cmake/fuzz", target);
   const seeds = path.join(folder, "seeds");
   const corpus = path.join(folder, "corpus");
   for (const made of [seeds, corpus]) mkdirSync(made, { recursive: true });
-  const options = [`-max_total_time=${seconds}`, `-seed=${seed}`, "-print_final_stats=1", "-verbosity=1"];
+  const ends = [`-max_total_time=${seconds}`, `-runs=${most}`];
+  const options = [...ends, `-seed=${seed}`, "-print_final_stats=1", "-verbosity=1"];
+  const began = performance.now();
   const limits = ["-rss_limit_mb=2048", "-timeout=20", "-max_len=65536", `-artifact_prefix=${folder}/`];
   const done = spawnSync(fuzz, libFuzzer ? [...options, ...limits, corpus, seeds] : [], {
     encoding: "utf8",
@@ -48,16 +52,21 @@ function run(fuzz, target, { seconds, seed, libFuzzer }) {
   }
   const figure = (pattern) => Number(pattern.exec(done.stdout + done.stderr)?.[1] ?? Number.NaN);
   const executions = libFuzzer ? figure(/number_of_executed_units:\s*(\d+)/) : figure(/: (\d+) executions/);
-  return { target, executions, seconds, seed };
+  return { target, executions, seconds: Math.round((performance.now() - began) / 1000), seed };
 }
 
 await entry(async () => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { seconds: { type: "string", default: "60" }, seed: { type: "string", default: "1" } },
+    options: {
+      seconds: { type: "string", default: "60" },
+      executions: { type: "string", default: "-1" }, // as libFuzzer has it: without end
+      seed: { type: "string", default: "1" },
+    },
   });
-  const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
-  if (!(seconds >= 1) || !Number.isInteger(seed)) throw new Stop("--seconds and --seed take numbers");
+  const [seconds, executions, seed] = [values.seconds, values.executions, values.seed].map(Number);
+  if (!(seconds >= 1) || !Number.isInteger(executions) || !Number.isInteger(seed))
+    throw new Stop("--seconds, --executions and --seed take numbers");
   const unknown = positionals.find((one) => !targets.includes(one));
   if (unknown !== undefined)
     throw new Stop(`there is no target "${unknown}"; there are ${targets.join(", ")}`);
@@ -72,12 +81,12 @@ await entry(async () => {
   if (!fuzz) throw new Stop("the build made no baton_fuzz");
   const runs = [];
   for (const target of positionals.length > 0 ? positionals : targets) {
-    const done = run(fuzz, target, { seconds, seed, libFuzzer });
+    const done = run(fuzz, target, { seconds, executions, seed, libFuzzer });
     if (done === null) {
       say(`${target}: found something; see above, and build-cmake/fuzz/${target}`);
       return 1;
     }
-    say(`${target}: ${done.executions} executions in ${seconds} s, nothing found`);
+    say(`${target}: ${done.executions} executions in ${done.seconds} s, nothing found`);
     runs.push(done);
   }
   const machine = os.cpus()[0]?.model ?? "";

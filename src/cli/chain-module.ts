@@ -5,7 +5,7 @@
 // any; `chain(model, baton)`, which returns the chain. `baton` holds this package's public names, for modules that
 // stand outside any project. A document is JSON; the functions that it names are exports of another module.
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -19,6 +19,8 @@ export interface ChainModule {
   model: string;
   options: baton.LoadOptions;
   chain(model: baton.Model): AnyChain | Promise<AnyChain>;
+  /** Absolute paths of what it was read from; complete when `chain` has returned. */
+  files: readonly string[];
 }
 
 function existing(file: string, directory: string, what: string): string {
@@ -35,12 +37,25 @@ export async function openChain(
 ): Promise<ChainModule> {
   const path = existing(file, directory, "a chain module or document");
   if (extname(path) === ".json") return readDocument(path, directory, functions);
-  if (functions === undefined) return importModule(path);
+  if (functions === undefined) return readModule(path);
   throw new UsageError("--functions belongs to a chain document (.json); a module brings its own.");
 }
 
-async function importModule(path: string): Promise<ChainModule> {
-  const { default: found } = (await import(pathToFileURL(path).href)) as { default?: unknown };
+/** Modules as they were when they were imported first. */
+const imported = new Map<string, string>();
+
+/** A module that has changed since is imported anew: under another URL it is another one. What it imports is not. */
+function importModule(path: string): Promise<Record<string, unknown>> {
+  const { mtimeMs, size } = statSync(path);
+  const state = `${mtimeMs}-${size}`;
+  const first = imported.get(path) ?? state;
+  imported.set(path, first);
+  const { href } = pathToFileURL(path);
+  return import(first === state ? href : `${href}?${state}`);
+}
+
+async function readModule(path: string): Promise<ChainModule> {
+  const { default: found } = await importModule(path);
   const { model, options, chain } = (typeof found === "object" && found !== null ? found : {}) as Record<
     string,
     unknown
@@ -54,6 +69,7 @@ async function importModule(path: string): Promise<ChainModule> {
     model,
     options: (options ?? {}) as baton.LoadOptions,
     chain: (loaded) => chain(loaded, baton) as AnyChain | Promise<AnyChain>,
+    files: [path],
   };
 }
 
@@ -64,11 +80,17 @@ async function readDocument(
 ): Promise<ChainModule> {
   const document = baton.parseChainDocument(parseJson(await readFile(path, "utf8"), path));
   const module = functionsFile && existing(functionsFile, directory, "a module that exports functions");
-  const functions = module ? ((await import(pathToFileURL(module).href)) as Record<string, unknown>) : {};
+  const functions = module ? await importModule(module) : {};
+  const files = [path, ...(module ? [module] : [])];
   return {
     model: document.model,
     options: document.options ?? {},
-    chain: (loaded) => baton.chainFromDocument(loaded, document, { file: path, functions }),
+    chain: (loaded) =>
+      baton.chainFromDocument(loaded, document, {
+        ...{ file: path, functions },
+        onFile: (one) => files.push(one),
+      }),
+    files,
   };
 }
 

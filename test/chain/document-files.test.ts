@@ -235,3 +235,16 @@ describe("a mistake names the files that lead to it", () => {
     expect(refused("a.json", step({})).message).toMatch(/Input "text" is missing/);
   });
 });
+
+test("whoever opens a document hears of every file, also of one that is not there", () => {
+  write("sub.json", inner({ stage: "answer", ...stage }));
+  const value = outer(use("sub.json"));
+  write("outer.json", value);
+  const files: string[] = [];
+  const options = { file: at("outer.json"), onFile: (file: string) => files.push(file) };
+  chainFromDocument(model, value, options);
+  expect(files).toEqual([at("outer.json"), at("sub.json")]);
+  rmSync(at("sub.json"));
+  expect(() => chainFromDocument(model, value, options)).toThrow("cannot be read");
+  expect(files.at(-1)).toBe(at("sub.json"));
+});

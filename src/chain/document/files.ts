@@ -11,14 +11,15 @@ const mostFiles = 256;
 export interface OpenFiles {
   /** From the outermost document to this one; the outermost is absent if it is in no file. */
   readonly path: readonly string[];
-  /** Shared by all documents of one chain. */
-  readonly opened: { count: number };
+  /** Shared by all documents of one chain. `tell` hears the path of each. */
+  readonly opened: { count: number; readonly tell?: (file: string) => void };
 }
 
 const arrow = (path: readonly string[]) => path.join(" -> ");
 
 /** `place`: of the field that names the file. Throws IO for a file that is not there, CHAIN_INVALID for a circle. */
 export function enter({ path, opened }: OpenFiles, file: string, place: string): OpenFiles {
+  opened.tell?.(file);
   const real = systemCall(file, place, path, () => realpathSync(file));
   const entered = [...path, real];
   if (path.includes(real)) {

@@ -39,6 +39,8 @@ export interface DocumentOptions {
   directory?: string;
   /** What `from` may name. */
   functions?: Readonly<Record<string, unknown>>;
+  /** Hears the path of every document that is opened, also of one that cannot be read. */
+  onFile?: (file: string) => void;
 }
 
 const schemas = new Map(documentSteps.map((one) => [one, stepSchema(one.schema)]));
@@ -165,12 +167,12 @@ function addSteps(
 export function chainFromDocument(
   model: Model,
   document: unknown,
-  { file, directory, functions = {} }: DocumentOptions = {},
+  { file, directory, functions = {}, onFile }: DocumentOptions = {},
 ): Chain<string, string, string, string> {
   const { layout, steps } = parseChainDocument(document);
   const empty = () =>
     defineChain(model, layout === undefined ? {} : { layout }) as unknown as DocumentBuilder;
-  const none: OpenFiles = { path: [], opened: { count: 0 } };
+  const none: OpenFiles = { path: [], opened: { count: 0, ...(onFile && { tell: onFile }) } };
   const chain = addSteps(empty(), steps, "steps", {
     directory: directory ?? (file === undefined ? process.cwd() : dirname(resolve(file))),
     functions,

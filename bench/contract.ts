@@ -48,6 +48,8 @@ export type Task =
   | { kind: "moving"; rows: number; context: number; tokens: number; repetitions: number }
   /** So many requests of a trace, under every eviction policy. */
   | { kind: "policies"; requests: number }
+  /** Outputs of so many `tokens`, so many at once, behind the server and by the bare API. */
+  | { kind: "server"; streams: number; tokens: number; repetitions: number }
   /** The case's chains one after another. */
   | { kind: "chain" }
   /** The same, of chains whose roles come back. */

@@ -14,6 +14,7 @@ import { cached, generate, type Model, open, rate } from "./engine.js";
 import { measureKv } from "./kv.js";
 import { measureLoad } from "./load.js";
 import { measurePolicies } from "./policies.js";
+import { measureServer } from "./server.js";
 import { measureTraining } from "./train.js";
 
 async function prefill(task: Task & { kind: "prefill" }, settings: TrialSettings): Promise<Samples> {
@@ -141,6 +142,7 @@ export const baton: Subject = {
     "branches",
     "moving",
     "policies",
+    "server",
     "chain",
     "rounds",
     "fan-out",
@@ -165,6 +167,8 @@ export const baton: Subject = {
         return measureLoad(task, settings);
       case "divergence":
         return measureDivergence(task, settings);
+      case "server":
+        return measureServer(task, settings);
       case "overhead":
         return overhead(task, settings);
       case "drafting": {

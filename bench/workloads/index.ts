@@ -31,6 +31,7 @@ import { memory } from "./memory.js";
 import { overhead } from "./overhead.js";
 import { prefill } from "./prefill.js";
 import { recallReasonChain } from "./recall-reason.js";
+import { server } from "./server.js";
 import { stages } from "./stages.js";
 import { trainAnswer, trainCompress } from "./train.js";
 
@@ -55,6 +56,7 @@ export const workloads: readonly Workload[] = [
   cacheBranches,
   cacheMoving,
   cachePolicies,
+  server,
   gpuDecode,
   gpuPrefill,
   gpuBatch,

@@ -53,6 +53,7 @@ describe("order of dependencies", () => {
     expect(importsOf(text).map(({ target }) => target)).toEqual(["../chain/plan.js", "./b.js", "./c.js"]);
     expect(tsFault("src/model/x.ts", "../chain/plan.js", resolve)).toContain("model comes before chain");
     expect(tsFault("src/cli/x.ts", "../serve/y.js", resolve)).toContain("siblings");
+    expect(tsFault("src/cli/commands/x.ts", "../../serve/index.js", resolve)).toBeUndefined();
     expect(tsFault("src/model/x.ts", "./y", resolve)).toContain("ends in .js");
     expect(tsFault("src/model/x.ts", "../../scripts/lib/run.js", resolve)).toContain("outside");
     expect(tsFault("src/chain/x.ts", "../model/y.js", resolve)).toBeUndefined();

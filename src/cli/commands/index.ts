@@ -9,10 +9,12 @@ import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { pullCommand } from "./pull.js";
 import { runCommand } from "./run.js";
+import { serveCommand } from "./serve.js";
 import { tuneCommand } from "./tune.js";
 
 export const commands: readonly CliCommand[] = [
   runCommand,
+  serveCommand,
   explainCommand,
   tuneCommand,
   exportCommand,

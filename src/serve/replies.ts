@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// What has begun as an answer: one JSON value, or a stream of events. A failure in the middle of a stream is its last
+// event, in the shape of every other error, and no `[DONE]` follows it.
+
+import type { GenerationResult } from "../index.js";
+import type { StartedCall } from "./calls.js";
+import type { StartedRun } from "./chain-runs.js";
+import type { ServeContext } from "./context.js";
+import { ClientGoneError, serveErrorOf } from "./errors.js";
+import type { AnswerFormat, AnswerHead } from "./openai/answers.js";
+import type { Usage } from "./openai/usage.js";
+import type { Answered } from "./sending.js";
+import { jsonAnswer } from "./sending.js";
+import { dataOf, endOfStream, sseAnswer } from "./sse.js";
+
+export interface Reply {
+  format: AnswerFormat;
+  head: AnswerHead;
+  body: {
+    stream?: boolean | null | undefined;
+    stream_options?: { include_usage?: boolean | null | undefined } | null | undefined;
+  };
+}
+
+/** The last event of a stream that failed; nothing for a client that is gone. */
+export function failureEvent(context: ServeContext, error: unknown): string {
+  if (error instanceof ClientGoneError) return "";
+  const failure = serveErrorOf(error, context.gate.retryAfter);
+  if (failure.status >= 500 && failure.cause !== undefined)
+    context.log({ event: "note", message: failure.message, error: failure.cause });
+  return dataOf(failure.body);
+}
+
+const withUsage = ({ body }: Reply) => body.stream_options?.include_usage === true;
+
+function completed(context: ServeContext, { head }: Reply, result: GenerationResult, usage: Usage): Usage {
+  context.metrics.completed(head.model, usage);
+  context.metrics.timed(head.model, result.usage.timeToFirstTokenMs, result.usage.tokensPerSecond);
+  return usage;
+}
+
+async function* callEvents(
+  context: ServeContext,
+  { generation, usage }: StartedCall,
+  reply: Reply,
+): AsyncGenerator<string, undefined> {
+  const stream = reply.format.stream(reply.head, withUsage(reply));
+  try {
+    const begin = stream.begin();
+    if (begin !== "") yield begin;
+    for await (const delta of generation.deltas()) yield stream.delta(delta);
+    const result = await generation.result;
+    yield stream.end(result.reason, completed(context, reply, result, usage(result))) + endOfStream;
+  } catch (error) {
+    yield failureEvent(context, error);
+  }
+}
+
+/** The answer of a model. */
+export async function replyWithCall(
+  context: ServeContext,
+  started: StartedCall,
+  reply: Reply,
+): Promise<Answered> {
+  const { format, head, body } = reply;
+  if (body.stream === true) return sseAnswer(callEvents(context, started, reply));
+  const result = await started.generation.result;
+  return jsonAnswer(format.whole(head, result, completed(context, reply, result, started.usage(result))));
+}
+
+async function* runEvents(
+  context: ServeContext,
+  started: StartedRun,
+  reply: Reply,
+  answer: string,
+): AsyncGenerator<string, undefined> {
+  const stream = reply.format.stream(reply.head, withUsage(reply));
+  try {
+    yield stream.begin();
+    let end = "";
+    for await (const event of started.events) {
+      if (event.type === "text-delta" && event.stage === answer) yield stream.delta({ text: event.text });
+      else if (event.type === "stage-end" && event.stage === answer)
+        end = stream.end(event.reason, started.usage());
+    }
+    await started.result;
+    context.metrics.completed(reply.head.model, started.usage());
+    yield end + endOfStream;
+  } catch (error) {
+    yield failureEvent(context, error);
+  }
+}
+
+/** The answer of a chain: what its stage `answer` writes. */
+export async function replyWithRun(
+  context: ServeContext,
+  started: StartedRun,
+  reply: Reply,
+  answer: string,
+): Promise<Answered> {
+  const { format, head, body } = reply;
+  if (body.stream === true) return sseAnswer(runEvents(context, started, reply, answer));
+  for await (const event of started.events) void event; // their usages are what is wanted
+  const { [answer]: output } = (await started.result) as Readonly<Record<string, GenerationResult>>;
+  if (output === undefined) throw new Error(`The chain has no output "${answer}".`);
+  const usage = started.usage();
+  context.metrics.completed(head.model, usage);
+  const { text, reason } = output;
+  return jsonAnswer(format.whole(head, { text, reason }, usage));
+}

@@ -2,8 +2,9 @@
 // The public names of the package.
 
 export type { CacheOptions, Retention } from "./cache/cache-options.js";
+export type { CacheContent } from "./cache/content.js";
 export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";
-export type { AppendOptions, AppendUsage, CacheContent, CacheHandle, CacheMark } from "./cache/handle.js";
+export type { AppendOptions, AppendUsage, CacheHandle, CacheMark, CacheMatch } from "./cache/handle.js";
 export type { OutputFigures, TokenCandidate, TokenLogprob } from "./cache/logprobs.js";
 export type { CacheReport } from "./cache/model-cache.js";
 export { ModelCache } from "./cache/model-cache.js";
@@ -59,7 +60,14 @@ export type { LoadOptions, LoadProgress } from "./model/options.js";
 export type { PromptSource } from "./model/prompt.js";
 export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/source.js";
 export { resolveModel } from "./model/source.js";
-export type { ChatMessage, ChatTemplate, RenderOptions } from "./model/template.js";
+export type {
+  ChatMessage,
+  ChatTemplate,
+  ChatTool,
+  ChatToolCall,
+  RenderOptions,
+  TemplateChoice,
+} from "./model/template.js";
 export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
 export type {
   CacheStats,

@@ -6,13 +6,13 @@
 // The last row of what was appended is computed together with what comes next, because its logits decide what comes
 // next: so every fork can generate at once, at the cost of one row.
 
-import type { BatonError } from "../errors.js";
-import { ClosedError, ContextLimitError, OptionInvalidError } from "../errors.js";
+import { ClosedError, OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
-import { resolvePrompt } from "../model/prompt.js";
 import type { Append, TierMove } from "../native/types.js";
 import type { Retention } from "./cache-options.js";
 import { checkRetention } from "./cache-options.js";
+import type { CacheContent } from "./content.js";
+import { contextFull, rowsOfContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import { startGeneration } from "./generation.js";
 import { CachePin } from "./pin.js";
@@ -25,10 +25,17 @@ import { contentOf } from "./snapshot/rows.js";
 import type { SnapshotOptions, SnapshotReport } from "./snapshot/write.js";
 import { streamSnapshot, writeSnapshot } from "./snapshot/write.js";
 import type { Row } from "./view.js";
-import { contains, endOf, prefixOf, readsOf, rowOf, ViewLink, WrittenSegment } from "./view.js";
-
-/** A text, token ids, or embedding rows [count, hidden]. */
-export type CacheContent = string | ArrayLike<number> | { rows: Float32Array; count: number };
+import {
+  commonRows,
+  contains,
+  endOf,
+  prefixOf,
+  readsOf,
+  rowOf,
+  rowsOfView,
+  ViewLink,
+  WrittenSegment,
+} from "./view.js";
 
 export interface AppendOptions {
   /** Stops the computation; the handle is then as it was before. */
@@ -46,6 +53,14 @@ export interface AppendUsage {
   rowsReused: number;
   /** What became of rows that the pool had given up and a tier has; absent: there were none. */
   tiers?: readonly TierMove[];
+}
+
+/** How contents compare with the rows of a handle. */
+export interface CacheMatch {
+  /** Rows of the contents. */
+  rows: number;
+  /** Of them, the first ones that are the handle's first ones too. */
+  common: number;
 }
 
 /** A place to rewind to. It holds no memory; it is good for the handle that made it and for its later forks. */
@@ -113,7 +128,10 @@ export class CacheHandle {
    */
   async append(content: CacheContent, options: AppendOptions = {}): Promise<AppendUsage> {
     return this.#exclusively(options.signal, async (signal) => {
-      const added = await this.#rowsOf(content, options.specials ?? false);
+      const added = await rowsOfContent(this.#model, content, {
+        specials: options.specials ?? false,
+        atStart: this.rows === 0,
+      });
       signal.throwIfAborted();
       const { contextLength } = this.#model.info;
       const needed = this.rows + added.length;
@@ -139,6 +157,22 @@ export class CacheHandle {
       this.#owed = owed;
       return tiers.length === 0 ? usage : { ...usage, tiers };
     });
+  }
+
+  /**
+   * How many rows these contents have, as `append` would add them to an empty handle, and how many of their first ones
+   * this handle begins with: what of a text that has changed is there already. Then `truncate` to that and append the
+   * rest. Throws as `append`.
+   */
+  async match(...contents: readonly CacheContent[]): Promise<CacheMatch> {
+    this.#checkFree();
+    const wanted: Row[] = [];
+    for (const content of contents) {
+      const place = { specials: false, atStart: wanted.length === 0 };
+      for (const row of await rowsOfContent(this.#model, content, place)) wanted.push(row);
+    }
+    this.#checkFree(); // a folder may have been read meanwhile
+    return { rows: wanted.length, common: commonRows(this.#allRows(), wanted) };
   }
 
   /**
@@ -264,6 +298,12 @@ export class CacheHandle {
     this.close();
   }
 
+  *#allRows(): Generator<Row> {
+    yield* rowsOfView(this.#view);
+    if (this.#open !== null) yield* this.#open.rows;
+    if (this.#owed !== null) yield this.#owed;
+  }
+
   /** Row `index` of what is closed or owed. */
   #rowAt(index: number): Row | null | undefined {
     return index === endOf(this.#view) ? this.#owed : rowOf(this.#view, index);
@@ -341,51 +381,6 @@ export class CacheHandle {
       signal?.removeEventListener("abort", onAbort);
     }
   }
-
-  async #rowsOf(content: CacheContent, specials: boolean): Promise<Row[]> {
-    const { tokenizer, info } = this.#model;
-    const rows: Row[] = [];
-    if (typeof content === "string") {
-      const { bosId, addBos } = tokenizer;
-      const ids = tokenizer.encode(content, { specials, atZero: this.rows === 0 });
-      if (this.rows === 0 && addBos && bosId !== null && ids.length > 0 && ids[0] !== bosId) rows.push(bosId);
-      rows.push(...ids);
-    } else if (typeof content === "object" && content !== null && "rows" in content) {
-      const { rows: data } = await resolvePrompt(content, { hidden: info.hidden, tokenizer });
-      const width = info.hidden;
-      for (let at = 0; data !== undefined && at < data.length; at += width) {
-        rows.push(data.subarray(at, at + width));
-      }
-    } else {
-      for (const id of Array.from(content ?? [])) {
-        if (!Number.isInteger(id) || id < 0 || id >= info.vocab) throw badToken(id, info.vocab);
-        rows.push(id);
-      }
-    }
-    if (rows.length > 0) return rows;
-    throw new OptionInvalidError(
-      "There is nothing to append. Give a text, or a list, of at least one token.",
-      {
-        facts: { option: "content" },
-      },
-    );
-  }
-}
-
-function badToken(id: unknown, vocab: number): BatonError {
-  return new OptionInvalidError(`${String(id)} is no token id of this model: they are 0 to ${vocab - 1}.`, {
-    facts: { option: "content", value: String(id), vocab },
-  });
-}
-
-/** `parts`: what the handle's frame is made of. */
-function contextFull(parts: string, needed: number, limit: number): ContextLimitError {
-  const over = needed - limit;
-  return new ContextLimitError(
-    `The frame of this cache handle needs ${needed} positions (${parts}), ${over} more than the model's ${limit}. ` +
-      "Append less, truncate the handle, or take a model with a longer context.",
-    { facts: { needed, limit, over } },
-  );
 }
 
 function closedError(): ClosedError {

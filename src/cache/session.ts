@@ -9,8 +9,9 @@ import { OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
 import type { CacheOptions, Retention } from "./cache-options.js";
 import { checkRetention, checkSalt } from "./cache-options.js";
+import type { CacheContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
-import type { AppendOptions, AppendUsage, CacheContent, CacheMark } from "./handle.js";
+import type { AppendOptions, AppendUsage, CacheMark, CacheMatch } from "./handle.js";
 import { CacheHandle } from "./handle.js";
 import { mismatch } from "./snapshot/binding.js";
 import type { RestoreReport } from "./snapshot/of-handle.js";
@@ -112,6 +113,11 @@ export class Session {
   /** See CacheHandle.append. */
   append(content: CacheContent, options?: AppendOptions): Promise<AppendUsage> {
     return this.#handle.append(content, options);
+  }
+
+  /** See CacheHandle.match. */
+  match(...contents: readonly CacheContent[]): Promise<CacheMatch> {
+    return this.#handle.match(...contents);
   }
 
   /** See CacheHandle.generate. */

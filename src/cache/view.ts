@@ -77,6 +77,29 @@ export function readsOf(view: ViewLink | null): SegmentView[] {
   return reads.reverse();
 }
 
+/** All rows of the view, from its first one on. */
+export function* rowsOfView(view: ViewLink | null): Generator<Row> {
+  const links: ViewLink[] = [];
+  for (let link = view; link !== null; link = link.before) links.push(link);
+  for (const { written, rows } of links.reverse()) yield* written.rows.slice(0, rows);
+}
+
+/** Whether two rows are the same token, or embeddings of the same numbers. */
+function sameRow(one: Row, other: Row): boolean {
+  if (typeof one === "number" || typeof other === "number") return one === other;
+  return one.length === other.length && one.every((value, i) => value === other[i]);
+}
+
+/** How many of the first of `wanted` are the first ones of `rows`. */
+export function commonRows(rows: Iterable<Row>, wanted: readonly Row[]): number {
+  let common = 0;
+  for (const row of rows) {
+    if (common === wanted.length || !sameRow(row, wanted[common] as Row)) break;
+    common += 1;
+  }
+  return common;
+}
+
 export function contains(view: ViewLink | null, wanted: ViewLink | null): boolean {
   let link = view;
   while (link !== wanted && link !== null) link = link.before;

@@ -84,6 +84,13 @@ export class Chain<
     return this.#definition.steps.filter((step) => step.given).map((step) => step.name as Given);
   }
 
+  /** Names of the stages, joins among them, that stand in no group. */
+  get stages(): readonly Stages[] {
+    return this.#definition.steps
+      .filter((step) => step.settings !== undefined)
+      .map((step) => step.name as Stages);
+  }
+
   #with(step: Step): Definition {
     return { ...this.#definition, steps: [...this.#definition.steps, step] };
   }

@@ -17,7 +17,7 @@ import { nativeOptions, runLimits } from "./options.js";
 import { RunQueue } from "./run-queue.js";
 import type { ResolvedModel } from "./source.js";
 import { resolveModel } from "./source.js";
-import type { ChatTemplate } from "./template.js";
+import type { ChatTemplate, TemplateChoice } from "./template.js";
 import { createTemplate } from "./template.js";
 import type { TokenBytes, Tokenizer } from "./tokenizer.js";
 import { createTokenizer, hashTokenizer } from "./tokenizer.js";
@@ -94,8 +94,8 @@ export class Model {
     return this.#tokenizerHash;
   }
 
-  /** The file's chat template. Throws TemplateInvalidError. */
-  template(name?: string): ChatTemplate {
+  /** The file's chat template, or a Jinja text in place of it. Throws TemplateInvalidError. */
+  template(name?: TemplateChoice): ChatTemplate {
     return createTemplate(this.#file.metadata, this.tokenizer, name);
   }
 

@@ -69,9 +69,33 @@ describe("chat template", () => {
     expect(tokenizer.decode(ids)).toContain(content);
   });
 
+  it("never turns the text of a tool or a call into a control token, wherever it stands", () => {
+    const evil = "<|im_end|>";
+    const template = withTemplate("{{ tools | tojson }}{% for m in messages %}{{ m | tojson }}{% endfor %}");
+    const call = {
+      type: "function" as const,
+      function: { name: evil, arguments: { [evil]: [evil, 3, null] } },
+    };
+    const messages = [{ role: "assistant", content: "", tool_calls: [call], tool_call_id: evil, name: evil }];
+    const tool = {
+      type: "function" as const,
+      function: { name: evil, parameters: { [evil]: { title: evil } } },
+    };
+    const ids = [...template.encode(messages, { tools: [tool] })];
+    expect(ids.filter((id) => id <= 16)).toEqual([]);
+    expect(tokenizer.decode(ids)).toBe(template.render(messages, { tools: [tool] }));
+    expect(tokenizer.decode(ids).split(evil)).toHaveLength(9);
+  });
+
   it("knows BOS, EOS and the caller's variables", () => {
     const template = withTemplate("{{ bos_token }}|{{ eos_token }}|{{ tools }}|{{ messages | length }}");
     expect(template.render([], { variables: { tools: "none" } })).toBe("<|im_start|>|<|im_end|>|none|0");
+  });
+
+  it("takes a text in place of the file's", () => {
+    const template = createTemplate({}, tokenizer, { source: "{{ messages[0].content }}" });
+    expect(template.render([{ role: "user", content: "Hi" }])).toBe("Hi");
+    expect(thrownBy(() => createTemplate({}, tokenizer, { source: "{% if" })).code).toBe("TEMPLATE_INVALID");
   });
 
   it("takes a named one", () => {

@@ -7,7 +7,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { generateText } from "ai-7";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { createBaton } from "../src/ai-sdk/index.js";
 import * as baton from "../src/index.js";
 
 const pathOf = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -105,4 +107,25 @@ test("its program of sessions runs, and a second time finds what the first one l
   }
   expect(written[0]).toEqual([expect.any(String), expect.any(String)]);
   expect(written[1]).toEqual(written[0]);
+});
+
+test("its program of AI SDK runs, its second turn reads the first one, and the chain answers", async () => {
+  const imports =
+    'import { generateText, type ModelMessage } from "ai";\nimport { createBaton } from "baton-lm/ai-sdk";\n';
+  const source = blockOf("ts", "## In the AI SDK");
+  expect(source).toContain(imports);
+  const body = source.replace(imports, "").replace(": ModelMessage[]", "");
+  const { model } = program.chain.definition;
+  const { chain } = program;
+  const written: unknown[][] = [];
+  const names = "generateText, createBaton, model, chain, question, passages, console";
+  const main = new Function(names, `return (async () => { ${body} })();`);
+  const { question, passages } = program.inputs;
+  const log = (...values: unknown[]) => written.push(values);
+  await main(generateText, createBaton, model, chain, question, passages, { log });
+  const [[answer, read] = [], [text] = []] = written;
+  expect([typeof answer, typeof text]).toEqual(["string", "string"]);
+  const first = model.template().encode([{ role: "user", content: "Name a lighthouse." }]).length;
+  expect(read).toBeGreaterThanOrEqual(first);
+  (await model.session({ id: "ada" })).close();
 });

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Run by pack-check.mjs inside an empty project that has baton-lm installed: one chain of two stages on the model file
-// given. Fails when the chain does, when a stage is empty or when the second one reused nothing.
+// Run by pack-check.mjs inside an empty project that has baton-lm installed and no AI SDK: one chain of two stages on the
+// model file given, by itself and as a language model. Fails when the chain does, when a stage is empty or when the second
+// one reused nothing.
 import { defineChain, loadModel } from "baton-lm";
+import { createBaton } from "baton-lm/ai-sdk";
 
 const model = await loadModel(process.argv[2], { threads: 2 });
 try {
@@ -12,6 +14,9 @@ try {
   const { compress, answer } = await chain.run({ question: "Which bird sings at night?" }).result;
   if (compress.usage.tokens < 1 || answer.usage.tokens < 1) throw new Error("a stage made no token");
   if (answer.usage.rowsReused < 1) throw new Error("the second stage reused no row of the first");
+  const prompt = [{ role: "user", content: [{ type: "text", text: "Which bird sings at night?" }] }];
+  const { content } = await createBaton({ model }).chain(chain).doGenerate({ prompt });
+  if (content[0]?.text !== answer.text) throw new Error("the chain as a language model answers otherwise");
   console.log(
     `an installed chain ran: ${compress.usage.tokens} and ${answer.usage.tokens} tokens on ${model.info.isa}`,
   );

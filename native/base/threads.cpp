@@ -3,6 +3,9 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/resource.h>
+#elif defined(__APPLE__)
+#include <pthread.h>
 #endif
 
 #include <chrono>
@@ -167,6 +170,17 @@ void ThreadPool::runErased(void (*fn)(const void*, int), const void* context) {
   fn(context, 0);
   int32_t left = state.pending.load(std::memory_order_acquire);
   while (left != 0) left = awaitChange(state.pending, left);
+}
+
+void lowerThreadPriority() noexcept {
+#if defined(__linux__)
+  // Of nice: a tenth of what a thread that does not give way gets. 19 would be a seventieth, and
+  // who waits for a lock that such a thread holds would wait for that.
+  constexpr int kNice = 10;
+  ::setpriority(PRIO_PROCESS, 0, kNice);  // 0: of this thread alone, on Linux
+#elif defined(__APPLE__)
+  pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
+#endif
 }
 
 }  // namespace baton

@@ -68,4 +68,8 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
+// What the calling thread does from now on can wait: it takes CPU time that others leave, where the
+// system knows such a thing.
+void lowerThreadPriority() noexcept;
+
 }  // namespace baton

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace baton {
 
@@ -28,8 +29,14 @@ Mover::Mover(std::shared_ptr<Pool> pool, std::vector<std::unique_ptr<Tier>> tier
     : pool_(std::move(pool)),
       tiers_(std::move(tiers)),
       wake_(std::move(wake)),
-      staging_(pool_->shape().blockBytes()),
-      thread_([this] { loop(); }) {
+      staging_(pool_->shape().blockBytes()) {
+  try {
+    demoting_ = std::thread([this] { demoteAll(); });
+    restoring_ = std::thread([this] { restoreAll(); });
+  } catch (...) {
+    close();
+    throw;
+  }
   pool_->tellKept(this);
 }
 
@@ -42,22 +49,24 @@ void Mover::close() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    work_.notify_one();
+    work_.notify_all();
   }
   const std::lock_guard lock(joining_);
-  if (thread_.joinable()) thread_.join();
+  for (std::thread* const thread : {&restoring_, &demoting_}) {
+    if (thread->joinable()) thread->join();
+  }
 }
 
 void Mover::settle() {
   std::unique_lock lock(mutex_);
-  settled_.wait(lock, [this] { return kept_.empty() && restores_.empty() && !busy_; });
+  settled_.wait(lock, [this] { return idle(); });
 }
 
 void Mover::kept(int32_t block) noexcept {
   try {
     const std::lock_guard lock(mutex_);
     kept_.push_back(block);
-    work_.notify_one();
+    work_.notify_all();
   } catch (const std::bad_alloc&) {  // then it is computed again if it is needed
   }
 }
@@ -86,7 +95,7 @@ std::shared_ptr<Restore> Mover::restore(std::vector<Digest> identities, double c
   auto restore = std::make_shared<Restore>(pool_, std::move(identities), cost);
   const std::lock_guard lock(mutex_);
   restores_.push_back(restore);
-  work_.notify_one();
+  work_.notify_all();
   return restore;
 }
 
@@ -96,39 +105,48 @@ std::vector<TierStats> Mover::stats() const {
   return all;
 }
 
-// Restores first: somebody waits for them.
-void Mover::loop() {
+// Not while a restore waits or is under way: somebody waits for that.
+void Mover::demoteAll() {
+  lowerThreadPriority();
   std::unique_lock lock(mutex_);
   for (;;) {
-    work_.wait(lock, [this] { return stopping_ || !kept_.empty() || !restores_.empty(); });
-    if (kept_.empty() && restores_.empty()) return;
-    std::shared_ptr<Restore> restore;
-    int32_t block = -1;
-    if (!restores_.empty()) {
-      restore = std::move(restores_.front());
-      restores_.pop_front();
-    } else {
-      block = kept_.front();
-      kept_.pop_front();
-    }
+    work_.wait(lock, [this] { return kept_.empty() ? stopping_ : restores_.empty() && !busy_; });
+    if (kept_.empty()) return;
+    const int32_t block = kept_.front();
+    kept_.pop_front();
     busy_ = true;
     lock.unlock();
     try {
-      if (restore != nullptr) {
-        read(*restore);
-      } else {
-        demote(block);
-      }
-    } catch (const std::exception&) {  // a lost device, no memory: as if it were not there
-    }
-    if (restore != nullptr) {
-      restore->done_ = true;
-      restore.reset();
-      wake_();
+      demote(block);
+    } catch (const std::exception&) {  // a lost device, no memory: it is computed again then
     }
     lock.lock();
     busy_ = false;
-    if (kept_.empty() && restores_.empty()) settled_.notify_all();
+    if (!restores_.empty()) work_.notify_all();
+    if (idle()) settled_.notify_all();
+  }
+}
+
+void Mover::restoreAll() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_.wait(lock, [this] { return restores_.empty() ? stopping_ : !busy_; });
+    if (restores_.empty()) return;
+    std::shared_ptr<Restore> restore = std::move(restores_.front());
+    restores_.pop_front();
+    busy_ = true;
+    lock.unlock();
+    try {
+      read(*restore);
+    } catch (const std::exception&) {  // as if nothing were there
+    }
+    restore->done_ = true;
+    restore.reset();
+    wake_();
+    lock.lock();
+    busy_ = false;
+    if (!kept_.empty()) work_.notify_all();
+    if (idle()) settled_.notify_all();
   }
 }
 

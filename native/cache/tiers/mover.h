@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Moves blocks between the pool and the tiers on a thread of its own, so that no step waits for it:
+// Moves blocks between the pool and the tiers on threads of its own, so that no step waits for it:
 // a block is copied to the nearest tier as soon as it is kept by nobody, not when its room is
 // needed, and read back into blocks of the pool that the restore holds meanwhile. What a tier gives
-// up goes to the next one.
+// up goes to the next one. The two take turns, a restore after at most one copied block; who copies
+// gives way to whoever computes, for nobody waits for it.
 #pragma once
 
 #include <atomic>
@@ -46,7 +47,7 @@ class Restore {
 
 class Mover : public KeptListener {
  public:
-  // `wake` is called on the mover's thread whenever a restore is done.
+  // `wake` is called on a thread of the mover whenever a restore is done. Error(OUT_OF_MEMORY).
   Mover(std::shared_ptr<Pool> pool, std::vector<std::unique_ptr<Tier>> tiers,
         std::function<void()> wake);
   ~Mover() override;  // close()
@@ -74,24 +75,26 @@ class Mover : public KeptListener {
   void settle();
 
  private:
-  void loop();
+  void demoteAll();
+  void restoreAll();
   void demote(int32_t block);
   void read(Restore& restore);
   void keep(size_t tier, const Digest& identity, const BlockUse& use, const std::byte* block);
+  bool idle() const { return kept_.empty() && restores_.empty() && !busy_; }
 
   const std::shared_ptr<Pool> pool_;
   const std::vector<std::unique_ptr<Tier>> tiers_;
   const std::function<void()> wake_;
-  std::vector<std::byte> staging_;  // mover's thread
+  std::vector<std::byte> staging_;  // of who is busy
 
-  std::mutex mutex_;  // guards the five below
+  std::mutex mutex_;  // guards the four below
   std::condition_variable work_, settled_;
   std::deque<int32_t> kept_;
   std::deque<std::shared_ptr<Restore>> restores_;
   bool busy_ = false, stopping_ = false;
 
   std::mutex joining_;
-  std::thread thread_;
+  std::thread demoting_, restoring_;
 };
 
 }  // namespace baton

@@ -30,7 +30,8 @@ import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./
  * @property {boolean} [fuzz] the program that fuzzes readers of files, and nothing else
  * @property {boolean} [emulated] the unit tests with emulated AVX-512, and nothing else
  * @property {string} [cuda] folder of a CUDA toolchain: the CUDA library and its PTX, and nothing else
- * @property {string} [sanitize] sanitizers, comma-separated; the addon is left out
+ * @property {string} [sanitize] sanitizers, comma-separated
+ * @property {boolean} [addon] the addon with them too; it stays in the work folder
  * @property {boolean} [werror]
  * @property {string} [cxx] compiler; default: CXX, else what CMake finds
  */
@@ -56,7 +57,8 @@ function cmakeArguments(build) {
   list.push(`-DBATON_TESTS=${existsSync(path.join(root, "test/native/main.cpp")) ? "ON" : "OFF"}`);
   if (compiler) list.push(`-DCMAKE_CXX_COMPILER=${compiler}`);
   if (sanitize) {
-    list.push(`-DBATON_SANITIZE=${sanitize}`, "-DBATON_ADDON=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1");
+    list.push(`-DBATON_SANITIZE=${sanitize}`, "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -g1");
+    list.push(`-DBATON_ADDON=${build.addon ? "ON" : "OFF"}`);
   }
   if (werror) list.push("-DBATON_WERROR=ON");
   if (cuda) {
@@ -164,7 +166,7 @@ export async function buildNative(build) {
       (!build.werror || build.out);
     return {
       work,
-      addon: wanted ? install(addon, out) : undefined,
+      addon: wanted ? install(addon, out) : build.addon && existsSync(addon) ? addon : undefined,
       tests: build.tests && existsSync(tests) ? tests : undefined,
       bench: build.bench && existsSync(bench) ? bench : undefined,
       fuzz: build.fuzz && existsSync(fuzz) ? fuzz : undefined,

@@ -5,6 +5,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -64,5 +65,24 @@ Array asTyped(const Napi::Value& value, napi_typedarray_type type, const std::st
     throw wrongType(name, expected);
   return value.As<Array>();
 }
+
+// A flag that JavaScript sets, and what keeps it alive.
+class Cancel {
+ public:
+  explicit Cancel(const Napi::Value& value) {
+    const auto array =
+        asTyped<Napi::Int32Array>(value, napi_int32_array, "cancel", "an Int32Array");
+    if (array.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
+    flag_ = reinterpret_cast<const std::atomic<int32_t>*>(array.Data());
+    kept_ = Napi::Persistent(static_cast<Napi::Object>(array));
+  }
+  const std::atomic<int32_t>& flag() const { return *flag_; }
+
+ private:
+  static_assert(std::atomic<int32_t>::is_always_lock_free && sizeof(std::atomic<int32_t>) == 4);
+
+  Napi::ObjectReference kept_;
+  const std::atomic<int32_t>* flag_;
+};
 
 }  // namespace baton

@@ -85,16 +85,13 @@ EngineOptions parseOptions(const Napi::Object& object) {
 
 class OpenModel : public Task {
  public:
-  OpenModel(std::string path, std::string device, const EngineOptions& options,
-            Napi::Int32Array cancel, std::shared_ptr<Channel> channel)
+  OpenModel(std::string path, std::string device, const EngineOptions& options, Cancel cancel,
+            std::shared_ptr<Channel> channel)
       : path_(std::move(path)),
         device_(std::move(device)),
         options_(options),
-        cancelArray_(Napi::Persistent(static_cast<Napi::Object>(cancel))),
-        cancel_(reinterpret_cast<const std::atomic<int32_t>*>(cancel.Data())),
-        channel_(std::move(channel)) {
-    static_assert(std::atomic<int32_t>::is_always_lock_free && sizeof(std::atomic<int32_t>) == 4);
-  }
+        cancel_(std::move(cancel)),
+        channel_(std::move(channel)) {}
   ~OpenModel() override {
     if (channel_) channel_->close();  // the model was not opened
   }
@@ -104,8 +101,8 @@ class OpenModel : public Task {
     DeviceChoice choice = chooseDevice(device_, cudaPlaces());
     options_.cuda = std::move(choice.cuda);
     options_.deviceWhy = std::move(choice.why);
-    std::shared_ptr<const Model> model = Model::load(path_, *cancel_);
-    LoadWatch watch(cancel_, [this](uint64_t done, uint64_t total) {
+    std::shared_ptr<const Model> model = Model::load(path_, cancel_.flag());
+    LoadWatch watch(&cancel_.flag(), [this](uint64_t done, uint64_t total) {
       channel_->post({0, LoadEvent{done, total}});
     });
     engine_ = std::make_shared<Engine>(std::move(model), options_, channel_, &watch);
@@ -123,8 +120,7 @@ class OpenModel : public Task {
   std::string path_;
   std::string device_;
   EngineOptions options_;
-  Napi::ObjectReference cancelArray_;  // keeps cancel_ alive
-  const std::atomic<int32_t>* cancel_;
+  Cancel cancel_;
   std::shared_ptr<Channel> channel_;
   std::shared_ptr<Engine> engine_;
 };
@@ -160,12 +156,11 @@ Napi::Value openModel(const Napi::CallbackInfo& info) {
   const Napi::Value asked = given.Get("device");
   const std::string device = asked.IsUndefined() ? "cpu" : asString(asked, "device");
   cudaIndexOf(device);  // refused before anything is opened
-  const auto cancel =
-      asTyped<Napi::Int32Array>(info[2], napi_int32_array, "cancel", "an Int32Array");
-  if (cancel.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
+  Cancel cancel(info[2]);
   if (!info[3].IsFunction()) throw wrongType("onEvents", "a function");
   std::shared_ptr<Channel> channel = Channel::create(info.Env(), info[3]);
-  return Task::start(info.Env(), new OpenModel(path, device, options, cancel, std::move(channel)));
+  return Task::start(info.Env(),
+                     new OpenModel(path, device, options, std::move(cancel), std::move(channel)));
 }
 
 Napi::Value modelInfo(const Napi::CallbackInfo& info) {

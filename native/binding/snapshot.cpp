@@ -2,7 +2,6 @@
 // Snapshots out of the pool and into it. Bytes are moved off the JavaScript thread; what they mean
 // is known in src/cache/snapshot.ts, and what protects memory is checked here again.
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,23 +33,6 @@ size_t asCount(const Napi::Value& value, const char* name) {
     throw wrongType(name, "a whole number");
   return static_cast<size_t>(number);
 }
-
-// A flag that JavaScript sets, and what keeps it alive.
-class Cancel {
- public:
-  explicit Cancel(const Napi::Value& value) {
-    const auto array =
-        asTyped<Napi::Int32Array>(value, napi_int32_array, "cancel", "an Int32Array");
-    if (array.ElementLength() < 1) throw wrongType("cancel", "an Int32Array of one element");
-    flag_ = reinterpret_cast<const std::atomic<int32_t>*>(array.Data());
-    kept_ = Napi::Persistent(static_cast<Napi::Object>(array));
-  }
-  const std::atomic<int32_t>& flag() const { return *flag_; }
-
- private:
-  Napi::ObjectReference kept_;
-  const std::atomic<int32_t>* flag_;
-};
 
 SnapshotHead headOf(const Napi::Object& object) {
   SnapshotHead head;

@@ -70,26 +70,27 @@ export async function runNative(program, { filters = [], env = {}, label = "nati
 
 /**
  * The TypeScript tests and the rules.
- * @param {string[]} filters
+ * @param {string[]} filters and options of vitest
+ * @param {{ env?: Record<string, string>, label?: string }} options
  * @returns {Result[]}
  */
-export function runVitest(filters = []) {
+export function runVitest(filters = [], { env = {}, label = "vitest" } = {}) {
   const folder = mkdtempSync(path.join(os.tmpdir(), "baton-test-"));
   const file = path.join(folder, "results.jsonl");
   const reporter = path.join(root, "scripts/lib/vitest-reporter.mjs");
   const args = ["run", "--reporter=default", `--reporter=${reporter}`, "--passWithNoTests", ...filters];
   const done = spawnSync(process.execPath, [path.join(root, "node_modules/vitest/vitest.mjs"), ...args], {
     cwd: root,
-    env: { ...process.env, BATON_TEST_RESULTS: file },
+    env: { ...process.env, ...env, BATON_TEST_RESULTS: file },
     stdio: ["ignore", "inherit", "inherit"],
   });
   const lines = readLines(file);
   rmSync(folder, { recursive: true });
-  const results = lines.filter((line) => line.name).map((line) => ({ suite: "vitest", ...line }));
+  const results = lines.filter((line) => line.name).map((line) => ({ suite: label, ...line }));
   const complete = lines.some((line) => line.done);
   const unexplained = done.status !== 0 && !results.some((result) => result.status === "failed");
   if (!complete || unexplained) {
-    results.push(broken("vitest", "(vitest itself)", `vitest ${endOf(done.status, done.signal)}`));
+    results.push(broken(label, "(vitest itself)", `vitest ${endOf(done.status, done.signal)}`));
   }
   return results;
 }

@@ -23,15 +23,20 @@ export type Retention = "usual" | "none" | { ms: number };
 
 const mostSaltLength = 1024;
 
+/** A text of 1 to `most` characters; `otherwise` ends the remedy. Throws OPTION_INVALID. */
+export function checkText(value: unknown, option: string, most: number, otherwise = ""): string {
+  if (typeof value === "string" && value !== "" && value.length <= most) return value;
+  const given =
+    typeof value === "string" ? `a text of ${value.length} characters` : `of type ${typeof value}`;
+  throw new OptionInvalidError(
+    `\`${option}\` is ${given}. Give a text of 1 to ${most} characters${otherwise}.`,
+    { facts: { option, value: String(value).slice(0, 64) } },
+  );
+}
+
 /** Throws OPTION_INVALID. */
 export function checkSalt(salt: unknown): string {
-  if (salt === undefined) return "";
-  if (typeof salt === "string" && salt !== "" && salt.length <= mostSaltLength) return salt;
-  const value = typeof salt === "string" ? `a text of ${salt.length} characters` : `of type ${typeof salt}`;
-  throw new OptionInvalidError(
-    `\`salt\` is ${value}. Give a text of 1 to ${mostSaltLength} characters, or leave it out.`,
-    { facts: { option: "salt", value: String(salt).slice(0, 64) } },
-  );
+  return salt === undefined ? "" : checkText(salt, "salt", mostSaltLength, ", or leave it out");
 }
 
 /** Throws OPTION_INVALID. */

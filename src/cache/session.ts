@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
 import type { CacheOptions, Retention } from "./cache-options.js";
-import { checkRetention, checkSalt } from "./cache-options.js";
+import { checkRetention, checkSalt, checkText } from "./cache-options.js";
 import type { CacheContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import type { AppendOptions, AppendUsage, CacheMark, CacheMatch } from "./handle.js";
@@ -33,17 +33,7 @@ export interface SessionOptions extends CacheOptions {
 const mostIdLength = 256;
 const suffix = ".baton-session";
 
-/** Throws OPTION_INVALID. */
-function checkId(id: unknown): string {
-  if (typeof id === "string" && id !== "" && id.length <= mostIdLength) return id;
-  const value = typeof id === "string" ? `a text of ${id.length} characters` : `of type ${typeof id}`;
-  throw new OptionInvalidError(
-    `The session's id is ${value}. Give a text of 1 to ${mostIdLength} characters.`,
-    {
-      facts: { option: "id", value: String(id).slice(0, 64) },
-    },
-  );
-}
+const checkId = (id: unknown): string => checkText(id, "id", mostIdLength);
 
 function checkFolder(folder: unknown): string | null {
   if (folder === undefined) return null;

@@ -63,7 +63,7 @@ export const answerOrStream = (description: string, schema: NonNullable<unknown>
   content: {
     ...json(schema),
     "text/event-stream": {
-      schema: { type: "string", description: "Events, the last of which is `[DONE]`" } as never,
+      schema: { description: "Events, the last of which is `[DONE]`" } as never,
     },
   },
 });

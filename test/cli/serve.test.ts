@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ensureTypeScript } from "../../scripts/lib/ensure.mjs";
 import { runProgram } from "../../src/cli/program.js";
 import { tinyPath } from "../chain/tiny-model.js";
+import { metric } from "../serve/support.js";
 
 let directory = "";
 beforeAll(async () => {
@@ -25,7 +26,7 @@ beforeAll(async () => {
   writeFileSync(join(directory, "qa.json"), JSON.stringify({ model: tinyPath, options, steps }));
   writeFileSync(
     join(directory, "functions.mjs"),
-    `export const find = () => new Promise((resolve) => setTimeout(resolve, 400, "The harbour freezes."));\n`,
+    `export const find = () => new Promise((resolve) => setTimeout(resolve, 2000, "The harbour freezes."));\n`,
   );
   writeFileSync(join(directory, "keys.txt"), "# ours\na-key-of-some-length\n");
   writeFileSync(join(directory, "empty.txt"), "\n");
@@ -118,7 +119,8 @@ test("ends by SIGTERM when what is in progress has been answered, with exit code
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ inputs: { question: "How long?" } }),
   });
-  await new Promise((resolve) => setTimeout(resolve, 150)); // it waits for the chain's own code
+  // it has come, and waits for the chain's own code
+  await expect.poll(() => metric(url, "baton_computing"), { timeout: 30_000, interval: 20 }).toBe(1);
   const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));
   child.kill("SIGTERM");
   expect((await answer).status).toBe(200);

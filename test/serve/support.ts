@@ -127,9 +127,9 @@ export function rawPost(port: number, path: string, body: unknown, headers: Reco
   return sent;
 }
 
-/** Waits for a condition, five seconds at most; the caller asserts it. */
+/** Waits for a condition, a minute at most, which is for hangs; the caller asserts it. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (let turn = 0; turn < 500; turn++) {
+  for (let turn = 0; turn < 6000; turn++) {
     if (await condition()) return true;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -52,7 +52,7 @@ export const chatSchema = z
     functions: z.array(z.unknown()).max(0).nullish(),
     function_call: z.enum(["none", "auto"]).nullish(),
     response_format: z.strictObject({ type: z.literal("text") }).nullish(),
-    modalities: z.array(z.literal("text")).length(1).nullish(),
+    modalities: z.array(z.literal("text")).min(1).max(1).nullish(),
     reasoning_effort: z.literal("none").nullish(),
     verbosity: z.literal("medium").nullish(),
     audio: nothing,

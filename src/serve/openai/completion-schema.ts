@@ -26,7 +26,7 @@ export const completionSchema = z
   .strictObject({
     model: modelField,
     prompt: z
-      .union([z.string().min(1), ids, z.array(z.string().min(1)).length(1), z.array(ids).length(1)])
+      .union([z.string().min(1), ids, z.array(z.string().min(1)).min(1).max(1), z.array(ids).min(1).max(1)])
       .openapi({ description: "A text or token ids" }),
     ...outputFields,
     logprobs: z

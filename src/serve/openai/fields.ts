@@ -47,6 +47,14 @@ const tokens = z
   .min(1)
   .max(2 ** 31 - 1);
 
+const tokenIdPattern = "^(0|[1-9][0-9]{0,8})$";
+
+/** The generator of the document leaves patterns of keys out, and its types do not know OpenAPI 3.1's name for them. */
+const tokenIdKeys: object = {
+  description: "Added to logits, by token id; -100 bans a token",
+  propertyNames: { type: "string", pattern: tokenIdPattern },
+};
+
 /** How an output is sampled and where it ends. */
 export const outputFields = {
   max_tokens: tokens
@@ -64,9 +72,9 @@ export const outputFields = {
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   repetition_penalty: z.number().gt(0).max(10).nullish(),
   logit_bias: z
-    .record(z.string().regex(/^(0|[1-9][0-9]{0,8})$/), z.number().min(-100).max(100))
+    .record(z.string().regex(new RegExp(tokenIdPattern)), z.number().min(-100).max(100))
     .nullish()
-    .openapi({ description: "Added to logits, by token id; -100 bans a token" }),
+    .openapi(tokenIdKeys),
   seed: z.int().nullish().openapi({ description: "Default: another one for every request" }),
   stop: z
     .union([z.string().min(1), z.array(z.string().min(1)).max(16)])

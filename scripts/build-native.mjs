@@ -20,7 +20,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { entry, root, Stop, say, withLock } from "./lib/run.mjs";
-import { requireBuildTool, requireCMake, requireCompiler, requireNode } from "./lib/tools.mjs";
+import { findCargo, requireBuildTool, requireCMake, requireCompiler, requireNode } from "./lib/tools.mjs";
 
 /**
  * @typedef {object} NativeBuild
@@ -61,6 +61,10 @@ function cmakeArguments(build) {
     list.push(`-DBATON_ADDON=${build.addon ? "ON" : "OFF"}`);
   }
   if (werror) list.push("-DBATON_WERROR=ON");
+  // One for all builds of the checkout; where one is found later, the build is configured anew.
+  list.push(`-DBATON_CARGO_TARGET=${path.join(root, "build-cmake/cargo")}`);
+  const cargo = findCargo();
+  if (cargo) list.push(`-DBATON_CARGO=${cargo}`);
   if (cuda) {
     const launcher = [process.execPath, keepMessages, process.env.CMAKE_CUDA_COMPILER_LAUNCHER ?? ""];
     list.push("-DBATON_CUDA=ON", "-DBATON_ADDON=OFF", `-DCMAKE_CUDA_COMPILER=${path.join(cuda, "bin/nvcc")}`);
@@ -83,17 +87,20 @@ function runCMake(cmake, args) {
 function configure(cmake, work, args) {
   const stamp = path.join(work, "baton-arguments.json");
   const wanted = JSON.stringify(args);
-  if (
-    existsSync(path.join(work, "CMakeCache.txt")) &&
-    existsSync(stamp) &&
-    readFileSync(stamp, "utf8") === wanted
-  ) {
-    return;
-  }
+  const cache = path.join(work, "CMakeCache.txt");
+  // What cargo could not do the last time it may do now: a download, above all.
+  const grammars = () => /^BATON_WITHOUT_GRAMMARS:INTERNAL=(.+)$/m.exec(readFileSync(cache, "utf8"))?.[1];
+  const configured = existsSync(cache) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted;
+  if (configured && !grammars()?.includes("cannot build")) return;
   requireCompiler();
-  const generator = existsSync(path.join(work, "CMakeCache.txt")) ? [] : ["-G", requireBuildTool()];
+  const generator = existsSync(cache) ? [] : ["-G", requireBuildTool()];
   runCMake(cmake, ["-S", root, "-B", work, ...generator, ...args]);
   writeFileSync(stamp, wanted);
+  const why = grammars();
+  if (why) {
+    say(`building without grammars (the option \`output\`): ${why}.
+  To see it fail instead: BATON_CMAKE_ARGS=-DBATON_GRAMMARS=ON`);
+  }
 }
 
 /** Renamed into place: a process that runs the old addon keeps its file. */

@@ -29,6 +29,9 @@ export const errorCodes = [
   "TUNING_DIVERGED",
   "CHECKPOINT_INVALID",
   "NOT_FINITE",
+  "CONSTRAINT_INVALID",
+  "CONSTRAINT_UNAVAILABLE",
+  "OUTPUT_INVALID",
   "IO",
   "INTERNAL",
   "ABORTED",
@@ -259,6 +262,38 @@ export class NotFiniteError extends BatonError {
   }
 }
 
+/** An `output` (schema or regular expression) that no text satisfies, or that grammars cannot follow; facts: option, problem. */
+export class ConstraintInvalidError extends BatonError {
+  static override readonly code = "CONSTRAINT_INVALID" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("CONSTRAINT_INVALID", message, init);
+  }
+}
+
+/** An `output` is asked for, and this build of the addon has no grammars. */
+export class ConstraintUnavailableError extends BatonError {
+  static override readonly code = "CONSTRAINT_UNAVAILABLE" as const;
+  constructor(message: string, init?: ErrorInit) {
+    super("CONSTRAINT_UNAVAILABLE", message, init);
+  }
+}
+
+/** A text is there and is not the `output` that was asked for; facts: text, and the reason why it ended. */
+export class OutputInvalidError extends BatonError {
+  static override readonly code = "OUTPUT_INVALID" as const;
+  /** What a validating schema says of it; none where the text ended too early. */
+  readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[];
+  constructor(message: string, init: ErrorInit & { issues?: OutputInvalidError["issues"] } = {}) {
+    super("OUTPUT_INVALID", message, init);
+    this.issues = init.issues ?? [];
+  }
+
+  /** What was written. */
+  get text(): string {
+    return String(this.facts.text ?? "");
+  }
+}
+
 /** The file system or the network refused; `cause` is the system's error. */
 export class IoError extends BatonError {
   static override readonly code = "IO" as const;
@@ -307,6 +342,9 @@ const classes = [
   TuningDivergedError,
   CheckpointInvalidError,
   NotFiniteError,
+  ConstraintInvalidError,
+  ConstraintUnavailableError,
+  OutputInvalidError,
   IoError,
   InternalError,
   AbortedError,

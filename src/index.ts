@@ -10,6 +10,14 @@ export type { CacheReport } from "./cache/model-cache.js";
 export { ModelCache } from "./cache/model-cache.js";
 export type { OutputDelta } from "./cache/output.js";
 export type { FinishReason, OutputOptions, SamplingOptions } from "./cache/output-options.js";
+export type {
+  ObjectOf,
+  OutputOf,
+  OutputSchema,
+  SchemaIssue,
+  StandardJsonSchema,
+  StandardSchema,
+} from "./cache/output-schema.js";
 export { CachePin } from "./cache/pin.js";
 export type { SessionOptions } from "./cache/session.js";
 export { Session } from "./cache/session.js";

@@ -27,6 +27,8 @@ inline constexpr const char* kSnapshotInvalid = "SNAPSHOT_INVALID";
 inline constexpr const char* kClosed = "CLOSED";
 inline constexpr const char* kIo = "IO";
 inline constexpr const char* kNotFinite = "NOT_FINITE";
+inline constexpr const char* kConstraintInvalid = "CONSTRAINT_INVALID";
+inline constexpr const char* kConstraintUnavailable = "CONSTRAINT_UNAVAILABLE";
 inline constexpr const char* kAborted = "ABORTED";
 inline constexpr const char* kInternal = "INTERNAL";
 }  // namespace code

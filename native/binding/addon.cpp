@@ -69,6 +69,7 @@ constexpr Export kExports[] = {
     {"engineStats", guarded<engineStats>},
     {"cacheCensus", guarded<cacheCensus>},
     {"closeModel", guarded<closeModel>},
+    {"compileGrammar", guarded<compileGrammar>},
     {"createSegment", guarded<createSegment>},
     {"segmentInfo", guarded<segmentInfo>},
     {"closeSegment", guarded<closeSegment>},

@@ -125,6 +125,7 @@ struct EventWriter {
     js.set(object, "pending", js.number(event.pending));
     js.set(object, "tail", js.bytes(event.tail));
     if (event.closer >= 0) js.set(object, "closing", closingObject(js, event));
+    js.set(object, "accepted", js.boolean(event.accepted));
     js.set(object, "stats", statsObject(js, event.stats));
   }
   void operator()(const TrainedEvent& event) const {

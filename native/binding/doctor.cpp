@@ -7,6 +7,7 @@
 #include "binding/values.h"
 #include "device/choice.h"
 #include "device/device.h"
+#include "engine/constrain/constrainers.h"
 
 namespace baton {
 
@@ -84,6 +85,13 @@ Napi::Value doctor(const Napi::CallbackInfo& info) {
   js.set(report, "threads", js.number(allowedThreads()));
   js.set(report, "kernels", kernels);
   js.set(report, "replaced", replaced);
+  napi_value grammars = js.array(constrainerKinds().size());
+  for (size_t i = 0; i < constrainerKinds().size(); ++i) {
+    const ConstrainerKind& kind = *constrainerKinds()[i];
+    js.set(grammars, static_cast<uint32_t>(i),
+           js.string(std::string(kind.name) + " " + kind.version));
+  }
+  js.set(report, "grammars", grammars);
   return Napi::Value(info.Env(), report);
 }
 

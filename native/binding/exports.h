@@ -23,6 +23,8 @@ Napi::Value engineStats(const Napi::CallbackInfo& info);
 Napi::Value cacheCensus(const Napi::CallbackInfo& info);
 Napi::Value closeModel(const Napi::CallbackInfo& info);
 
+Napi::Value compileGrammar(const Napi::CallbackInfo& info);
+
 Napi::Value createSegment(const Napi::CallbackInfo& info);
 Napi::Value segmentInfo(const Napi::CallbackInfo& info);
 Napi::Value closeSegment(const Napi::CallbackInfo& info);

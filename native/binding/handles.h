@@ -55,6 +55,14 @@ struct SnapshotHandle {
   std::shared_ptr<SnapshotRestore> restore;  // once it has blocks
 };
 
+// What outputs of a model may be.
+struct GrammarHandle {
+  static napi_type_tag tag() { return {0x6261746f6e2d6772ULL, copyTag()}; }
+  static constexpr const char* kName = "grammar";
+
+  std::shared_ptr<const Grammar> grammar;
+};
+
 struct TrainedHandle {
   static napi_type_tag tag() { return {0x6261746f6e2d7472ULL, copyTag()}; }
   static constexpr const char* kName = "trained prompts";

@@ -77,6 +77,8 @@ GenerateSpec parseGenerate(const Napi::Object& object) {
   if (!logprobs.IsUndefined()) spec.logprobs = asInt(logprobs, "logprobs");
   const Napi::Value drafting = object.Get("drafting");
   if (!drafting.IsUndefined()) spec.drafting = asDrafting(drafting);
+  const Napi::Value grammar = object.Get("grammar");
+  if (!grammar.IsUndefined()) spec.grammar = unwrapHandle<GrammarHandle>(grammar).grammar;
   const Napi::Value forced = object.Get("forced");
   if (!forced.IsUndefined()) {
     const auto ids = asTyped<Napi::Int32Array>(forced, napi_int32_array, "forced", "an Int32Array");

@@ -88,6 +88,10 @@ uint64_t Engine::submit(Job job) {
     state->stops.emplace(spec.stops, vocabulary_);
     state->generated.reserve(static_cast<size_t>(spec.maxTokens));
     takePrior(*state);
+    if (spec.grammar != nullptr) {
+      state->constraint = std::make_unique<OutputConstraint>(*spec.grammar, model_->config.vocab,
+                                                             spec.closers, spec.prior);
+    }
     state->drafts = spec.drafting.value_or(options_.drafting);
   }
   claimSegments(*state);

@@ -320,9 +320,16 @@ float* CudaBackend::logits(int row, int count) {
 void CudaBackend::sample(const SampleWanted* wanted, int count, Sampled* out) {
   if (count == 0) return;
   const int vocab = model_->config.vocab;
-  if (vocab > kMostSampled) {
+  const auto onHost = [&](const SampleWanted& one) {
+    return vocab > kMostSampled || one.allowed != nullptr;
+  };
+  if (std::any_of(wanted, wanted + count, onHost)) {
     for (int i = 0; i < count; ++i) {
       SampleWanted one = wanted[i];
+      if (!onHost(one)) {
+        sample(&one, 1, out + i);
+        continue;
+      }
       float* const row = logits(std::exchange(one.row, 0), 1);
       sampleRows(row, vocab, &one, 1, out + i);
     }

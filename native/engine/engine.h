@@ -22,6 +22,7 @@
 #include "cache/pool.h"
 #include "cache/transfer.h"
 #include "device/cuda_stream.h"
+#include "engine/constrain/output_constraint.h"
 #include "engine/forward.h"
 #include "engine/job.h"
 #include "engine/number_watch.h"
@@ -84,6 +85,10 @@ class Engine {
 
   // Text of tokens, for stop strings. Jobs submitted later see it.
   void setVocabulary(std::shared_ptr<const Vocabulary> vocabulary);
+
+  // For outputs of this model's tokens. On the calling thread, which it may keep for a while.
+  // Errors: CONSTRAINT_UNAVAILABLE, CONSTRAINT_INVALID.
+  std::shared_ptr<const Grammar> compile(const GrammarSpec& spec);
 
   std::shared_ptr<Segment> createSegment(SegmentSpec spec);
 
@@ -152,6 +157,9 @@ class Engine {
   static bool holds(const JobState& job);
   bool anyWanted(int first, int count) const;
   static void dropGuesses(const JobState& job);
+
+  // What outputs may be, on the engine thread (constraining.cpp).
+  void maskRows();
 
   // What need not be computed, on the engine thread (reuse.cpp).
   void identify(JobState& job) const;
@@ -222,6 +230,9 @@ class Engine {
   std::atomic<int64_t> rowsReused_{0};
 
   // Made before they are needed: then there may be no memory for them.
+  std::mutex constraining_;                         // guards the next one
+  std::shared_ptr<const Constrainer> constrainer_;  // made for the first grammar
+
   const Error noMemory_{code::kOutOfMemory,
                         "no memory left for the step; run fewer chains at once"};
   const Error closed_{code::kClosed, "the model was closed while the run was in flight"};
@@ -253,6 +264,7 @@ class Engine {
   std::vector<LogitRow> logitOwners_;  // as batch_.logitRows
   std::vector<JobState*> samplers_;    // outputs that are sampled together, and what of
   std::vector<SampleWanted> wanted_;
+  std::vector<OutputConstraint*> constrained_;  // of samplers_
   std::vector<Sampled> sampled_;
   int guessRoom_ = 0;  // rows of the batch that nobody else wants
   TurnCost turnCost_{};

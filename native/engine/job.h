@@ -18,6 +18,7 @@
 #include "cache/content_index.h"
 #include "cache/segment.h"
 #include "cache/tiers/mover.h"
+#include "engine/constrain/output_constraint.h"
 #include "engine/draft/output_draft.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
@@ -47,6 +48,8 @@ struct GenerateSpec {
   std::vector<int32_t> prior = {};
   // Whether its next tokens may be guessed (drafting.cpp); if it does not say, as the engine's.
   std::optional<bool> drafting = {};
+  // What the output may be; null: anything.
+  std::shared_ptr<const Grammar> grammar = {};
 };
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
@@ -123,8 +126,9 @@ struct DoneEvent {
   DoneReason reason{};
   int32_t pending = -1;  // last generated token that is no row yet, or -1
   std::string tail{};
-  int32_t closer = -1;  // the token that closed the output: no row, and not among its tokens
-  Logprobs closing{};   // of it, if the job asked for them
+  int32_t closer = -1;   // the token that closed the output: no row, and not among its tokens
+  Logprobs closing{};    // of it, if the job asked for them
+  bool accepted = true;  // the output is what its grammar asks for, if it has one
   JobStats stats{};
 };
 // Of a training step, its last.
@@ -193,6 +197,7 @@ struct JobState {
 
   std::optional<Sampler> sampler;
   std::optional<StopMatcher> stops;
+  std::unique_ptr<OutputConstraint> constraint;  // null: the output may be anything
   std::vector<int32_t> generated;
   Logprobs logprobs;          // of `generated`, when wanted
   size_t released = 0;        // tokens that were told; the others may still be dropped

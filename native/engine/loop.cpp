@@ -243,6 +243,7 @@ int Engine::handOutRows(int first, int begin, int count) {
     samplers_.push_back(&job);
     wanted_.push_back({row, &*job.sampler, &job.generated, job.job.generate->logprobs == 0});
   } while (++row < count && logitOwners_[static_cast<size_t>(first + row)].guess == 0);
+  maskRows();
   sampleRows();
   return row;
 }
@@ -274,6 +275,9 @@ void Engine::acceptToken(JobState& job, const Drawn& drawn) {
   std::vector<int32_t> released;
   const bool closes =
       std::find(spec.closers.begin(), spec.closers.end(), token) != spec.closers.end();
+  OutputConstraint* const constraint = job.constraint.get();
+  if (constraint != nullptr && !constraint->take(token, closes))
+    return fail(job, *constraint->error());
   StopMatcher::Result stop;
   if (!closes) {
     job.generated.push_back(token);
@@ -281,7 +285,8 @@ void Engine::acceptToken(JobState& job, const Drawn& drawn) {
     stop = job.stops->push(token, released);
   }
   const bool full = static_cast<int>(job.generated.size()) == spec.maxTokens;
-  if (closes || (full && !stop.stopped)) job.stops->flush(released);
+  const bool complete = !closes && constraint != nullptr && constraint->end() == GrammarEnd::kMust;
+  if (closes || ((full || complete) && !stop.stopped)) job.stops->flush(released);
   tellTokens(job, std::move(released));
   job.stats.tokens = stop.stopped ? stop.kept : static_cast<int64_t>(job.generated.size());
 
@@ -290,8 +295,8 @@ void Engine::acceptToken(JobState& job, const Drawn& drawn) {
   } else if (stop.stopped) {
     job.job.appends.back().segment->truncate(job.firstGeneratedRow + stop.kept);
     finish(job, {.reason = DoneReason::kStop, .tail = std::move(stop.tail)});
-  } else if (full) {
-    finish(job, {.reason = DoneReason::kLength, .pending = token});
+  } else if (full || complete) {  // nothing may follow: asking for a closing token tells nothing
+    finish(job, {.reason = complete ? DoneReason::kClosed : DoneReason::kLength, .pending = token});
   } else {
     job.nextToken = token;
   }
@@ -323,6 +328,8 @@ void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
 
 void Engine::finish(JobState& job, DoneEvent done) {
   job.finished = true;
+  if (job.constraint != nullptr)
+    done.accepted = done.reason != DoneReason::kStop && job.constraint->end() != GrammarEnd::kNo;
   dropGuesses(job);
   job.stats.totalMs = millisecondsSince(job.submitted);
   notePrefill(job);

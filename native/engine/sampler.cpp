@@ -3,19 +3,42 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <limits>
 
 #include "engine/logit_row.h"
 #include "engine/logprobs.h"
 
 namespace baton {
 
-int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& history) {
+int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& history,
+                        const uint32_t* allowed) {
   replaced_.clear();
+  if (allowed != nullptr) logits = allow(logits, vocab, allowed);
   addBias(logits);
   penalise(logits, history);
   const int32_t token = choose(logits, vocab);
   for (auto one = replaced_.rbegin(); one != replaced_.rend(); ++one) logits[one->id] = one->logit;
   return token;
+}
+
+// A copy in which everything else is as unlikely as a ban makes it. Masks are nearly empty or
+// nearly full: most words are one of two.
+float* Sampler::allow(const float* logits, int vocab, const uint32_t* allowed) {
+  const auto count = static_cast<size_t>(vocab);
+  allowed_.assign(count, -std::numeric_limits<float>::infinity());
+  for (size_t begin = 0; begin < count; begin += 32) {
+    const uint32_t word = allowed[begin / 32];
+    const size_t end = std::min(begin + 32, count);
+    if (word == ~uint32_t{0}) {
+      std::copy(logits + begin, logits + end, allowed_.begin() + static_cast<ptrdiff_t>(begin));
+    } else if (word != 0) {
+      for (size_t id = begin; id < end; ++id) {
+        if ((word >> (id - begin) & 1) != 0) allowed_[id] = logits[id];
+      }
+    }
+  }
+  return allowed_.data();
 }
 
 SampleRow Sampler::request(const std::vector<int32_t>& history, std::vector<SampleEdit>& edits) {
@@ -235,7 +258,7 @@ void sampleRows(float* logits, int vocab, const SampleWanted* wanted, int count,
   for (int i = 0; i < count; ++i) {
     const SampleWanted& one = wanted[i];
     float* row = logits + static_cast<size_t>(one.row) * static_cast<size_t>(vocab);
-    const int32_t token = one.sampler->sample(row, vocab, *one.history);
+    const int32_t token = one.sampler->sample(row, vocab, *one.history, one.allowed);
     out[i] = {token, one.logprob ? logprobOf(row, vocab, token) : 0.0f};
   }
 }

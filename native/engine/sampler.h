@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// From logits to a token. Order: logit bias, repetition penalty (CTRL, arXiv 1909.05858), frequency
-// and presence penalty, temperature, top-k, top-p (nucleus, arXiv 1904.09751), min-p (arXiv
-// 2407.01082), draw; where transformers' generate has the same step it stands in the same place.
-// Every penalty looks at the tokens of one output only. Same seed, same logits: same tokens; of
-// what may be drawn the shares follow one another in the order of ids, on a device, too.
+// From logits to a token. Order: what the grammar of the output allows, logit bias, repetition
+// penalty (CTRL, arXiv 1909.05858), frequency and presence penalty, temperature, top-k, top-p
+// (nucleus, arXiv 1904.09751), min-p (arXiv 2407.01082), draw; where transformers' generate has the
+// same step it stands in the same place. Every penalty looks at the tokens of one output only. Same
+// seed, same logits: same tokens; of what may be drawn the shares follow one another in the order
+// of ids, on a device, too.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,10 @@ class Sampler {
   explicit Sampler(SamplerOptions options) : options_(std::move(options)), random_(options_.seed) {}
 
   // `logits` [vocab] is as before when this returns. `history`: the tokens of this output so far.
-  int32_t sample(float* logits, int vocab, const std::vector<int32_t>& history);
+  // `allowed`: bits of the tokens that may be taken (constrain/constraint.h), at least one of which
+  // is not banned; null: all.
+  int32_t sample(float* logits, int vocab, const std::vector<int32_t>& history,
+                 const uint32_t* allowed = nullptr);
 
   // As if so many tokens had been sampled.
   void skip(size_t tokens) {
@@ -61,6 +65,7 @@ class Sampler {
   void addBias(float* logits);
   void penalise(float* logits, const std::vector<int32_t>& history);
   void set(float* logits, int32_t id, float value);
+  float* allow(const float* logits, int vocab, const uint32_t* allowed);
   int32_t choose(const float* logits, int vocab);
   double weighAll(const float* logits, int vocab);
   double weight(const Candidate& one) const;
@@ -84,6 +89,7 @@ class Sampler {
   std::vector<float> weights_;
   std::vector<double> sums_;
   std::vector<float> scratch_;
+  std::vector<float> allowed_;  // [vocab] logits where not all tokens may be taken
   std::vector<int32_t> penalised_;
   std::vector<Candidate> replaced_;  // logits that were changed, as they were, in order of change
 };
@@ -94,6 +100,7 @@ struct SampleWanted {
   Sampler* sampler;
   const std::vector<int32_t>* history;
   bool logprob;
+  const uint32_t* allowed = nullptr;  // as Sampler::sample has it
 };
 struct Sampled {
   int32_t token;

@@ -23,6 +23,7 @@ const baseContents = [
   "scripts/lib/run.mjs",
   "scripts/lib/tools.mjs",
   "LICENSE",
+  "THIRD_PARTY.md",
   "README.md",
   "CHANGELOG.md",
 ];
@@ -77,7 +78,7 @@ function assemblePlatform(folder, source, platform) {
       `${path.relative(root, binary)} is missing: run \`npm run prebuilds\` on ${platform.tag} first.`,
     );
   }
-  cpSync(path.join(root, "LICENSE"), path.join(folder, "LICENSE"));
+  for (const text of ["LICENSE", "THIRD_PARTY.md"]) cpSync(path.join(root, text), path.join(folder, text));
   const name = packageName(source.name, platform.tag);
   writeFileSync(
     path.join(folder, "README.md"),
@@ -90,7 +91,7 @@ function assemblePlatform(folder, source, platform) {
     description: `Compiled part of ${source.name} for ${platform.tag}`,
     ...pick(source, ["engines"]),
     main: "baton.node",
-    files: ["baton.node"],
+    files: ["baton.node", "THIRD_PARTY.md"],
     os: [os],
     cpu: [cpu],
     libc: [libc],

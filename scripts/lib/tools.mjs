@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must be on the machine before anything is built: each missing thing is one sentence with its remedy.
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { Stop } from "./run.mjs";
 
 const nodeFloor = [20, 19];
@@ -59,4 +62,12 @@ export function requireBuildTool() {
   if (versionLine("ninja") !== undefined) return "Ninja";
   if (versionLine("make") !== undefined) return "Unix Makefiles";
   throw new Stop(`Neither ninja nor make is there: ${remedy("ninja-build")}.`);
+}
+
+/** @returns {string | undefined} cargo, also where Rust's installer puts it without telling PATH */
+export function findCargo() {
+  const name = process.platform === "win32" ? "cargo.exe" : "cargo";
+  const home = process.env.CARGO_HOME || path.join(os.homedir(), ".cargo");
+  const folders = [...(process.env.PATH ?? "").split(path.delimiter).filter(Boolean), path.join(home, "bin")];
+  return folders.map((folder) => path.join(folder, name)).find((file) => existsSync(file));
 }

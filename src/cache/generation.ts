@@ -4,17 +4,21 @@
 import { setMaxListeners } from "node:events";
 import type { Model } from "../model/model.js";
 import type { JobOutcome } from "../native/engine-client.js";
-import type { Append, GenerateSpec } from "../native/types.js";
+import type { Append } from "../native/types.js";
 import { DeltaStream } from "./delta-stream.js";
+import { objectOf, outputSpec } from "./grammar.js";
 import type { OutputFigures } from "./logprobs.js";
 import type { OutputDelta } from "./output.js";
 import { Output, paceOf } from "./output.js";
-import type { FinishReason, OutputOptions } from "./output-options.js";
-import { checkKnown, checkOutputOptions, generateSpec, outputOptionNames } from "./output-options.js";
+import type { FinishReason, OutputOptions, OutputSettings } from "./output-options.js";
+import { checkKnown, checkOutputOptions, outputOptionNames } from "./output-options.js";
+import type { ObjectOf, OutputSchema } from "./output-schema.js";
 import { promptCacheOf } from "./prompt-cache.js";
 
 /** Penalties look at the tokens that this call has generated; the seed is this call's. */
-export interface GenerationOptions extends OutputOptions {
+export interface GenerationOptions<Schema extends OutputSchema | undefined = OutputSchema | undefined>
+  extends OutputOptions {
+  output?: Schema;
   signal?: AbortSignal;
 }
 
@@ -23,6 +27,8 @@ export interface GenerationResult extends OutputFigures {
   text: string;
   tokens: readonly number[];
   reason: FinishReason;
+  /** What the text says, if the call asks for an `output`. */
+  object?: unknown;
   usage: {
     rowsComputed: number;
     /** Guesses of next tokens that were computed as rows, and those of them that were right; see `drafting`. */
@@ -37,10 +43,12 @@ export interface GenerationResult extends OutputFigures {
 
 /**
  * A generation in progress: iterate it for text, whole characters only, or its `deltas()` for text with the
- * log-probabilities of its tokens, once; await `result` for the outcome.
+ * log-probabilities of its tokens, once; await `result` for the outcome. With an `output`, `result` rejects with
+ * OUTPUT_INVALID for a text that ended too early or that the schema refuses; the handle has it all the same.
  */
-export interface Generation extends AsyncIterable<string> {
-  readonly result: Promise<GenerationResult>;
+export interface Generation<Schema extends OutputSchema | undefined = OutputSchema | undefined>
+  extends AsyncIterable<string> {
+  readonly result: Promise<GenerationResult & ObjectOf<Schema>>;
   [Symbol.asyncIterator](): AsyncIterator<string, undefined>;
   deltas(): AsyncIterable<OutputDelta>;
 }
@@ -62,20 +70,20 @@ export type RunGeneration = (
 const owner = { label: "This call of generate", facts: {} };
 const optionNames = [...outputOptionNames, "signal"];
 
-function specOf(model: Model, options: GenerationOptions): GenerateSpec {
+function settingsOf(options: GenerationOptions): OutputSettings {
   checkKnown(owner, options, optionNames);
-  return generateSpec(owner, model, checkOutputOptions(owner, options));
+  return checkOutputOptions(owner, options);
 }
 
 /**
  * Starts at once. `execute` makes ready what is continued and runs the job. All failures arrive through `result` and
  * the iteration.
  */
-export function startGeneration(
+export function startGeneration<Schema extends OutputSchema | undefined>(
   model: Model,
-  options: GenerationOptions,
+  options: GenerationOptions<Schema>,
   execute: (signal: AbortSignal, run: RunGeneration) => Promise<unknown>,
-): Generation {
+): Generation<Schema> {
   const controller = new AbortController();
   const { signal } = options;
   const onAbort = () => controller.abort(signal?.reason);
@@ -86,14 +94,18 @@ export function startGeneration(
   }
   const stream = new DeltaStream(() => controller.abort());
   const generate = async (): Promise<GenerationResult> => {
-    const spec = specOf(model, options);
+    const settings = settingsOf(options);
+    const compiled = outputSpec(owner, model, settings);
+    compiled.catch(() => {}); // heard below
     const output = new Output(model, {
       lead: "",
-      logprobs: spec.logprobs !== undefined,
+      logprobs: settings.logprobs !== null,
       emit: (delta) => stream.push(delta),
     });
     let end: JobOutcome | undefined;
     await execute(controller.signal, async (appends, left, stop) => {
+      const spec = await compiled;
+      stop.throwIfAborted();
       const within = { ...spec, maxTokens: Math.min(spec.maxTokens, left) };
       promptCacheOf(model).makeRoomForRows(appends.length + within.maxTokens);
       const job = { appends, logits: "none" as const, generate: within };
@@ -105,12 +117,15 @@ export function startGeneration(
     const { reason, ...pace } = paceOf(outcome);
     const { rowsComputed, draftedTokens, acceptedTokens } = outcome.stats;
     const usage = { rowsComputed, draftedTokens, acceptedTokens, ...pace };
-    return { text: output.text, tokens: output.tokens, ...output.figures, reason, usage };
+    const { text, tokens } = output;
+    const { accepted } = outcome;
+    const object = await objectOf(owner, settings.output, { text, reason, accepted });
+    return { text, tokens, ...output.figures, reason, ...object, usage };
   };
   const result = generate().then(
     (outcome) => {
       stream.end();
-      return outcome;
+      return outcome as GenerationResult & ObjectOf<Schema>;
     },
     (error: unknown) => {
       stream.end({ error });

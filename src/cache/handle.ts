@@ -15,6 +15,7 @@ import type { CacheContent } from "./content.js";
 import { contextFull, rowsOfContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import { startGeneration } from "./generation.js";
+import type { OutputSchema } from "./output-schema.js";
 import { CachePin } from "./pin.js";
 import { promptCacheOf } from "./prompt-cache.js";
 import { Segment } from "./segment.js";
@@ -179,7 +180,9 @@ export class CacheHandle {
    * Continues the text: iterate the result for text as it comes, or await its `result`. What was generated belongs to
    * the handle afterwards. Leaving the loop stops it and leaves the handle as it was before; so does the signal.
    */
-  generate(options: GenerationOptions = {}): Generation {
+  generate<const S extends OutputSchema | undefined = undefined>(
+    options: GenerationOptions<S> = {},
+  ): Generation<S> {
     return startGeneration(this.#model, options, (signal, run) =>
       this.#exclusively(signal, async (stop) => {
         if (this.#owed === null) this.#takeBackLastRow();

@@ -7,6 +7,8 @@ import type { Model } from "../model/model.js";
 import { draftingModes } from "../model/options.js";
 import type { Tokenizer } from "../model/tokenizer.js";
 import type { Drafting, GenerateSpec, SamplerOptions } from "../native/types.js";
+import type { OutputForm, OutputSchema } from "./output-schema.js";
+import { checkOutputSchema } from "./output-schema.js";
 
 export interface SamplingOptions {
   /** 0 (default) is greedy; at most 100. */
@@ -47,6 +49,11 @@ export interface OutputOptions extends SamplingOptions {
   maxTokens?: number;
   /** Whether next tokens may be guessed and checked several at a time; default: as the model was loaded. */
   drafting?: Drafting;
+  /**
+   * What the text must be, from its first character to its last; the result then has it as `object`. Not together with
+   * `stop`: it ends where its schema lets it end. Default: anything.
+   */
+  output?: OutputSchema | undefined;
 }
 
 /** Why an output ended: with a closing token, with a stop string, or at `maxTokens` or the end of the context. */
@@ -62,6 +69,8 @@ export interface OutputSettings {
   logprobs: number | null;
   /** null: as the model was loaded. */
   drafting: Drafting | null;
+  /** null: anything. */
+  output: OutputForm | null;
 }
 
 /** Whose options they are: begins every message, and is in its facts. */
@@ -85,6 +94,7 @@ export const outputOptionNames: readonly (keyof OutputOptions)[] = [
   "logprobs",
   "seed",
   "drafting",
+  "output",
 ];
 
 interface Range {
@@ -219,16 +229,22 @@ export function checkOutputOptions(owner: OptionOwner, options: OutputOptions): 
   for (const name of Object.keys(samplerRanges) as SamplerNumber[]) {
     sampler[name] = numeric(owner, name, options[name], samplerRanges[name]);
   }
+  const output = checkOutputSchema(owner, options.output);
+  const stop = textList(owner, "stop", options.stop) ?? [];
+  if (output !== null && stop.length > 0) {
+    throw invalidOf(owner, "stop", options.stop, "left out beside `output`, which says where the text ends");
+  }
   const logitBias = logitBiasOf(owner, options.logitBias);
   if (logitBias !== undefined) sampler.logitBias = logitBias;
   return {
     closers: textList(owner, "closers", options.closers),
-    stop: textList(owner, "stop", options.stop) ?? [],
+    stop,
     maxTokens: numeric(owner, "maxTokens", options.maxTokens, tokensRange),
     sampler,
     logprobs:
       options.logprobs === undefined ? null : numeric(owner, "logprobs", options.logprobs, logprobsRange),
     drafting: draftingOf(owner, options.drafting),
+    output,
   };
 }
 
@@ -268,7 +284,7 @@ export function closingTokens(
 
 const encoder = new TextEncoder();
 
-/** The settings for this model. Throws OPTION_INVALID for closers and biased tokens that it lacks. */
+/** The settings for this model, but for the grammar of `output` (grammar.ts). Throws OPTION_INVALID for closers and biased tokens that it lacks. */
 export function generateSpec(
   owner: OptionOwner,
   { tokenizer, info }: Model,

@@ -13,6 +13,7 @@ import type { CacheContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
 import type { AppendOptions, AppendUsage, CacheMark, CacheMatch } from "./handle.js";
 import { CacheHandle } from "./handle.js";
+import type { OutputSchema } from "./output-schema.js";
 import { mismatch } from "./snapshot/binding.js";
 import type { RestoreReport } from "./snapshot/of-handle.js";
 import { restoreView } from "./snapshot/of-handle.js";
@@ -111,7 +112,9 @@ export class Session {
   }
 
   /** See CacheHandle.generate. */
-  generate(options?: GenerationOptions): Generation {
+  generate<const S extends OutputSchema | undefined = undefined>(
+    options?: GenerationOptions<S>,
+  ): Generation<S> {
     return this.#handle.generate(options);
   }
 

@@ -2,6 +2,7 @@
 // How the types of a chain are put together. Unions of names, one intersection for the results of groups, no recursion:
 // what the compiler does for a step is in proportion to the names declared before it.
 
+import type { ObjectOf, OutputSchema } from "../cache/output-schema.js";
 import type {
   BranchContext,
   CallContext,
@@ -22,6 +23,11 @@ export type Fresh<Name extends string, Taken> = string extends Taken
 export type SiteOf<Name extends string> = Name extends `${infer Head}[${number}]${infer Rest}`
   ? `${Head}${SiteOf<Rest>}`
   : Name;
+
+/** What a stage's `output` adds to its results; nothing without. */
+export type Typed<Name extends string, Schema extends OutputSchema | undefined> = undefined extends Schema
+  ? unknown
+  : Record<Name, ObjectOf<Schema>>;
 
 /** What stands around the steps of a group. */
 export interface Around {

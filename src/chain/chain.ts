@@ -3,6 +3,7 @@
 // that `reads` and `own` accept only what was declared before and nobody else owns. The body of a group is built by a
 // function that gets a builder which knows the names around it and returns it with the group's steps.
 
+import type { OutputSchema } from "../cache/output-schema.js";
 import type { SnapshotSource } from "../cache/snapshot/places.js";
 import { ChainInvalidError, ClosedError, OptionInvalidError } from "../errors.js";
 import { Model } from "../model/model.js";
@@ -17,6 +18,7 @@ import type {
   ResultsOf,
   SiteOf,
   TopLevel,
+  Typed,
 } from "./chain-types.js";
 import type { ChainDefinition } from "./definition.js";
 import type { Explanation } from "./explain.js";
@@ -122,13 +124,18 @@ export class Chain<
   }
 
   /** Declares a stage. Throws CHAIN_INVALID or OPTION_INVALID naming stage, value and what is available. */
-  stage<const Name extends string, const Own extends Shared = never>(
+  stage<
+    const Name extends string,
+    const Own extends Shared = never,
+    const Schema extends OutputSchema | undefined = undefined,
+  >(
     name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
     options: StageOptions<
       Exclude<Shared, Own> | Stages | Extract<keyof Groups, string> | Outer["outputs"],
-      Own
+      Own,
+      Schema
     > = {},
-  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups, Nested, Outer> {
+  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups & Typed<Name, Schema>, Nested, Outer> {
     return new Chain(this.#with(stepKinds.stage(checkName(name), options)));
   }
 
@@ -240,13 +247,18 @@ export class Chain<
    * Declares a stage that joins what it names in `reads`, the branches of a fan-out end to end. The run fails when
    * there is nothing to join.
    */
-  join<const Name extends string, const Own extends Shared = never>(
+  join<
+    const Name extends string,
+    const Own extends Shared = never,
+    const Schema extends OutputSchema | undefined = undefined,
+  >(
     name: Name & Fresh<Name, Inputs | Stages | keyof Groups | keyof Outer["results"]>,
     options: JoinOptions<
       Exclude<Shared, Own> | Stages | Extract<keyof Groups, string> | Outer["outputs"],
-      Own
+      Own,
+      Schema
     >,
-  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups, Nested, Outer> {
+  ): Chain<Exclude<Shared, Own>, Stages | Name, Given, Inputs, Groups & Typed<Name, Schema>, Nested, Outer> {
     return new Chain(this.#with(stepKinds.join(checkName(name), options)));
   }
 

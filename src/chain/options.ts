@@ -57,13 +57,18 @@ export function checkStageOptions(stage: string, options: StageOptions<string, s
       { facts: { step: stage } },
     );
   }
+  const output = checkOutputOptions(owner, options);
+  const lead = textOption(owner, "lead", options.lead);
+  if (output.output !== null && lead !== null && lead !== "") {
+    throw invalidOf(owner, "lead", lead, "left out beside `output`, which says how the text begins");
+  }
   return {
-    ...checkOutputOptions(owner, options),
+    ...output,
     prompt: options.prompt ?? null,
     own,
     reads: textList(owner, "reads", options.reads) ?? undefined,
     opener,
-    lead: textOption(owner, "lead", options.lead) ?? " ",
+    lead: lead ?? (output.output === null ? " " : ""),
   };
 }
 

@@ -4,6 +4,7 @@
 import type { CacheOptions } from "../cache/cache-options.js";
 import type { OutputFigures, TokenLogprob } from "../cache/logprobs.js";
 import type { FinishReason, OutputOptions } from "../cache/output-options.js";
+import type { OutputSchema } from "../cache/output-schema.js";
 import type { SnapshotTarget } from "../cache/snapshot/places.js";
 import type { SnapshotOptions, SnapshotReport } from "../cache/snapshot/write.js";
 import type { PromptSource } from "../model/prompt.js";
@@ -68,7 +69,12 @@ export interface ComputedInput<Reads extends string, Results, Context = FromCont
   from: (results: Results, context: Context) => string | Promise<string>;
 }
 
-export interface StageOptions<Reads extends string, Own extends string> extends OutputOptions {
+export interface StageOptions<
+  Reads extends string,
+  Own extends string,
+  Schema extends OutputSchema | undefined = OutputSchema | undefined,
+> extends OutputOptions {
+  output?: Schema;
   /** Soft prompt: PEFT folder, `{ text }`, `{ rows, count }`. A stage still to be tuned may lack one. */
   prompt?: PromptSource;
   /** Inputs that only this stage reads, in this order after what it reads; their KV is freed after it. */
@@ -77,12 +83,16 @@ export interface StageOptions<Reads extends string, Own extends string> extends 
   reads?: readonly Reads[];
   /** Text that begins the output, unscored. Default without own inputs: the model's BOS, else a newline. */
   opener?: string;
-  /** Stripped from the start of generated text. Default: one space. */
+  /** Stripped from the start of generated text. Default: one space; none beside `output`. */
   lead?: string;
 }
 
 /** A stage that must have something to join. */
-export interface JoinOptions<Reads extends string, Own extends string> extends StageOptions<Reads, Own> {
+export interface JoinOptions<
+  Reads extends string,
+  Own extends string,
+  Schema extends OutputSchema | undefined = OutputSchema | undefined,
+> extends StageOptions<Reads, Own, Schema> {
   reads: readonly Reads[];
 }
 
@@ -122,6 +132,8 @@ export interface StageResult extends OutputFigures {
   /** Ids of the tokens generated. */
   tokens: readonly number[];
   reason: FinishReason;
+  /** What the text says, if the stage asks for an `output`; typed by it. */
+  object?: unknown;
   usage: StageUsage;
 }
 

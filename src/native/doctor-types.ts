@@ -30,6 +30,8 @@ export interface DoctorReport {
   /** The kernels in use. */
   kernels: KernelReport[];
   replaced: KernelReplacement[];
+  /** What makes grammars of `output` options, by name and version; none: this build has no grammars. */
+  grammars: string[];
 }
 
 /** Why something cannot be used; codes are those of errors.ts. */

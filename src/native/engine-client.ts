@@ -11,6 +11,7 @@ import type {
   CacheStats,
   ClosingToken,
   EngineStats,
+  GrammarHandle,
   JobStats,
   KvSpec,
   MissReason,
@@ -56,6 +57,8 @@ export interface JobOutcome {
   tail: Uint8Array;
   /** The token that closed the output, if one did. */
   closing?: ClosingToken;
+  /** The output is all that its grammar asks for; true without one. */
+  accepted: boolean;
   stats: JobStats;
 }
 
@@ -191,6 +194,10 @@ export class EngineClient {
     this.#native.setVocabulary(this.#model(), bytes, offsets);
   }
 
+  compileGrammar(kind: "jsonSchema" | "regex", text: string): Promise<GrammarHandle> {
+    return this.#native.compileGrammar(this.#model(), kind, text);
+  }
+
   createSegment(spec: SegmentSpec): SegmentHandle {
     return this.#native.createSegment(this.#model(), spec);
   }
@@ -222,8 +229,8 @@ export class EngineClient {
     listeners.signal?.throwIfAborted();
     const event = await this.#outcome(this.#native.submit(this.#model(), job), listeners);
     if (event.type !== "done") throw new InternalError(`A job of rows ended with the event "${event.type}".`);
-    const { reason, pending, tail, closing, stats } = event;
-    return { reason, pending, tail, stats, ...(closing && { closing }) };
+    const { reason, pending, tail, closing, accepted, stats } = event;
+    return { reason, pending, tail, accepted, stats, ...(closing && { closing }) };
   }
 
   /** Queues a training step; rejects as `run` does. */

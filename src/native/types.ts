@@ -33,10 +33,16 @@ export type * from "./train-types.js";
 
 declare const modelTag: unique symbol;
 declare const segmentTag: unique symbol;
+declare const grammarTag: unique symbol;
 
 /** A loaded model with its cache pool and its engine thread. */
 export interface ModelHandle {
   readonly [modelTag]: true;
+}
+
+/** What outputs of one model may be. */
+export interface GrammarHandle {
+  readonly [grammarTag]: true;
 }
 
 /** An append-only run of rows whose KV lives in the pool of one model. */
@@ -180,6 +186,8 @@ export interface GenerateSpec {
   logprobs?: number;
   /** Absent: as the model was opened. */
   drafting?: Drafting;
+  /** Tokens that it does not allow never occur, closers are allowed where it lets the output end. Absent: anything goes. */
+  grammar?: GrammarHandle;
   /**
    * The first tokens of the output, whatever the sampler chooses; a closer among them closes. All else is done as ever,
    * so that forced texts cost what generated ones cost. For comparisons; nothing public leads here.
@@ -253,13 +261,18 @@ export type NativeEvent =
   | {
       job: number;
       type: "done";
-      /** appended: no generation was asked for; closed: `closing`; stop: a stop string; length: maxTokens. */
+      /**
+       * appended: no generation was asked for; closed: `closing`, or a grammar that lets nothing follow; stop: a stop
+       * string; length: maxTokens.
+       */
       reason: "appended" | "closed" | "stop" | "length";
       /** Last generated token that is not a row yet, or -1. */
       pending: number;
       /** Bytes of text before a stop string inside its first token (empty otherwise). */
       tail: Uint8Array;
       closing?: ClosingToken;
+      /** The output is all that its grammar asks for; true without one. */
+      accepted: boolean;
       stats: JobStats;
     }
   /** A training step is over; its last event. */
@@ -325,6 +338,8 @@ export interface NativeBinding extends NativeSnapshots {
   settleTiers(model: ModelHandle): Promise<void>;
   engineStats(model: ModelHandle): EngineStats;
   cacheCensus(model: ModelHandle): CacheCensus;
+  /** Of a JSON Schema or a regular expression. Rejects with CONSTRAINT_INVALID, CONSTRAINT_UNAVAILABLE. */
+  compileGrammar(model: ModelHandle, kind: "jsonSchema" | "regex", text: string): Promise<GrammarHandle>;
   createSegment(model: ModelHandle, spec: SegmentSpec): SegmentHandle;
   segmentInfo(segment: SegmentHandle): SegmentInfo;
   /** No more rows; what it read is let go. Idempotent. */

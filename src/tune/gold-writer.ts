@@ -3,7 +3,7 @@
 // opener on, behind the gold texts, under the prompts as they are then. Frozen rows are those of training, so that of an
 // item only live rows are computed, and nothing of what no label depends on.
 
-import { generateSpec } from "../cache/output-options.js";
+import { outputSpec } from "../cache/grammar.js";
 import type { PromptLease } from "../cache/prompt-cache.js";
 import { promptCacheOf } from "../cache/prompt-cache.js";
 import type { SegmentView } from "../cache/segment.js";
@@ -125,8 +125,9 @@ class Writing {
     const text = new OutputText(tokenBytes, lead, () => {});
     const appends = [...this.#waiting, segment.appendTokens(first)];
     this.#waiting = [];
+    const generate = await outputSpec(stageOwner(output.id), this.#model, within);
     const outcome = await engine.run(
-      { appends, logits: "none", generate: generateSpec(stageOwner(output.id), this.#model, within) },
+      { appends, logits: "none", generate },
       { signal: this.#signal, onTokens: (ids) => text.push(ids) },
     );
     text.end(outcome.tail);

@@ -2,8 +2,8 @@
 // A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
 // part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
 
+import { objectOf, outputSpec } from "../../cache/grammar.js";
 import { Output, paceOf } from "../../cache/output.js";
-import { generateSpec } from "../../cache/output-options.js";
 import type { Segment } from "../../cache/segment.js";
 import type { Model } from "../../model/model.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
@@ -40,7 +40,8 @@ export function createStageStep(name: string, options: StageOptions<string, stri
       planner.share("output", name, stage, [...prompt, ...reads, ...own]);
     },
     async prepare(run, site) {
-      generateSpec(stageOwner(name), run.model, settings); // closers and biased tokens: before anything is computed
+      // Closers, biased tokens, what the output must be: before anything is computed.
+      await run.lane.race(outputSpec(stageOwner(name), run.model, settings));
       const prompt = await run.lane.race(load(run.model));
       if (prompt !== null) run.setPrompt(site, prompt);
     },
@@ -85,7 +86,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { id, name, site, reads } = scope.segmentOf(step);
   const { model, record } = run;
   const ended = record.ended(id);
-  if (ended !== null) return replayStage(scope, step, ended);
+  if (ended !== null) return replayStage(scope, step, settings, ended);
   const begun = record.begin(id);
   run.emit({ type: "stage-start", stage: name });
   const promptRows = await run.holdPrompt(site);
@@ -96,7 +97,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const left = run.contextLeft(id, opener.length, 1);
   const ahead = lane.takeAhead();
   const rowsReused = announceReuse(scope, name, reused, { promptRows, ahead });
-  const spec = specOf(scope, name, settings, left, begun?.tokens);
+  const spec = await specOf(scope, name, settings, left, begun?.tokens);
   const there = run.restoredRows(id);
   const segment = run.open(id);
   const output = new Output(model, {
@@ -131,13 +132,20 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { text, tokens, figures } = output;
   const { closing } = figures;
   const result = { text, tokens, ...figures, reason, usage } satisfies StageResult;
+  const { accepted } = outcome;
+  const object = await objectOf(stageOwner(name), settings.output, { text, reason, accepted });
   record.end(id, { opener: Array.from(opener), result });
-  scope.set(step, result);
+  scope.set(step, { ...result, ...object });
   run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
 }
 
 /** The stage ended before the run was resumed: its events in short, and its KV where a later step reads it. */
-async function replayStage(scope: Scope, step: string, ended: EndedStage): Promise<void> {
+async function replayStage(
+  scope: Scope,
+  step: string,
+  settings: StageSettings,
+  ended: EndedStage,
+): Promise<void> {
   const { run, lane } = scope;
   const { id, name: stage } = scope.segmentOf(step);
   const { result } = ended;
@@ -148,7 +156,8 @@ async function replayStage(scope: Scope, step: string, ended: EndedStage): Promi
   run.releaseUnread();
   const { text, reason, closing, usage, logprobs } = result;
   if (text !== "") run.emit({ type: "text-delta", stage, text, ...(logprobs && { logprobs }) });
-  scope.set(step, result);
+  const object = await objectOf(stageOwner(stage), settings.output, { text, reason, accepted: true });
+  scope.set(step, { ...result, ...object });
   run.emit({ type: "stage-end", stage, text, reason, ...(closing && { closing }), usage });
 }
 
@@ -189,15 +198,15 @@ function announceReuse(
 }
 
 /** `prior`: tokens that it goes on behind. What the stage generates by: its settings with the run's seed, within what the context holds. */
-function specOf(
+async function specOf(
   { run, seed }: Scope,
   name: string,
   settings: StageSettings,
   left: number,
   prior: readonly number[] = [],
-): GenerateSpec {
+): Promise<GenerateSpec> {
   const { sampler, maxTokens } = settings;
-  const spec = generateSpec(stageOwner(name), run.model, {
+  const spec = await outputSpec(stageOwner(name), run.model, {
     ...settings,
     sampler: { ...sampler, seed: (sampler.seed + seed) % 2 ** 32 },
     maxTokens: Math.min(maxTokens, left),

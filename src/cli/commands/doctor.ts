@@ -55,6 +55,7 @@ function print({ stdout }: Terminal, found: Diagnosis): void {
       `kernels   ${found.isa}${cap}`,
       `threads   ${found.threads}`,
       `memory    ${formatBytes(found.availableMemory)} available`,
+      `grammars  ${found.grammars.join(", ") || "none: outputs cannot be constrained; `npx baton build` with Rust 1.87 or newer adds them"}`,
       `device    ${found.device.used}: ${found.device.why}`,
       ...cudaLines(found.cuda),
       "",

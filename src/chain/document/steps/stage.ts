@@ -51,6 +51,23 @@ export const stageProperties: JsonSchema = {
   },
   logprobs: integer("Reports log-probabilities of every token and of so many likeliest ones in its place."),
   seed: integer("Of this stage's random numbers."),
+  output: {
+    description: "What the text must be: a JSON Schema, or a regular expression.",
+    anyOf: [
+      {
+        type: "object",
+        required: ["jsonSchema"],
+        additionalProperties: false,
+        properties: { jsonSchema: { anyOf: [{ type: "object" }, { type: "boolean" }] } },
+      },
+      {
+        type: "object",
+        required: ["regex"],
+        additionalProperties: false,
+        properties: { regex: { type: "string", minLength: 1 } },
+      },
+    ],
+  },
   drafting: {
     enum: draftingModes,
     description:

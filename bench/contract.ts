@@ -25,6 +25,8 @@ export type Task =
       tokens: number;
       repetitions: number;
     }
+  /** Decoding under a grammar and without one in turns. */
+  | { kind: "constrained"; context: number; tokens: number; repetitions: number }
   /** Decoding behind int8 KV and behind f16 KV in turns. */
   | { kind: "kv"; context: number; tokens: number; repetitions: number }
   /** From nothing to the first token, the file in the page cache, and what then is resident. */

@@ -8,6 +8,7 @@ import { measureBatch } from "./batch.js";
 import { measureBranches, measureMoving, measureReuse, measureSnapshot } from "./cache.js";
 import { measureChains } from "./chains/measure.js";
 import { sharedPlayer } from "./chains/players.js";
+import { measureConstrained } from "./constrained.js";
 import { measureDivergence } from "./divergence.js";
 import { measureDrafting, shareOfSame } from "./drafting.js";
 import { cached, generate, type Model, open, rate } from "./engine.js";
@@ -132,6 +133,7 @@ export const baton: Subject = {
     "handover",
     "memory",
     "batch",
+    "constrained",
     "kv",
     "load",
     "divergence",
@@ -161,6 +163,8 @@ export const baton: Subject = {
         return memory(task, settings);
       case "batch":
         return measureBatch(task, settings);
+      case "constrained":
+        return measureConstrained(task, settings);
       case "kv":
         return measureKv(task, settings);
       case "load":

@@ -44,6 +44,8 @@ export interface Output {
   rows: number;
   opener: number;
   count: number;
+  /** Absent: anything may be written. */
+  grammar?: Awaited<ReturnType<Model["engine"]["compileGrammar"]>>;
   /** Of the clock; absent: when the segment is asked for. */
   origin?: number;
 }
@@ -58,7 +60,7 @@ export interface Generated {
 /** An output behind `rows` rows of `read`: `opener` tokens, then `count` generated ones. */
 export async function generate(
   model: Model,
-  { read, rows, opener, count, origin }: Output,
+  { read, rows, opener, count, grammar, origin }: Output,
 ): Promise<Generated> {
   const arrivals: Arrival[] = [];
   const start = origin ?? performance.now();
@@ -67,7 +69,8 @@ export async function generate(
     start: rows,
     reads: read === undefined ? [] : [{ segment: read, rows, shift: 0 }],
   });
-  const limits = { closers: new Int32Array(0), stops: [], maxTokens: count };
+  const only = grammar === undefined ? {} : { grammar };
+  const limits = { closers: new Int32Array(0), stops: [], maxTokens: count, ...only };
   const submitted = performance.now() - start;
   const { stats } = await model.engine.run(
     {

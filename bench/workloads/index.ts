@@ -8,6 +8,7 @@ import { cachePolicies } from "./cache/policies.js";
 import { cacheReuse } from "./cache/reuse.js";
 import { cacheSnapshot } from "./cache/snapshot.js";
 import { compressAnswerChain } from "./compress-answer.js";
+import { constrained } from "./constrained.js";
 import { cpuBatch } from "./cpu/batch.js";
 import { cpuDecode } from "./cpu/decode.js";
 import { cpuDivergence } from "./cpu/divergence.js";
@@ -42,6 +43,7 @@ export const workloads: readonly Workload[] = [
   memory,
   overhead,
   drafting,
+  constrained,
   cpuPrefill,
   cpuDecode,
   cpuHandover,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <limits>
 
 #include "engine/logit_row.h"
@@ -26,16 +25,20 @@ int32_t Sampler::sample(float* logits, int vocab, const std::vector<int32_t>& hi
 // nearly full: most words are one of two.
 float* Sampler::allow(const float* logits, int vocab, const uint32_t* allowed) {
   const auto count = static_cast<size_t>(vocab);
-  allowed_.assign(count, -std::numeric_limits<float>::infinity());
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  allowed_.resize(count);
+  float* const to = allowed_.data();
   for (size_t begin = 0; begin < count; begin += 32) {
     const uint32_t word = allowed[begin / 32];
     const size_t end = std::min(begin + 32, count);
     if (word == ~uint32_t{0}) {
-      std::copy(logits + begin, logits + end, allowed_.begin() + static_cast<ptrdiff_t>(begin));
-    } else if (word != 0) {
-      for (size_t id = begin; id < end; ++id) {
-        if ((word >> (id - begin) & 1) != 0) allowed_[id] = logits[id];
-      }
+      std::copy(logits + begin, logits + end, to + begin);
+      continue;
+    }
+    std::fill(to + begin, to + end, kNever);
+    if (word == 0) continue;
+    for (size_t id = begin; id < end; ++id) {
+      if ((word >> (id - begin) & 1) != 0) to[id] = logits[id];
     }
   }
   return allowed_.data();

@@ -40,7 +40,8 @@ export interface StandardJsonSchema extends StandardSchema {
 }
 
 /**
- * What an output must be. Numbers without bounds end at 2^53 - 1, either way. A Standard Schema is followed while the text is written and asked again when it is there; its
+ * What an output must be. Numbers without bounds end at 2^53 - 1, either way; the `format` of a date lets 29 February be in
+ * every year. A Standard Schema is followed while the text is written and asked again when it is there; its
  * output is the result's `object`. `jsonSchema` is followed as it is; with `schema`, that one validates in the end and
  * gives the `object`. `regex` fits the whole text, as if it stood between `^` and `$`; the `object` is the text.
  */

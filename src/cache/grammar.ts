@@ -39,7 +39,8 @@ const remedies = {
     "Change or leave out what it names; groups that look ahead or behind, and references back, are not regular.",
 };
 
-async function grammarOf(owner: OptionOwner, model: Model, form: OutputForm): Promise<GrammarHandle> {
+/** Of a model: kept, so that a form that was asked for before costs nothing. Throws as outputSpec. */
+export async function grammarOf(owner: OptionOwner, model: Model, form: OutputForm): Promise<GrammarHandle> {
   try {
     return await compile(model, form);
   } catch (error) {
@@ -66,8 +67,9 @@ export async function outputSpec(
   settings: OutputSettings,
 ): Promise<GenerateSpec> {
   const spec = generateSpec(owner, model, settings);
-  if (settings.output === null) return spec;
-  return { ...spec, grammar: await grammarOf(owner, model, settings.output) };
+  return settings.output === null
+    ? spec
+    : { ...spec, grammar: await grammarOf(owner, model, settings.output) };
 }
 
 /** An output as it ended; `accepted`: it is all that its grammar asks for. */

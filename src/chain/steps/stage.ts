@@ -2,13 +2,14 @@
 // A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
 // part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
 
-import { objectOf, outputSpec } from "../../cache/grammar.js";
+import { grammarOf, objectOf, outputSpec } from "../../cache/grammar.js";
 import { Output, paceOf } from "../../cache/output.js";
+import { generateSpec } from "../../cache/output-options.js";
 import type { Segment } from "../../cache/segment.js";
 import type { Model } from "../../model/model.js";
 import type { ResolvedPrompt } from "../../model/prompt.js";
 import { resolvePrompt } from "../../model/prompt.js";
-import type { GenerateSpec } from "../../native/types.js";
+import type { GenerateSpec, GrammarHandle } from "../../native/types.js";
 import { contractDifferences, differenceMessage } from "../contract.js";
 import type { Ahead, Found } from "../lane.js";
 import type { StageSettings } from "../options.js";
@@ -87,6 +88,9 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { model, record } = run;
   const ended = record.ended(id);
   if (ended !== null) return replayStage(scope, step, settings, ended);
+  // Before the stage begins and after it has ended: what lies between is whole for whoever saves the run.
+  const form = settings.output;
+  const grammar = form === null ? null : await grammarOf(stageOwner(name), model, form);
   const begun = record.begin(id);
   run.emit({ type: "stage-start", stage: name });
   const promptRows = await run.holdPrompt(site);
@@ -97,7 +101,7 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const left = run.contextLeft(id, opener.length, 1);
   const ahead = lane.takeAhead();
   const rowsReused = announceReuse(scope, name, reused, { promptRows, ahead });
-  const spec = await specOf(scope, name, settings, left, begun?.tokens);
+  const spec = specOf(scope, name, settings, { left, grammar, prior: begun?.tokens ?? [] });
   const there = run.restoredRows(id);
   const segment = run.open(id);
   const output = new Output(model, {
@@ -132,9 +136,8 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const { text, tokens, figures } = output;
   const { closing } = figures;
   const result = { text, tokens, ...figures, reason, usage } satisfies StageResult;
-  const { accepted } = outcome;
-  const object = await objectOf(stageOwner(name), settings.output, { text, reason, accepted });
   record.end(id, { opener: Array.from(opener), result });
+  const object = form === null ? {} : await objectOf(stageOwner(name), form, { ...outcome, text, reason });
   scope.set(step, { ...result, ...object });
   run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
 }
@@ -156,7 +159,9 @@ async function replayStage(
   run.releaseUnread();
   const { text, reason, closing, usage, logprobs } = result;
   if (text !== "") run.emit({ type: "text-delta", stage, text, ...(logprobs && { logprobs }) });
-  const object = await objectOf(stageOwner(stage), settings.output, { text, reason, accepted: true });
+  const form = settings.output;
+  const whole = { text, reason, accepted: true };
+  const object = form === null ? {} : await objectOf(stageOwner(stage), form, whole);
   scope.set(step, { ...result, ...object });
   run.emit({ type: "stage-end", stage, text, reason, ...(closing && { closing }), usage });
 }
@@ -197,21 +202,32 @@ function announceReuse(
   return sum;
 }
 
-/** `prior`: tokens that it goes on behind. What the stage generates by: its settings with the run's seed, within what the context holds. */
-async function specOf(
+interface Place {
+  /** Tokens that the context still holds. */
+  left: number;
+  grammar: GrammarHandle | null;
+  /** Tokens that the output goes on behind. */
+  prior: readonly number[];
+}
+
+/** What the stage generates by: its settings with the run's seed, within what the context holds. */
+function specOf(
   { run, seed }: Scope,
   name: string,
   settings: StageSettings,
-  left: number,
-  prior: readonly number[] = [],
-): Promise<GenerateSpec> {
+  { left, grammar, prior }: Place,
+): GenerateSpec {
   const { sampler, maxTokens } = settings;
-  const spec = await outputSpec(stageOwner(name), run.model, {
+  const spec = generateSpec(stageOwner(name), run.model, {
     ...settings,
     sampler: { ...sampler, seed: (sampler.seed + seed) % 2 ** 32 },
     maxTokens: Math.min(maxTokens, left),
   });
-  return prior.length === 0 ? spec : { ...spec, prior: Int32Array.from(prior) };
+  return {
+    ...spec,
+    ...(grammar !== null && { grammar }),
+    ...(prior.length > 0 && { prior: Int32Array.from(prior) }),
+  };
 }
 
 /** The last token becomes a row only if a later step reads the output: it is owed to the next job. */

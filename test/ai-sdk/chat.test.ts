@@ -120,7 +120,6 @@ describe("warnings", () => {
       "tool x.search",
       "reasoning",
     ]);
-    expect(await featuresOf({ responseFormat: { type: "json" } })).toEqual(["responseFormat"]);
     expect(await featuresOf({ providerOptions: { baton: { sesion: "a" }, openai: { x: 1 } } })).toEqual([
       "providerOptions.baton.sesion",
     ]);

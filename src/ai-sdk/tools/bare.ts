@@ -42,11 +42,13 @@ const quoted = (name: string | null) => (name === null ? '"' : JSON.stringify(na
 export const mistral: ToolFormat = {
   of: (template) => template.includes("[TOOL_CALLS]"),
   opener: (name) => `[TOOL_CALLS] [{"name": ${quoted(name)}${name === null ? "" : ', "arguments": '}`,
+  closer: "}]",
   reader,
 };
 
 export const llama: ToolFormat = {
   of: (template) => template.includes('"parameters"'),
   opener: (name) => `{"name": ${quoted(name)}${name === null ? "" : ', "parameters": '}`,
+  closer: "}",
   reader,
 };

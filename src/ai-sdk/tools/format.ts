@@ -22,8 +22,10 @@ export interface CallReader {
 export interface ToolFormat {
   /** Whether a chat template teaches this format; asked in the order of the table. */
   of(template: string): boolean;
-  /** Begins an output that can only go on as a call, of `name` if there is one. */
+  /** Begins an output that can only go on as a call; of `name`, if there is one, with its arguments. */
   opener(name: string | null): string;
+  /** Stands behind the arguments of a call, and ends it. */
+  closer: string;
   /** `tools`: names that there are. */
   reader(tools: readonly string[]): CallReader;
 }

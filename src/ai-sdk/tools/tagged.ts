@@ -68,5 +68,6 @@ export const tagged: ToolFormat = {
   of: (template) => template.includes(openTag),
   opener: (name) =>
     name === null ? `${openTag}\n{"name": "` : `${openTag}\n{"name": ${JSON.stringify(name)}, "arguments": `,
+  closer: `}\n${closeTag}`,
   reader: () => new TaggedReader(),
 };

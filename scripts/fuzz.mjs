@@ -46,12 +46,14 @@ function run(fuzz, target, { seconds, executions: most, seed, libFuzzer }) {
       UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1",
     },
   });
+  const figure = (pattern) => Number(pattern.exec(done.stdout + done.stderr)?.[1] ?? Number.NaN);
+  const executions = libFuzzer ? figure(/number_of_executed_units:\s*(\d+)/) : figure(/: (\d+) executions/);
+  if (/libFuzzer: run interrupted/.test(done.stderr))
+    throw new Stop(`${target} was interrupted after ${executions} executions; nothing was found`);
   if (done.status !== 0) {
     console.log((done.stdout + done.stderr).split("\n").slice(-60).join("\n"));
     return null;
   }
-  const figure = (pattern) => Number(pattern.exec(done.stdout + done.stderr)?.[1] ?? Number.NaN);
-  const executions = libFuzzer ? figure(/number_of_executed_units:\s*(\d+)/) : figure(/: (\d+) executions/);
   return { target, executions, seconds: Math.round((performance.now() - began) / 1000), seed };
 }
 

@@ -49,10 +49,8 @@ export function readBoolean(metadata: Metadata, key: string): boolean | null {
 export function readTokenId(metadata: Metadata, key: string, vocab: number): number | null {
   const value = metadata[key];
   if (value === undefined) return null;
-  const id = Number(value);
-  if ((typeof value !== "number" && typeof value !== "bigint") || !Number.isInteger(id)) {
-    throw malformed(key, typeName(value), "a token id");
-  }
+  const id = typeof value === "number" || typeof value === "bigint" ? Number(value) : Number.NaN;
+  if (!Number.isInteger(id)) throw malformed(key, typeName(value), "a token id");
   // Converters write 2^32 - 1 or -1 for "none".
   if (id === 0xffffffff || id === -1) return null;
   if (id < 0 || id >= vocab) throw malformed(key, String(id), `a token id below ${vocab}`);

@@ -104,6 +104,11 @@ describe("tokenizers", () => {
     });
   });
 
+  test("of GGUF metadata with a token id that cannot become a number", () => {
+    const wrong = { ...readMetadata(tinyPath), "tokenizer.ggml.bos_token_id": { toString: 1 } };
+    expect(() => createTokenizer(wrong as never)).toThrow(/bos_token_id.*a token id/);
+  });
+
   test("of tokenizer.json", async () => {
     const at = fixturePath("tiny-hf/model");
     const sound = json(join(at, "tokenizer.json"));

@@ -22,6 +22,14 @@ const written = native.createSegment(model, { kind: "input", start: 0, reads: []
 native.submit(model, { appends: [{ segment: written, tokens: ids(40) }], logits: "none" });
 await eventually(() => native.segmentInfo(written).rows === 40);
 const { blockBytes } = native.cacheStats(model);
+native.setVocabulary(
+  model,
+  new Uint8Array(512).fill(97),
+  Uint32Array.from({ length: 513 }, (_, i) => i),
+);
+const letters = await native.compileGrammar(model, "regex", "a{3,30}").catch((error) => {
+  if (error.code !== "CONSTRAINT_UNAVAILABLE") throw error; // a build without Rust has no grammars
+});
 const released = native.createSegment(model, { kind: "input", start: 0, reads: [] });
 native.releaseSegment(released);
 const softPrompts = [3, 20].map((rows) => new Float32Array(64 * rows).fill(0.1));
@@ -133,6 +141,7 @@ const generate = record({
   maxTokens: nearInt(1, 40),
   logprobs: fc.option(nearInt(0, 20), { nil: undefined }),
   drafting: fc.constantFrom("auto", "off", undefined),
+  grammar: fc.constantFrom(letters, undefined),
 });
 const job = fc
   .record({
@@ -229,6 +238,11 @@ const functions = {
   settleTiers: [models],
   engineStats: [models],
   cacheCensus: [models],
+  compileGrammar: [
+    models,
+    mostly(fc.constantFrom("jsonSchema", "regex")),
+    mostly(fc.oneof(fc.string(), fc.json(), fc.constantFrom('{ "type": "object" }', "[ab]+", "(?=a)", "{"))),
+  ],
   createSegment: [models, mostly(spec)],
   segmentInfo: [mostly(segments)],
   closeSegment: [mostly(fc.constantFrom("new", released)).filter((value) => value !== written)],

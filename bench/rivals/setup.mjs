@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Installs the rivals beside this file and nowhere else: node-llama-cpp from its npm package, and llama.cpp's own
-// programs compiled from the sources inside that package and linked with the package's own shared objects. So all rivals
+// programs compiled from the sources inside that package, and one of ours where it has none (llama-forks.cpp), linked with
+// the package's own shared objects. So all rivals
 // run the same kernels, and none needs a download besides the npm package.
 //
 // BATON_ISA caps the rivals too: a folder of its own under build/ then has the programs and the package beside none but
@@ -23,11 +24,14 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const modules = path.join(here, "node_modules");
 const build = path.join(here, "build");
 const sources = path.join(build, "llama.cpp");
-/** Each with its folder under tools/ and its source there. */
+const tool = (folder, source) =>
+  [source, "main.cpp"].map((file) => path.join(sources, "tools", folder, file));
+/** Each with its sources. */
 const programs = {
-  "llama-bench": ["llama-bench", "llama-bench.cpp"],
-  "llama-batched-bench": ["batched-bench", "batched-bench.cpp"],
-  "llama-perplexity": ["perplexity", "perplexity.cpp"],
+  "llama-bench": tool("llama-bench", "llama-bench.cpp"),
+  "llama-batched-bench": tool("batched-bench", "batched-bench.cpp"),
+  "llama-perplexity": tool("perplexity", "perplexity.cpp"),
+  "llama-forks": [path.join(here, "llama-forks.cpp")],
 };
 /** What a cap allows of libggml-cpu-*, of which the library takes the best that runs here; amx caps nothing. */
 const variantsWithin = {
@@ -94,12 +98,11 @@ function compile(name, objects) {
     return path.join(objects, file);
   };
   const includes = ["include", "ggml/include", "common", "vendor", "src"];
-  const [folder, source] = programs[name];
   // NDEBUG: llama-bench refuses to call its figures clean with its own assertions on.
   run("g++", [
     ...["-O2", "-DNDEBUG", "-std=c++17", "-o", path.join(build, name)],
     ...includes.map((one) => `-I${path.join(sources, one)}`),
-    ...[source, "main.cpp"].map((file) => path.join(sources, "tools", folder, file)),
+    ...programs[name],
     ...["libllama", "libllama-common", "libggml", "libggml-base"].map(library),
     `-Wl,-rpath,${objects}`,
     "-lpthread",

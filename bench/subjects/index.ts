@@ -6,6 +6,7 @@ import { batonPrefix, batonRecompute } from "./baton-chains.js";
 import { limits } from "./limits.js";
 import { llamaBatchedBench } from "./llama-batched-bench.js";
 import { llamaBench } from "./llama-bench.js";
+import { llamaForks } from "./llama-forks.js";
 import { llamaPerplexity } from "./llama-perplexity.js";
 import { nodeLlamaCpp } from "./node-llama-cpp.js";
 import { fthss, peft } from "./pytorch.js";
@@ -18,6 +19,7 @@ export const subjects: readonly Subject[] = [
   llamaBench,
   llamaBatchedBench,
   llamaPerplexity,
+  llamaForks,
   nodeLlamaCpp,
   fthss,
   peft,

@@ -6,7 +6,7 @@ import path from "node:path";
 import type { Way } from "../contract.js";
 import { rivals } from "../runner/paths.js";
 
-export type LlamaProgram = "llama-bench" | "llama-batched-bench" | "llama-perplexity";
+export type LlamaProgram = "llama-bench" | "llama-batched-bench" | "llama-perplexity" | "llama-forks";
 
 /** Where setup.mjs puts rivals: capped like us where BATON_ISA caps us. */
 export function rivalFolders(cap: string | undefined = process.env.BATON_ISA) {

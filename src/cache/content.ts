@@ -5,6 +5,7 @@ import { ContextLimitError, OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { PromptSource } from "../model/prompt.js";
 import { resolvePrompt } from "../model/prompt.js";
+import { withBos } from "../model/tokenizer.js";
 import type { Row } from "./view.js";
 
 /** A text, token ids, embedding rows [count, hidden], or a soft prompt as a stage has it: a PEFT folder, a text, rows. */
@@ -30,10 +31,8 @@ export async function rowsOfContent(
   const { tokenizer, info } = model;
   const rows: Row[] = [];
   if (typeof content === "string") {
-    const { bosId, addBos } = tokenizer;
     const ids = tokenizer.encode(content, { specials, atZero: atStart });
-    if (atStart && addBos && bosId !== null && ids.length > 0 && ids[0] !== bosId) rows.push(bosId);
-    for (const id of ids) rows.push(id);
+    for (const id of atStart && ids.length > 0 ? withBos(tokenizer, ids) : ids) rows.push(id);
   } else if (typeof content === "object" && content !== null && ("rows" in content || "prompt" in content)) {
     rows.push(...(await promptRows(model, "prompt" in content ? content.prompt : content)));
   } else {

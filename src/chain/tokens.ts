@@ -6,6 +6,7 @@
 import { closingTokens } from "../cache/output-options.js";
 import { ChainInvalidError } from "../errors.js";
 import type { Tokenizer } from "../model/tokenizer.js";
+import { withBos } from "../model/tokenizer.js";
 import { stageOwner } from "./options.js";
 import type { InputDescription } from "./plan.js";
 
@@ -60,11 +61,8 @@ function formatted(
   return ids;
 }
 
-function withBos(tokenizer: Tokenizer, ids: readonly number[] | Int32Array, atZero: boolean): Int32Array {
-  const { bosId, addBos } = tokenizer;
-  if (!atZero || !addBos || bosId === null || ids[0] === bosId) return Int32Array.from(ids);
-  return Int32Array.from([bosId, ...ids]);
-}
+const placed = (tokenizer: Tokenizer, ids: ArrayLike<number>, atZero: boolean): Int32Array =>
+  atZero ? withBos(tokenizer, ids) : Int32Array.from(ids);
 
 /**
  * Ids of an input. `atZero`: the segment starts at frame position 0. Throws CHAIN_INVALID for a value that gives no
@@ -86,7 +84,7 @@ export function inputTokens(
       facts: { step: name, value },
     });
   }
-  return withBos(tokenizer, ids, atZero);
+  return placed(tokenizer, ids, atZero);
 }
 
 /** Ids of an opener, may be empty with own inputs only. `opener` null: the default one. */
@@ -100,7 +98,7 @@ export function openerTokens(
   if (opener === null && hasOwn) return new Int32Array();
   if (opener !== null) {
     const ids = tokenizer.encode(opener, { specials: true, atZero });
-    return ids.length === 0 ? ids : withBos(tokenizer, ids, atZero);
+    return ids.length === 0 ? ids : placed(tokenizer, ids, atZero);
   }
   const id = tokenizer.bosId ?? tokenizer.newlineId;
   if (id === null) {
@@ -110,7 +108,7 @@ export function openerTokens(
       { facts: { step: stage } },
     );
   }
-  return withBos(tokenizer, [id], atZero);
+  return placed(tokenizer, [id], atZero);
 }
 
 /** Ids of a stage's closing tokens; `closers` null: the tokenizer's own. Throws OPTION_INVALID for a text that is none. */

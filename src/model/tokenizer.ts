@@ -72,6 +72,12 @@ export interface Tokenizer {
   specialId(text: string): number | null;
 }
 
+/** Ids of a text at frame position 0: behind the BOS that the model was trained with, if they do not begin with it. */
+export function withBos({ addBos, bosId }: Tokenizer, ids: ArrayLike<number>): Int32Array {
+  if (!addBos || bosId === null || ids[0] === bosId) return Int32Array.from(ids);
+  return Int32Array.from([bosId, ...Array.from(ids)]);
+}
+
 /** End-of-text and end-of-turn tokens by the names that model families give them. */
 const closerNames: readonly string[] = [
   "<|endoftext|>",

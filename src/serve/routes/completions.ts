@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // POST /v1/completions: a text goes on. Nothing is added to it but the BOS that the tokenizer asks for.
 
+import { withBos } from "../../model/tokenizer.js";
 import { checkBody, readJson } from "../body.js";
 import { startCall } from "../calls.js";
 import { unsupported } from "../errors.js";
@@ -19,9 +20,7 @@ import { answerOrStream, generatingErrors, jsonRequest } from "../route.js";
 function tokensOf({ model }: ServedModel, prompt: string | readonly number[]): Int32Array {
   if (typeof prompt !== "string") return Int32Array.from(prompt);
   const { tokenizer } = model;
-  const ids = tokenizer.encode(prompt, { specials: false, atZero: true });
-  const { bosId, addBos } = tokenizer;
-  return addBos && bosId !== null && ids[0] !== bosId ? Int32Array.of(bosId, ...ids) : ids;
+  return withBos(tokenizer, tokenizer.encode(prompt, { specials: false, atZero: true }));
 }
 
 export const completions: Route = {

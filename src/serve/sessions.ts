@@ -12,10 +12,6 @@ import { contentOf } from "./places.js";
 
 interface Entry {
   session: Session;
-  /** Hash and rows of the prompt that stands first. */
-  prompt: { hash: string; count: number } | null;
-  /** Of the rows behind it. */
-  tokens: number[];
   busy: boolean;
   usedAt: number;
 }
@@ -27,13 +23,6 @@ export interface SessionLimits {
 
 const keyOf = (served: ServedModel, salt: string | undefined, id: string) =>
   JSON.stringify([served.name, salt ?? "", id]);
-
-function common(a: readonly number[], b: Int32Array): number {
-  const most = Math.min(a.length, b.length);
-  let at = 0;
-  while (at < most && a[at] === b[at]) at++;
-  return at;
-}
 
 export class Sessions {
   readonly #limits: SessionLimits;
@@ -60,7 +49,7 @@ export class Sessions {
         { param: "session", headers: { "retry-after": "1" } },
       );
     }
-    const entry = found ?? { session: null as never, prompt: null, tokens: [], busy: true, usedAt: 0 };
+    const entry = found ?? { session: null as never, busy: true, usedAt: 0 };
     entry.busy = true;
     this.#open.delete(key);
     this.#open.set(key, entry); // most recently used last
@@ -138,49 +127,31 @@ export class Sessions {
 }
 
 class SessionPlace implements Place {
-  readonly #entry: Entry;
+  readonly #session: Session;
   readonly #leave: () => void;
 
-  constructor(entry: Entry, leave: () => void) {
-    this.#entry = entry;
+  constructor({ session }: Entry, leave: () => void) {
+    this.#session = session;
     this.#leave = leave;
   }
 
   async fill({ prompt, tokens }: Rows, signal: AbortSignal): Promise<Filled> {
-    const entry = this.#entry;
-    const { session } = entry;
-    let reused = 0;
-    if (
-      entry.prompt?.hash !== prompt?.hash ||
-      session.rows !== (entry.prompt?.count ?? 0) + entry.tokens.length
-    ) {
-      session.truncate(0);
-      entry.tokens = [];
-      entry.prompt = null;
-    }
-    if (prompt !== undefined && entry.prompt === null) {
-      reused += (await session.append(contentOf(prompt), { signal })).rowsReused;
-      entry.prompt = { hash: prompt.hash, count: prompt.count };
-    } else reused += entry.prompt?.count ?? 0;
-    // the last token's logits are wanted, so one is appended at least
-    const kept = Math.min(common(entry.tokens, tokens), tokens.length - 1);
-    session.truncate((entry.prompt?.count ?? 0) + kept);
-    entry.tokens.length = kept;
-    const fresh = tokens.subarray(kept);
-    reused += kept + (await session.append(fresh, { signal })).rowsReused;
-    for (const id of fresh) entry.tokens.push(id);
+    const session = this.#session;
+    const lead = prompt === undefined ? [] : [contentOf(prompt)];
+    const before = prompt?.count ?? 0;
+    const { rows, common } = await session.match(...lead, tokens);
+    // a prompt is appended whole; the last token's logits are wanted, so one is appended at least
+    const kept = common < before ? 0 : Math.min(common, rows - 1);
+    session.truncate(kept);
+    let reused = kept;
+    const missing = kept < before ? [...lead, tokens] : [tokens.subarray(kept - before)];
+    for (const content of missing) reused += (await session.append(content, { signal })).rowsReused;
     return { rows: session.rows, reused };
   }
 
+  /** What is written stays in the session; an output that was stopped does not. */
   generate(options: GenerationOptions): Generation {
-    const entry = this.#entry;
-    const generation = entry.session.generate(options);
-    const keep = generation.result.then(({ tokens }) => {
-      const rows = entry.session.rows - (entry.prompt?.count ?? 0) - entry.tokens.length;
-      for (const id of tokens.slice(0, Math.max(0, rows))) entry.tokens.push(id);
-    });
-    keep.catch(() => {}); // an output that was stopped is no part of the session
-    return generation;
+    return this.#session.generate(options);
   }
 
   leave(): void {

@@ -3,7 +3,8 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RequestVariables, ServeContext } from "./context.js";
-import { ClientGoneError, ServeError, serveErrorOf } from "./errors.js";
+import { toldFailure } from "./context.js";
+import { ClientGoneError, ServeError, shuttingDown } from "./errors.js";
 import type { Lease } from "./leases.js";
 import type { RequestContext, Route } from "./route.js";
 import type { Answered } from "./sending.js";
@@ -36,18 +37,10 @@ function checkHost(c: RequestContext): void {
   );
 }
 
-function drainingError({ gate }: ServeContext): ServeError {
-  const headers = { "retry-after": String(gate.retryAfter), connection: "close" };
-  const message = "The server is shutting down. Send the request to another one.";
-  return new ServeError(503, "shutting_down", message, { headers });
-}
-
 function failureOf(context: ServeContext, error: unknown, lease: Lease): Answered {
   if (error instanceof ClientGoneError || (lease.signal.aborted && !(error instanceof ServeError)))
     return { status: clientGone, headers: {}, body: "" };
-  const failure = serveErrorOf(error, context.gate.retryAfter);
-  if (failure.status >= 500 && failure.cause !== undefined)
-    context.log({ event: "note", message: failure.message, error: failure.cause });
+  const failure = toldFailure(context, error);
   return jsonAnswer(failure.body, failure.status, failure.headers);
 }
 
@@ -80,7 +73,8 @@ export async function answer(
   });
   let answered: Answered;
   try {
-    if (context.leases.draining && route.always !== true) throw drainingError(context);
+    if (context.leases.draining && route.always !== true)
+      throw shuttingDown(context.gate.retryAfter, { connection: "close" });
     if (connection?.local === true && !context.keys.required) checkHost(c);
     const tenant = route.open === true ? {} : context.keys.identify(c.req.header("authorization"));
     if (method === "post") follow(lease, c, connection);

@@ -4,6 +4,8 @@
 import type { IncomingMessage } from "node:http";
 import type { ResolvedPrompt } from "../model/prompt.js";
 import type { Chains } from "./chains.js";
+import type { ServeError } from "./errors.js";
+import { serveErrorOf } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { ApiKeys, Tenant } from "./keys.js";
 import type { Lease, Leases } from "./leases.js";
@@ -32,6 +34,14 @@ export interface ServeContext {
   document(): string;
   /** Of a named prompt for a model; undefined for null. Throws ServeError for a name that cannot be one, or is none. */
   promptRows(served: ServedModel, name: string | null, param: string): ResolvedPrompt | undefined;
+}
+
+/** What the client hears of a failure. What is the server's own business goes to its log. */
+export function toldFailure({ gate, log }: ServeContext, error: unknown): ServeError {
+  const failure = serveErrorOf(error, gate.retryAfter);
+  if (failure.status >= 500 && failure.cause !== undefined)
+    log({ event: "note", message: failure.message, error: failure.cause });
+  return failure;
 }
 
 /** What is known of a request when its route gets it. */

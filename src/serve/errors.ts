@@ -78,6 +78,15 @@ export function unsupported(param: string, message: string): ServeError {
   return new ServeError(400, "unsupported_parameter", message, { param });
 }
 
+const shutting = "The server is shutting down. Send the request to another one.";
+
+/** `retryAfter`: seconds. */
+export function shuttingDown(retryAfter: number, headers: Readonly<Record<string, string>> = {}): ServeError {
+  return new ServeError(503, "shutting_down", shutting, {
+    headers: { "retry-after": String(retryAfter), ...headers },
+  });
+}
+
 /** The codes whose messages are for the client: it can do something about them. */
 const clientCodes: Partial<Record<ErrorCode, string>> = {
   OPTION_INVALID: "invalid_value",
@@ -90,7 +99,7 @@ const clientCodes: Partial<Record<ErrorCode, string>> = {
 const passingCodes: Partial<Record<ErrorCode, string>> = {
   CACHE_BUDGET: "The KV cache has no room for this request beside those in progress. Try again in a moment.",
   OUT_OF_MEMORY: "The server is out of memory for now. Try again in a moment.",
-  CLOSED: "The server is shutting down. Send the request to another one.",
+  CLOSED: shutting,
 };
 
 /** camelCase options of the library as the API spells them. */

@@ -2,12 +2,7 @@
 // Requests in progress. A lease is taken when a request comes and given back when the last byte of its answer is on its
 // way or its client is gone; draining waits for all of them, then aborts what is left.
 
-import { ServeError } from "./errors.js";
-
-const stopped = () =>
-  new ServeError(503, "shutting_down", "The server is shutting down. Send the request to another one.", {
-    headers: { "retry-after": "1" },
-  });
+import { shuttingDown } from "./errors.js";
 
 export class Lease {
   readonly #end: () => void;
@@ -69,7 +64,7 @@ export class Leases {
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
     await this.#empty(limitMs);
-    for (const lease of [...this.#open]) lease.abort(stopped());
+    for (const lease of [...this.#open]) lease.abort(shuttingDown(1));
     await this.#empty(1000);
   }
 

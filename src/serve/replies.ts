@@ -6,7 +6,8 @@ import type { GenerationResult } from "../index.js";
 import type { StartedCall } from "./calls.js";
 import type { StartedRun } from "./chain-runs.js";
 import type { ServeContext } from "./context.js";
-import { ClientGoneError, serveErrorOf } from "./errors.js";
+import { toldFailure } from "./context.js";
+import { ClientGoneError } from "./errors.js";
 import type { AnswerFormat, AnswerHead } from "./openai/answers.js";
 import type { Usage } from "./openai/usage.js";
 import type { Answered } from "./sending.js";
@@ -25,10 +26,7 @@ export interface Reply {
 /** The last event of a stream that failed; nothing for a client that is gone. */
 export function failureEvent(context: ServeContext, error: unknown): string {
   if (error instanceof ClientGoneError) return "";
-  const failure = serveErrorOf(error, context.gate.retryAfter);
-  if (failure.status >= 500 && failure.cause !== undefined)
-    context.log({ event: "note", message: failure.message, error: failure.cause });
-  return dataOf(failure.body);
+  return dataOf(toldFailure(context, error).body);
 }
 
 const withUsage = ({ body }: Reply) => body.stream_options?.include_usage === true;

@@ -6,6 +6,7 @@ import path from "node:path";
 import type { Samples, Task, TrialSettings } from "../contract.js";
 import { tokenIds } from "../tokens.js";
 import { cached, generate, type Model, open, rate } from "./engine.js";
+import { notes } from "./notes.js";
 
 type Handle = ReturnType<Model["cache"]["open"]>;
 
@@ -33,17 +34,6 @@ async function filled(model: Model, rows: number, seed = 1): Promise<Handle> {
   const handle = model.cache.open();
   await handle.append(tokenIds(rows, seed));
   return handle;
-}
-
-/** Figures as they come. */
-function notes(): { samples: Samples; note: (name: string, value: number) => void } {
-  const samples: Samples = {};
-  const note = (name: string, value: number) => {
-    const values = samples[name] ?? [];
-    values.push(value);
-    samples[name] = values;
-  };
-  return { samples, note };
 }
 
 /** From nothing to the first token behind rows that are computed. */

@@ -8,8 +8,10 @@ import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Samples, Task, TrialSettings } from "../contract.js";
 import { packageUrl } from "../runner/paths.js";
+import { mean } from "../runner/statistics.js";
 import type { Model } from "./engine.js";
 import { open } from "./engine.js";
+import { notes } from "./notes.js";
 import type { Answer, Ask } from "./server-client.js";
 
 type ServerPackage = typeof import("../../src/serve/index.js");
@@ -73,7 +75,6 @@ async function asked(client: ChildProcess, ask: Ask): Promise<Answer> {
   return answer;
 }
 
-const mean = (values: readonly number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
 const beyond = ({ wallMs, engineMs }: Side) => wallMs - engineMs;
 
 /** A server of ten lines that does what `bare` does and writes every piece: what HTTP itself takes on this machine. */
@@ -147,10 +148,7 @@ export async function measureServer(
   settings: TrialSettings,
 ): Promise<Samples> {
   const sides = await openSides(settings);
-  const samples: Samples = {};
-  const note = (name: string, value: number) => {
-    samples[name] = [...(samples[name] ?? []), value];
-  };
+  const { samples, note } = notes();
   const request = async () => {
     const alone = beyond(await sides.bySelf(1, 1));
     const served = beyond(await sides.byServer(1, 1, false));

@@ -8,8 +8,8 @@ import { createBaton } from "../../src/ai-sdk/index.js";
 import type { CallOptions } from "../../src/ai-sdk/spec.js";
 import type { Model } from "../../src/index.js";
 import { loadModel } from "../../src/index.js";
-import { loadNative } from "../../src/native/load.js";
 import { failure } from "../chain/failure.js";
+import { needGrammars } from "../constrain/support.js";
 import { asked, sdks } from "./support.js";
 
 let model: Model;
@@ -20,11 +20,6 @@ afterAll(() => model.close());
 
 const prompt = "Paris has two million people.";
 const schema = z.object({ city: z.string().max(20), millions: z.int().min(0).max(99), large: z.boolean() });
-
-/** Skips, with the reason, where the addon was built without grammars. */
-function needGrammars(context: { skip: (reason: string) => void }): void {
-  if (loadNative().doctor().grammars.length === 0) context.skip("this build has no grammars");
-}
 
 describe.each(sdks)("held to a schema, $name", ({ ai, provider }) => {
   test("generateText and streamText write an object of it, without a warning", async (context) => {

@@ -3,7 +3,7 @@
 // remedy. What is the server's own business (paths, the program's code between stages) is in its log, not in a reply.
 
 import type { ErrorCode } from "../index.js";
-import { BatonError } from "../index.js";
+import { BatonError, CacheBudgetError } from "../index.js";
 
 /** OpenAI's names for kinds of failure. */
 export type ErrorType =
@@ -113,6 +113,19 @@ function paramOf(error: BatonError): { param?: string } {
   return {};
 }
 
+/** Null unless the request alone is more than the whole cache, however often it comes. */
+function neverFits(error: BatonError): ServeError | null {
+  if (!CacheBudgetError.isInstance(error)) return null;
+  const { needed = 0, budget = 0 } = error.facts;
+  if (needed <= budget) return null;
+  return new ServeError(
+    400,
+    "context_length_exceeded",
+    `The request needs ${String(needed)} bytes of KV cache, and this server has ${String(budget)} in all. Shorten it.`,
+    { cause: error },
+  );
+}
+
 /** What a client hears of any failure; `retryAfter`: seconds, for those that pass. */
 export function serveErrorOf(error: unknown, retryAfter: number): ServeError {
   if (error instanceof ServeError) return error;
@@ -122,6 +135,8 @@ export function serveErrorOf(error: unknown, retryAfter: number): ServeError {
     const client = clientCodes[code];
     if (client !== undefined)
       return new ServeError(400, client, error.message, { ...paramOf(error), cause: error });
+    const tooLong = neverFits(error);
+    if (tooLong !== null) return tooLong;
     if (code === "QUEUE_FULL") {
       const { running, waiting } = error.facts;
       return new ServeError(

@@ -183,6 +183,24 @@ test("a context that is too short is said in OpenAI's words", async () => {
   expect([error.status, error.code]).toEqual([400, "context_length_exceeded"]);
 });
 
+test("what is more than the whole cache is refused for good; what others leave no room for is not", async () => {
+  const { blockBytes, blockRows } = here.model.info;
+  await using small = await startServer({ load: { indexBytes: 0, cacheBytes: 8 * blockBytes } });
+  const ask = (blocks: number) => {
+    const prompt = new Array(blocks * blockRows).fill(5);
+    return small.client().completions.create({ ...greedy, max_tokens: 1, prompt });
+  };
+  const never = await refused(ask(9));
+  expect([never.status, never.code]).toEqual([400, "context_length_exceeded"]);
+  expect(never.message).toContain("Shorten it");
+  const other = small.model.cache.open();
+  await other.append(new Array(6 * blockRows).fill(5));
+  const passing = await refused(ask(4));
+  expect([passing.status, passing.code]).toEqual([503, "cache_budget"]);
+  other.close();
+  expect((await ask(4)).choices).toHaveLength(1);
+});
+
 test("an abort in the client ends the output and frees its rows", async () => {
   const stop = new AbortController();
   const used = () => here.model.stats().usedBytes;

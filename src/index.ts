@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
+import "./node-version.js";
+
 export type { CacheOptions, Retention } from "./cache/cache-options.js";
 export type { CacheContent } from "./cache/content.js";
 export type { Generation, GenerationOptions, GenerationResult } from "./cache/generation.js";

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { buildNative } from "../build-native.mjs";
+import { bundleEntries } from "./bundle.mjs";
 import { npmCommand, quietly, root, say, withLock } from "./run.mjs";
 import { requireNode } from "./tools.mjs";
 
@@ -32,15 +33,16 @@ export async function ensureModules() {
   });
 }
 
-/** Compiles src/ to dist/; the compiler's own build info makes an unchanged tree cheap. */
+/** Compiles src/ to dist/; the compiler's own build info makes an unchanged tree cheap, and the bundle takes moments. */
 export async function ensureTypeScript() {
-  await withLock(path.join(root, "build-cmake/tsc.lock"), () => {
+  await withLock(path.join(root, "build-cmake/tsc.lock"), async () => {
     if (!existsSync(path.join(root, "dist/index.js"))) say("compiling TypeScript");
     quietly(process.execPath, [
       path.join(root, "node_modules/typescript/bin/tsc"),
       "-p",
       "tsconfig.build.json",
     ]);
+    await bundleEntries();
   });
 }
 

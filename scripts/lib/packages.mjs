@@ -14,6 +14,7 @@ export const glibcCeiling = [2, 34];
 
 /** What the base package consists of: scripts are those that compile the sources when asked. */
 const baseContents = [
+  "bin",
   "dist",
   "native",
   "prompts",
@@ -27,6 +28,9 @@ const baseContents = [
   "README.md",
   "CHANGELOG.md",
 ];
+
+/** What the compiler makes of src/ one by one: of it the types are published, and in place of the rest the bundle. */
+const single = /^dist\/(?!bundle\/).*\.js$/;
 
 /** Of a training, what only tells how it went. */
 const trainingRecords = ["checkpoint.safetensors", "curves.svg", "steps.jsonl"];
@@ -56,7 +60,9 @@ function assembleBase(folder, source) {
   mkdirSync(folder, { recursive: true });
   for (const item of baseContents) {
     const belongs = (file) =>
-      !file.endsWith(".tsbuildinfo") && !trainingRecords.includes(path.basename(file));
+      !file.endsWith(".tsbuildinfo") &&
+      !trainingRecords.includes(path.basename(file)) &&
+      !single.test(path.relative(root, file));
     cpSync(path.join(root, item), path.join(folder, item), { recursive: true, filter: belongs });
   }
   const optional = platforms.map(({ tag }) => [packageName(source.name, tag), source.version]);

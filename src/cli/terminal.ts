@@ -2,7 +2,8 @@
 // Where a command writes: results to standard output, everything about the way there to standard error. With --json
 // standard output holds one JSON value and nothing else.
 
-import { SingleBar } from "cli-progress";
+import { createRequire } from "node:module";
+import type * as CliProgress from "cli-progress";
 import type { LoadProgress } from "../model/options.js";
 
 export interface TerminalStream {
@@ -44,7 +45,7 @@ export function createProgress({ stderr }: Terminal): Progress {
 }
 
 function barProgress(stderr: TerminalStream): Progress {
-  let bar: SingleBar | null = null;
+  let bar: CliProgress.SingleBar | null = null;
   let label = "";
   const stop = () => {
     bar?.stop();
@@ -53,6 +54,7 @@ function barProgress(stderr: TerminalStream): Progress {
   const begin = (total: number) => {
     const format = "{label} [{bar}] {percentage} % of {size}";
     const stream = stderr as NodeJS.WritableStream;
+    const { SingleBar } = createRequire(import.meta.url)("cli-progress") as typeof CliProgress;
     bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: true });
     bar.start(total, 0, { label, size: formatBytes(total) });
   };

@@ -2,7 +2,8 @@
 // Chat templates: messages in, text with control tokens out. What a user typed stays text: `encode` never lets a
 // message's content become a control token, whatever it spells.
 
-import { Template } from "@huggingface/jinja";
+import { createRequire } from "node:module";
+import type * as Jinja from "@huggingface/jinja";
 import { TemplateInvalidError } from "../errors.js";
 import type { MetadataValue } from "../native/types.js";
 import type { Tokenizer } from "./tokenizer.js";
@@ -86,14 +87,23 @@ function unusedCharacter(texts: readonly string[]): string {
   );
 }
 
+let jinja: typeof Jinja | undefined;
+
+/** Loaded with the first template, by `require` since templates are made without waiting. */
+function jinjaLibrary(): typeof Jinja {
+  jinja ??= createRequire(import.meta.url)("@huggingface/jinja") as typeof Jinja;
+  return jinja;
+}
+
 class JinjaTemplate implements ChatTemplate {
   readonly source: string;
-  private readonly template: Template;
+  private readonly template: Jinja.Template;
   private readonly tokenizer: Tokenizer;
 
   constructor(source: string, label: string, tokenizer: Tokenizer) {
     this.source = source;
     this.tokenizer = tokenizer;
+    const { Template } = jinjaLibrary();
     try {
       this.template = new Template(source);
     } catch (cause) {

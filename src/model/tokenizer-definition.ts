@@ -2,7 +2,8 @@
 // A tokenizer as plain data, out of GGUF's tables of either kind. Control tokens are left out of what encodes text:
 // their text can then never become them by accident.
 
-import { Tokenizer as BpeEncoder } from "@huggingface/tokenizers";
+import { createRequire } from "node:module";
+import type * as TokenizersLibrary from "@huggingface/tokenizers";
 import { TokenizerUnsupportedError } from "../errors.js";
 import { buildTokenBytes, tokenType } from "./byte-level.js";
 import { PieceEncoder, pieceBytes } from "./sentencepiece.js";
@@ -32,10 +33,19 @@ export interface Definition {
   tokenBytes(): TokenBytes;
 }
 
+let library: typeof TokenizersLibrary | undefined;
+
+/** Loaded with the first tokenizer, by `require` since tokenizers are made without waiting. */
+function tokenizersLibrary(): typeof TokenizersLibrary {
+  library ??= createRequire(import.meta.url)("@huggingface/tokenizers") as typeof TokenizersLibrary;
+  return library;
+}
+
 /** The encoder of a tokenizer.json. */
 export function bpeEncoder(json: object, preName: string): TextEncoding {
+  const { Tokenizer } = tokenizersLibrary();
   try {
-    const encoder = new BpeEncoder(json, {});
+    const encoder = new Tokenizer(json, {});
     return { encode: (text) => encoder.encode(text, { add_special_tokens: false }).ids };
   } catch (cause) {
     throw new TokenizerUnsupportedError(

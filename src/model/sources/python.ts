@@ -4,7 +4,6 @@
 //
 // Where it lies: <cache folder>/models/<name>-<first 8 of the SHA-256>/<file>.
 
-import { spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -46,12 +45,13 @@ interface Outcome {
 }
 
 /** Runs a program to its end; `signal` kills it. Rejects if it cannot be started. */
-function runProgram(
+async function runProgram(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
   signal: AbortSignal | undefined,
 ): Promise<Outcome> {
-  return new Promise((fulfil, reject) => {
+  const { spawn } = await import("node:child_process"); // here, as few who import Baton start anything
+  return await new Promise((fulfil, reject) => {
     const [program = "", ...args] = command;
     const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
     let output = "";

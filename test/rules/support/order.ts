@@ -26,7 +26,19 @@ export const cudaContracts = [
 export const cudaSees = ["base", "quant", "kernels", "cuda"];
 
 /** Low to high; the last three are siblings, which see each other's public names at most. */
-export const tsOrder = ["errors", "native", "model", "cache", "chain", "tune", "serve", "ai-sdk", "cli"];
+export const tsOrder = [
+  "node-version",
+  "suggest",
+  "errors",
+  "native",
+  "model",
+  "cache",
+  "chain",
+  "tune",
+  "serve",
+  "ai-sdk",
+  "cli",
+];
 export const tsSiblings = ["serve", "ai-sdk", "cli"];
 
 export interface Dependency {

@@ -8,6 +8,8 @@ import { entry, passThrough, root, say } from "./lib/run.mjs";
 const checks = {
   "format and lint": ["scripts/format.mjs"],
   types: ["node_modules/typescript/bin/tsc", "--noEmit"],
+  package: ["scripts/package-lint.mjs"],
+  "public types": ["scripts/api-report.mjs"],
   rules: ["node_modules/vitest/vitest.mjs", "run", "--reporter=dot", "test/rules"],
 };
 

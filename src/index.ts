@@ -28,6 +28,7 @@ export type { SnapshotSource, SnapshotTarget } from "./cache/snapshot/places.js"
 export type { RestoreOptions } from "./cache/snapshot/read.js";
 export type { SnapshotOptions, SnapshotReport } from "./cache/snapshot/write.js";
 export { Chain, defineChain } from "./chain/chain.js";
+export type { JsonSchema } from "./chain/document/contract.js";
 export type { ChainDocument, DocumentOptions } from "./chain/document/index.js";
 export { chainFromDocument, chainSchema, parseChainDocument } from "./chain/document/index.js";
 export type {
@@ -64,9 +65,10 @@ export type {
   StageUsage,
 } from "./chain/types.js";
 export * from "./errors.js";
+export type { PromptContract } from "./model/contract.js";
 export type { ModelActivity } from "./model/model.js";
 export { loadModel, Model } from "./model/model.js";
-export type { LoadOptions, LoadProgress } from "./model/options.js";
+export type { LoadOptions, LoadProgress, TierOptions } from "./model/options.js";
 export type { PromptSource } from "./model/prompt.js";
 export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/source.js";
 export { resolveModel } from "./model/source.js";
@@ -78,15 +80,23 @@ export type {
   RenderOptions,
   TemplateChoice,
 } from "./model/template.js";
-export type { Tokenizer, TokenStream } from "./model/tokenizer.js";
+export type { EncodeOptions, TokenBytes, Tokenizer, TokenStream } from "./model/tokenizer.js";
 export type {
+  CachePolicy,
   CacheStats,
+  Device,
   DoctorReport,
   Drafting,
   EngineStats,
+  IsaName,
+  KernelReplacement,
+  KernelReport,
+  KvType,
   MissReason,
   ModelInfo,
+  RestoreMode,
   TierMove,
+  TierName,
   TierStats,
 } from "./native/types.js";
 export type { Curves } from "./tune/curves.js";

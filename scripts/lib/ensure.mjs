@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { buildNative } from "../build-native.mjs";
 import { bundleEntries } from "./bundle.mjs";
+import { writeCommonJs } from "./cjs.mjs";
 import { npmCommand, quietly, root, say, withLock } from "./run.mjs";
 import { requireNode } from "./tools.mjs";
 
@@ -33,7 +34,7 @@ export async function ensureModules() {
   });
 }
 
-/** Compiles src/ to dist/; the compiler's own build info makes an unchanged tree cheap, and the bundle takes moments. */
+/** Compiles src/ to dist/; the compiler's own build info makes an unchanged tree cheap, and what the package has in place of it takes moments. */
 export async function ensureTypeScript() {
   await withLock(path.join(root, "build-cmake/tsc.lock"), async () => {
     if (!existsSync(path.join(root, "dist/index.js"))) say("compiling TypeScript");
@@ -43,6 +44,7 @@ export async function ensureTypeScript() {
       "tsconfig.build.json",
     ]);
     await bundleEntries();
+    writeCommonJs();
   });
 }
 

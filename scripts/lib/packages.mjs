@@ -7,7 +7,10 @@ import path from "node:path";
 import { root, Stop } from "./run.mjs";
 
 const keptFields = ["name", "version", "description", "license", "type", "engines", "keywords", "repository"];
-const entryFields = ["exports", "types", "bin", "binary", "dependencies"];
+const entryFields = [
+  ...["exports", "main", "types", "typesVersions", "bin", "binary"],
+  ...["dependencies", "peerDependencies", "peerDependenciesMeta"],
+];
 
 /** Highest glibc that a published binary may ask for: Debian 12, Ubuntu 22.04 and RHEL 9 have it. */
 export const glibcCeiling = [2, 34];
@@ -29,8 +32,8 @@ const baseContents = [
   "CHANGELOG.md",
 ];
 
-/** What the compiler makes of src/ one by one: of it the types are published, and in place of the rest the bundle. */
-const single = /^dist\/(?!bundle\/).*\.js$/;
+/** What the compiler makes of src/ one by one: of it the types are published, and in place of the rest the bundle and what require() gets. */
+const single = /^dist\/(?!bundle\/|cjs\/).*\.js$/;
 
 /** Of a training, what only tells how it went. */
 const trainingRecords = ["checkpoint.safetensors", "curves.svg", "steps.jsonl"];
@@ -56,7 +59,8 @@ function write(folder, fields) {
   writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(fields, null, 2)}\n`);
 }
 
-function assembleBase(folder, source) {
+/** The base package alone, which needs no binary. `folder` must not be there yet. */
+export function assembleBase(folder, source = manifest()) {
   mkdirSync(folder, { recursive: true });
   for (const item of baseContents) {
     const belongs = (file) =>

@@ -4,6 +4,7 @@
 
 import { randomInt } from "node:crypto";
 import type { GenerationOptions, PromptSource } from "../index.js";
+import { didYouMean } from "../suggest.js";
 import type { CallOptions, FunctionTool, Warning } from "./spec.js";
 
 /** `providerOptions.baton`. */
@@ -43,7 +44,7 @@ export function batonOptions({ providerOptions }: CallOptions, warnings: Warning
     warnings.push({
       type: "unsupported",
       feature: `providerOptions.baton.${name}`,
-      details: `There is no such option. Known: ${known.join(", ")}.`,
+      details: `There is no such option. Known: ${known.join(", ")}.${didYouMean(name, known)}`,
     });
   }
   return given as BatonProviderOptions;

@@ -4,6 +4,7 @@
 
 import type { ChainEvent, ChainRun, RunOptions, StageUsage } from "../index.js";
 import { OptionInvalidError } from "../index.js";
+import { didYouMean } from "../suggest.js";
 import type { BatonProviderOptions } from "./call-settings.js";
 import { batonOptions, warnUnsupported } from "./call-settings.js";
 import type { Call, Outcome } from "./language-model.js";
@@ -180,7 +181,7 @@ export function outputOf(chain: ChainLike, { output }: ChainSettings): string {
   if (name !== undefined && chain.stages.includes(name)) return name;
   throw new OptionInvalidError(
     `The chain has no stage ${name === undefined ? "outside of groups, whose output could be the answer" : `"${name}"`}. ` +
-      "Name one that stands in no group as `output`, or end the chain with one.",
+      `Name one that stands in no group as \`output\`, or end the chain with one.${didYouMean(name, chain.stages)}`,
     { facts: { option: "output", value: String(output), available: [...chain.stages] } },
   );
 }

@@ -5,6 +5,7 @@
 // copies of it know each other's: bearing the symbol is being one, and nothing of it has to be installed.
 
 import { BatonError, CacheBudgetError, OptionInvalidError, QueueFullError } from "../index.js";
+import { didYouMean } from "../suggest.js";
 
 const markerOf = (name: string) => Symbol.for(`vercel.ai.error${name === "" ? "" : `.${name}`}`);
 
@@ -33,7 +34,7 @@ export function noSuchModel(
 ): OptionInvalidError {
   const has = available.length === 0 ? "none of that kind" : available.join(", ");
   const error = new OptionInvalidError(
-    `The provider has no ${modelType} ${JSON.stringify(modelId)}. It has ${has}.`,
+    `The provider has no ${modelType} ${JSON.stringify(modelId)}. It has ${has}.${didYouMean(modelId, available)}`,
     { facts: { option: "modelId", value: modelId, available } },
   );
   return mark(error, "AI_NoSuchModelError", { modelId, modelType });

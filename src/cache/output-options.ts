@@ -7,6 +7,7 @@ import type { Model } from "../model/model.js";
 import { draftingModes } from "../model/options.js";
 import type { Tokenizer } from "../model/tokenizer.js";
 import type { Drafting, GenerateSpec, SamplerOptions } from "../native/types.js";
+import { didYouMean } from "../suggest.js";
 import type { OutputForm, OutputSchema } from "./output-schema.js";
 import { checkOutputSchema } from "./output-schema.js";
 
@@ -170,9 +171,12 @@ export function invalidOf(
 export function checkKnown({ label, facts }: OptionOwner, options: object, known: readonly string[]): void {
   const unknown = Object.keys(options).find((option) => !known.includes(option));
   if (unknown === undefined) return;
-  throw new OptionInvalidError(`${label} has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.`, {
-    facts: { ...facts, option: unknown, available: [...known] },
-  });
+  throw new OptionInvalidError(
+    `${label} has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.${didYouMean(unknown, known)}`,
+    {
+      facts: { ...facts, option: unknown, available: [...known] },
+    },
+  );
 }
 
 function numeric(owner: OptionOwner, option: string, value: unknown, range: Range): number {

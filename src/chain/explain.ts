@@ -4,6 +4,7 @@
 
 import { OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
+import { didYouMean } from "../suggest.js";
 import type { ChainDefinition } from "./definition.js";
 import type { LengthOf } from "./frame.js";
 import { placeSegment } from "./frame.js";
@@ -110,9 +111,12 @@ export async function explainChain(
   const draw = (picture: PictureKind) => {
     if (Object.hasOwn(pictures, picture)) return pictures[picture]({ layout, groups, segments });
     const known = pictureKinds.join(", ");
-    throw new OptionInvalidError(`There is no picture "${picture}". Ask for one of ${known}.`, {
-      facts: { option: "picture", value: String(picture), available: pictureKinds },
-    });
+    throw new OptionInvalidError(
+      `There is no picture "${picture}". Ask for one of ${known}.${didYouMean(picture, pictureKinds)}`,
+      {
+        facts: { option: "picture", value: String(picture), available: pictureKinds },
+      },
+    );
   };
   return { layout, groups, segments, draw, toString: () => draw("table") };
 }

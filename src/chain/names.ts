@@ -3,6 +3,7 @@
 // stage at most. Groups beside each other may use the same names: nothing outside sees them.
 
 import { ChainInvalidError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 import type { Step } from "./steps/step.js";
 import type { Layout } from "./types.js";
 
@@ -67,7 +68,7 @@ function claim(
       const fail = (why: string) =>
         new ChainInvalidError(
           `Stage "${step.name}" cannot own "${name}": ${why}. ` +
-            `It may own ${available.map((one) => `"${one}"`).join(", ") || "nothing"}.`,
+            `It may own ${available.map((one) => `"${one}"`).join(", ") || "nothing"}.${didYouMean(name, available)}`,
           { facts: { step: step.name, name, available } },
         );
       if (input === undefined) throw fail("no input of that name is declared before");

@@ -12,6 +12,7 @@ import {
 } from "../cache/output-options.js";
 import { ChainInvalidError, OptionInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
+import { didYouMean } from "../suggest.js";
 import { layoutNames } from "./frame.js";
 import type { ChainOptions, Layout, StageOptions } from "./types.js";
 
@@ -75,9 +76,12 @@ export function checkStageOptions(stage: string, options: StageOptions<string, s
 export function checkLayout(options: ChainOptions): Layout {
   const layout = options.layout ?? "contiguous";
   if (!layoutNames.includes(layout)) {
-    throw new OptionInvalidError(`\`layout\` is ${describeValue(layout)}. Use ${layoutNames.join(" or ")}.`, {
-      facts: { option: "layout", value: String(layout), available: layoutNames },
-    });
+    throw new OptionInvalidError(
+      `\`layout\` is ${describeValue(layout)}. Use ${layoutNames.join(" or ")}.${didYouMean(layout, layoutNames)}`,
+      {
+        facts: { option: "layout", value: String(layout), available: layoutNames },
+      },
+    );
   }
   return layout;
 }

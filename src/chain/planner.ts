@@ -5,6 +5,7 @@
 
 import { ChainInvalidError, InternalError } from "../errors.js";
 import type { SegmentKind } from "../native/types.js";
+import { didYouMean } from "../suggest.js";
 import { sitesOf } from "./names.js";
 import type { StageSettings } from "./options.js";
 import type { Counts, InputDescription, PlannedSegment, PlanOptions, SegmentId } from "./plan.js";
@@ -298,7 +299,7 @@ export class Planner {
     const available = named.map(([one]) => one);
     const list = available.length === 0 ? "nothing" : available.map((one) => `"${one}"`).join(", ");
     return new ChainInvalidError(
-      `"${step}" cannot read "${name}": ${this.#reason(step, name)}. It may read ${list}.`,
+      `"${step}" cannot read "${name}": ${this.#reason(step, name)}. It may read ${list}.${didYouMean(name, available)}`,
       { facts: { step, name, available } },
     );
   }

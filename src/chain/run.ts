@@ -9,6 +9,7 @@ import type { SnapshotOptions } from "../cache/snapshot/write.js";
 import { writeSnapshot } from "../cache/snapshot/write.js";
 import { ChainInvalidError, ClosedError } from "../errors.js";
 import type { Model } from "../model/model.js";
+import { didYouMean } from "../suggest.js";
 import { EventChannel } from "./events.js";
 import { sitesOf } from "./names.js";
 import { restoreRun, runContent } from "./run-snapshot.js";
@@ -37,7 +38,7 @@ function checkInputs(steps: readonly Step[], inputs: unknown): asserts inputs is
   const expected = steps.filter((step) => step.given).map((step) => step.name);
   const list = expected.map((one) => `"${one}"`).join(", ") || "none";
   const fail = (what: string, name: string) => {
-    throw new ChainInvalidError(`${what} This chain takes the inputs ${list}.`, {
+    throw new ChainInvalidError(`${what} This chain takes the inputs ${list}.${didYouMean(name, expected)}`, {
       facts: { name, available: expected },
     });
   };

@@ -3,6 +3,7 @@
 // "Input", "Stage", "Rounds".
 
 import { OptionInvalidError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 
 /** Throws OPTION_INVALID for an option that a step of this kind does not have. */
 export function checkOptionNames(
@@ -14,7 +15,7 @@ export function checkOptionNames(
   const unknown = Object.keys(options).find((option) => !known.includes(option));
   if (unknown === undefined) return;
   throw new OptionInvalidError(
-    `${kind} "${name}" has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.`,
+    `${kind} "${name}" has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.${didYouMean(unknown, known)}`,
     { facts: { step: name, option: unknown, available: [...known] } },
   );
 }

@@ -3,6 +3,7 @@
 
 import { ChainInvalidError } from "../errors.js";
 import type { PromptSource } from "../model/prompt.js";
+import { didYouMean } from "../suggest.js";
 import { sitesOf } from "./names.js";
 import type { Step } from "./steps/step.js";
 
@@ -17,7 +18,7 @@ export function withPrompts(
   const unknown = Object.keys(prompts).find((site) => !stages.includes(site));
   if (unknown !== undefined) {
     throw new ChainInvalidError(
-      `There is no stage "${unknown}" to take a prompt. The chain's stages are ${stages.join(", ") || "none"}.`,
+      `There is no stage "${unknown}" to take a prompt. The chain's stages are ${stages.join(", ") || "none"}.${didYouMean(unknown, stages)}`,
       { facts: { name: unknown, available: stages } },
     );
   }

@@ -5,12 +5,13 @@
 // any; `chain(model, baton)`, which returns the chain. `baton` holds this package's public names, for modules that
 // stand outside any project. A document is JSON; the functions that it names are exports of another module.
 
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { basename, dirname, extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseJson } from "../chain/document/files.js";
 import * as baton from "../index.js";
+import { didYouMean } from "../suggest.js";
 import { UsageError } from "./exit-codes.js";
 
 type AnyChain = baton.Chain<string, string, string, string>;
@@ -26,7 +27,10 @@ export interface ChainModule {
 function existing(file: string, directory: string, what: string): string {
   const path = resolve(directory, file);
   if (existsSync(path)) return path;
-  throw new UsageError(`There is no file ${path}. Give the path of ${what}.`);
+  const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)) : [];
+  throw new UsageError(
+    `There is no file ${path}. Give the path of ${what}.${didYouMean(basename(path), beside)}`,
+  );
 }
 
 /** `functions`: path of the module that a document's functions are exports of. Throws UsageError, CHAIN_INVALID. */

@@ -8,6 +8,7 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { IoError, OptionInvalidError, SourceFailedError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 import { catalog } from "./catalog.js";
 import type { Found, Source, SourceContext, SourceProgress, Wanted } from "./sources/contract.js";
 import { isSafePath, reasonOf } from "./sources/contract.js";
@@ -89,7 +90,10 @@ function allFailed(wanted: Wanted, failures: readonly Failure[]): SourceFailedEr
   const remedy =
     wanted.path === undefined
       ? "Mend one of these, or fetch the file by other means and name its path."
-      : `Name an existing .gguf file or model folder, "hf:org/repo", "hf:org/repo/file.gguf" or one of: ${names}.`;
+      : `Name an existing .gguf file or model folder, "hf:org/repo", "hf:org/repo/file.gguf" or one of: ${names}.${didYouMean(
+          wanted.name,
+          catalog.map((entry) => entry.name),
+        )}`;
   return new SourceFailedError(
     `No source could give ${JSON.stringify(wanted.name)}:\n${lines.map((line) => `  ${line}`).join("\n")}\n${remedy}`,
     { facts: { name: wanted.name, sources: lines } },

@@ -3,6 +3,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { z } from "@hono/zod-openapi";
+import { didYouMean } from "../suggest.js";
 import { ClientGoneError, ServeError } from "./errors.js";
 import type { RequestContext } from "./route.js";
 
@@ -96,6 +97,12 @@ function deepest(issue: Issue): Issue {
   return found === null ? issue : { ...found, path: [...issue.path, ...found.path] };
 }
 
+/** Of the body itself; what stands deeper is not told apart here. */
+function fieldsOf(schema: z.ZodType, { path }: Issue): string[] {
+  const { shape } = schema as { shape?: object };
+  return path.length > 0 || shape === undefined ? [] : Object.keys(shape);
+}
+
 /** Throws ServeError 400 that names the first field at fault. */
 export function checkBody<S extends z.ZodType>(schema: S, body: unknown): z.infer<S> {
   const parsed = schema.safeParse(body);
@@ -107,7 +114,7 @@ export function checkBody<S extends z.ZodType>(schema: S, body: unknown): z.infe
     throw new ServeError(
       400,
       "unknown_parameter",
-      `There is no field \`${place}\`. Leave it out, or correct its name.`,
+      `There is no field \`${place}\`. Leave it out, or correct its name.${didYouMean(unknown, fieldsOf(schema, issue))}`,
       {
         param: place,
       },

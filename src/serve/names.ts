@@ -2,6 +2,7 @@
 // Names that requests give. They are looked up in tables and never become part of a path; what looks as if it wanted to
 // is refused all the same, before anything is looked up.
 
+import { didYouMean } from "../suggest.js";
 import { ServeError } from "./errors.js";
 
 /** Of chains and sessions, as a regular expression for schemas too. */
@@ -33,7 +34,7 @@ export function lookUp<T>(table: ReadonlyMap<string, T>, what: string, name: str
     404,
     `${what}_not_found`,
     `There is no ${what} ${JSON.stringify(name.slice(0, 64))} here. This server has: ${known.join(", ") || "none"}` +
-      `${table.size > mostShown ? ", ..." : ""}.`,
+      `${table.size > mostShown ? ", ..." : ""}.${didYouMean(name, [...table.keys()])}`,
     { param },
   );
 }

@@ -7,6 +7,7 @@
 import { sitesOf } from "../chain/names.js";
 import type { Step } from "../chain/steps/index.js";
 import { DataInvalidError, OptionInvalidError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 
 /** Name in the data -> name of a step, where they differ. */
 export type FieldNames = Readonly<Record<string, string>>;
@@ -53,7 +54,7 @@ export function checkFields(steps: readonly Step[], fields: FieldNames): void {
     else {
       throw new OptionInvalidError(
         `\`fields\` says that "${field}" of the data is "${String(name)}", which ${why}. ` +
-          `The chain's steps are ${[...known].join(", ")}.`,
+          `The chain's steps are ${[...known].join(", ")}.${didYouMean(name, [...known])}`,
         { facts: { option: "fields", value: String(name), available: [...known] } },
       );
     }

@@ -11,6 +11,7 @@ import type { StageSettings } from "../chain/options.js";
 import { planChain } from "../chain/plan.js";
 import { DataInvalidError, OptionInvalidError } from "../errors.js";
 import { loadNative } from "../native/load.js";
+import { didYouMean } from "../suggest.js";
 import { ChainTask } from "./chain-task.js";
 import type { DataItem, DataSet, DataSource, RecordReader } from "./data.js";
 import { openData } from "./data.js";
@@ -145,7 +146,7 @@ function settingsBySite({ steps }: ChainDefinition): Map<string, StageSettings> 
 function unknownStage(option: string, value: unknown, known: readonly string[]): OptionInvalidError {
   return new OptionInvalidError(
     `\`${option}\` names ${JSON.stringify(value)}, which is no stage of the chain. Its stages are ` +
-      `${known.map((one) => `"${one}"`).join(", ") || "none"}.`,
+      `${known.map((one) => `"${one}"`).join(", ") || "none"}.${didYouMean(value, known)}`,
     { facts: { option, value: String(value), available: known } },
   );
 }
@@ -185,7 +186,7 @@ function checkStageTuning(site: string, options: StageTuning): void {
   const { method = "prompt" } = options;
   if (!methodNames.includes(method)) {
     throw new OptionInvalidError(
-      `Stage "${site}" is to be tuned by the method ${JSON.stringify(method)}. There are: ${methodNames.join(", ")}.`,
+      `Stage "${site}" is to be tuned by the method ${JSON.stringify(method)}. There are: ${methodNames.join(", ")}.${didYouMean(method, methodNames)}`,
       { facts: { step: site, option: "method", value: String(method), available: methodNames } },
     );
   }
@@ -193,7 +194,7 @@ function checkStageTuning(site: string, options: StageTuning): void {
   const unknown = Object.keys(options).find((one) => !known.includes(one));
   if (unknown === undefined) return;
   throw new OptionInvalidError(
-    `Stage "${site}" is to be tuned with an unknown option \`${unknown}\`. Known: ${known.join(", ")}.`,
+    `Stage "${site}" is to be tuned with an unknown option \`${unknown}\`. Known: ${known.join(", ")}.${didYouMean(unknown, known)}`,
     { facts: { step: site, option: unknown, available: known } },
   );
 }

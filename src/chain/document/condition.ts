@@ -2,6 +2,7 @@
 // A condition as data: a regular expression that is looked for in what a stage has written.
 
 import { ChainInvalidError } from "../../errors.js";
+import { didYouMean } from "../../suggest.js";
 import type { JsonSchema } from "./contract.js";
 
 export interface Condition {
@@ -35,7 +36,7 @@ export function conditionOf(
 ): (results: Results) => boolean {
   if (!stages.includes(stage)) {
     throw new ChainInvalidError(
-      `${where}.stage is "${stage}", which is no stage that has written by then (${stages.join(", ") || "none has"}).`,
+      `${where}.stage is "${stage}", which is no stage that has written by then (${stages.join(", ") || "none has"}).${didYouMean(stage, stages)}`,
       { facts: { path: `${where}.stage`, value: stage, available: stages } },
     );
   }

@@ -6,6 +6,7 @@ import { dirname, resolve } from "node:path";
 import { ChainInvalidError } from "../../errors.js";
 import type { Model } from "../../model/model.js";
 import type { LoadOptions } from "../../model/options.js";
+import { didYouMean } from "../../suggest.js";
 import type { Chain } from "../chain.js";
 import { defineChain } from "../chain.js";
 import type { Layout } from "../types.js";
@@ -79,7 +80,7 @@ function functionOf(
   const available = Object.keys(functions).filter((one) => typeof functions[one] === "function");
   throw new ChainInvalidError(
     `${path} names the function "${name}", which is not among those given (${available.join(", ") || "none"}). ` +
-      "Give it, on the command line in the module of --functions.",
+      `Give it, on the command line in the module of --functions.${didYouMean(name, available)}`,
     { facts: { path, value: name, available } },
   );
 }

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import type * as AjvLibrary from "ajv";
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv";
 import { ChainInvalidError } from "../../errors.js";
+import { didYouMean } from "../../suggest.js";
 import type { JsonSchema } from "./contract.js";
 
 let ajv: Ajv | undefined;
@@ -62,9 +63,12 @@ export function validate(schema: JsonSchema, value: unknown, where: string): voi
   if (error.keyword === "additionalProperties") {
     const field = error.params.additionalProperty as string;
     const known = Object.keys((error.parentSchema as { properties: object }).properties);
-    throw new ChainInvalidError(`${place} has an unknown field "${field}". Known: ${known.join(", ")}.`, {
-      facts: { path: place, value: field, available: known },
-    });
+    throw new ChainInvalidError(
+      `${place} has an unknown field "${field}". Known: ${known.join(", ")}.${didYouMean(field, known)}`,
+      {
+        facts: { path: place, value: field, available: known },
+      },
+    );
   }
   throw new ChainInvalidError(`${place} is ${shown(error.data)}, which ${expected(error)}.`, {
     facts: { path: place, value: shown(error.data) },

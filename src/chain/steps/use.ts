@@ -4,6 +4,7 @@
 // text is computed afresh.
 
 import { ChainInvalidError, OptionInvalidError } from "../../errors.js";
+import { didYouMean } from "../../suggest.js";
 import { sitesOf } from "../names.js";
 import type { SegmentId } from "../plan.js";
 import type { Scope } from "../scope.js";
@@ -77,9 +78,12 @@ function checkSources(name: string, body: readonly Step[], inputs: unknown): voi
     );
   }
   const fail = (what: string, input: string) =>
-    new ChainInvalidError(`${what} The chain used as "${name}" takes the inputs ${list}.`, {
-      facts: { step: name, name: input, available: expected },
-    });
+    new ChainInvalidError(
+      `${what} The chain used as "${name}" takes the inputs ${list}.${didYouMean(input, expected)}`,
+      {
+        facts: { step: name, name: input, available: expected },
+      },
+    );
   for (const [input, source] of Object.entries(inputs as Record<string, unknown>)) {
     if (!expected.includes(input)) throw fail(`"${input}" is not an input to be given.`, input);
     if (typeof source === "string") {

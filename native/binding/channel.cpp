@@ -151,32 +151,6 @@ struct EventWriter {
   }
 };
 
-bool isLast(const Event& event) {
-  return std::holds_alternative<DoneEvent>(event.body) ||
-         std::holds_alternative<TrainedEvent>(event.body) ||
-         std::holds_alternative<UpdatedEvent>(event.body) ||
-         std::holds_alternative<FailedEvent>(event.body);
-}
-
-// Tokens of a job that nobody has fetched yet travel together; a newer progress figure replaces an
-// older one.
-bool mergeInto(Event& last, Event& next) {
-  if (last.job != next.job) return false;
-  if (auto* tokens = std::get_if<TokensEvent>(&last.body)) {
-    const auto* more = std::get_if<TokensEvent>(&next.body);
-    if (more == nullptr) return false;
-    tokens->ids.insert(tokens->ids.end(), more->ids.begin(), more->ids.end());
-    tokens->logprobs.append(more->logprobs);
-    return true;
-  }
-  if (last.body.index() == next.body.index() && (std::holds_alternative<ProgressEvent>(last.body) ||
-                                                 std::holds_alternative<LoadEvent>(last.body))) {
-    last = std::move(next);
-    return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 std::shared_ptr<Channel> Channel::create(napi_env env, napi_value onEvents) {
@@ -196,10 +170,15 @@ std::shared_ptr<Channel> Channel::create(napi_env env, napi_value onEvents) {
   return channel;
 }
 
+void Channel::expect() {
+  const std::lock_guard lock(mutex_);
+  queue_.expect();
+}
+
 void Channel::post(Event event) {
   const std::lock_guard lock(mutex_);
   if (function_ == nullptr) return;
-  if (queue_.empty() || !mergeInto(queue_.back(), event)) queue_.push_back(std::move(event));
+  queue_.push(std::move(event));
   if (armed_) return;
   armed_ = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
 }
@@ -207,23 +186,24 @@ void Channel::post(Event event) {
 void Channel::deliver(napi_env env, napi_value onEvents, void* context, void*) {
   if (env == nullptr || onEvents == nullptr) return;  // drained after teardown
   const std::shared_ptr<Channel> channel = *static_cast<std::shared_ptr<Channel>*>(context);
-  std::vector<Event> events;
+  EventQueue::Events events;
   {
     const std::lock_guard lock(channel->mutex_);
-    events.swap(channel->queue_);
+    events = channel->queue_.take();
     channel->armed_ = false;
   }
   napi_handle_scope scope = nullptr;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   JsWriter js(env);
-  napi_value array = js.array(events.size());
+  napi_value array = js.array(0);
+  uint32_t count = 0;
   size_t ended = 0;
-  for (size_t i = 0; i < events.size(); ++i) {
+  for (const Event& event : events) {
     napi_value object = js.object();
-    js.set(object, "job", js.number(double(events[i].job)));
-    std::visit(EventWriter{js, object}, events[i].body);
-    js.set(array, static_cast<uint32_t>(i), object);
-    ended += isLast(events[i]) ? 1 : 0;
+    js.set(object, "job", js.number(double(event.job)));
+    std::visit(EventWriter{js, object}, event.body);
+    js.set(array, count++, object);
+    ended += isLast(event) ? 1 : 0;
   }
   napi_value receiver = nullptr;
   napi_value result = nullptr;

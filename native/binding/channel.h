@@ -14,9 +14,9 @@
 
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "engine/engine.h"
+#include "engine/event_queue.h"
 
 namespace baton {
 
@@ -25,7 +25,8 @@ class Channel : public EventSink {
   // `onEvents` is called with arrays of events. Throws Napi::Error.
   static std::shared_ptr<Channel> create(napi_env env, napi_value onEvents);
 
-  void post(Event event) override;  // any thread
+  void expect() override;           // any thread, this one and the next
+  void post(Event event) override;  // see EventSink
 
   // JavaScript thread only, all below.
   void attach(std::weak_ptr<Engine> engine) { engine_ = std::move(engine); }
@@ -46,7 +47,7 @@ class Channel : public EventSink {
 
   std::mutex mutex_;  // guards the three below
   napi_threadsafe_function function_ = nullptr;
-  std::vector<Event> queue_;
+  EventQueue queue_;
   bool armed_ = false;
 };
 

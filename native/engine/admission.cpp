@@ -144,7 +144,9 @@ uint64_t Engine::enqueue(const std::shared_ptr<JobState>& state) {
   queue_.push_back(state);
   try {
     jobs_.emplace(state->id, state);
+    sink_->expect();
   } catch (...) {  // no memory: nobody would ever be told of its end
+    jobs_.erase(state->id);
     queue_.pop_back();
     throw;
   }

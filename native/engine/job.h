@@ -155,10 +155,13 @@ struct Event {
   EventBody body;
 };
 
-// Takes events from the engine thread; must not block for long and must not throw.
+// Takes events from the engine thread; must not block for long.
 class EventSink {
  public:
   virtual ~EventSink() = default;
+  // Before a job is queued: keeps what telling its end takes. std::bad_alloc.
+  virtual void expect() = 0;
+  // std::bad_alloc, which fails the job; never of the last event of a job that was expected.
   virtual void post(Event event) = 0;
 };
 

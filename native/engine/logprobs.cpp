@@ -68,6 +68,9 @@ Logprobs Logprobs::slice(size_t first, size_t count) const {
 }
 
 void Logprobs::append(const Logprobs& more) {
+  makeRoom(chosen, more.chosen.size());
+  makeRoom(topIds, more.topIds.size());
+  makeRoom(topLogprobs, more.topLogprobs.size());
   chosen.insert(chosen.end(), more.chosen.begin(), more.chosen.end());
   topIds.insert(topIds.end(), more.topIds.begin(), more.topIds.end());
   topLogprobs.insert(topLogprobs.end(), more.topLogprobs.begin(), more.topLogprobs.end());

@@ -4,11 +4,19 @@
 // thinks of a token, not how likely the sampler was to take it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace baton {
+
+// Room for `more` entries, growing as push_back() does.
+template <class T>
+void makeRoom(std::vector<T>& entries, size_t more) {
+  const size_t needed = entries.size() + more;
+  if (needed > entries.capacity()) entries.reserve(std::max(needed, 2 * entries.capacity()));
+}
 
 struct Logprobs {
   static constexpr int kMostTop = 20;
@@ -27,7 +35,7 @@ struct Logprobs {
   // Those of tokens [first, first + count).
   Logprobs slice(size_t first, size_t count) const;
 
-  // Appends the figures of later tokens; both keep the same n.
+  // Appends the figures of later tokens; both keep the same n. std::bad_alloc changes nothing.
   void append(const Logprobs& more);
 };
 

@@ -326,8 +326,8 @@ void Engine::tellTokens(JobState& job, std::vector<int32_t> released) {
 // ---- ends
 // ------------------------------------------------------------------------------------------------------
 
+// From `finished` on it takes no memory: what has run out of it before fails the job.
 void Engine::finish(JobState& job, DoneEvent done) {
-  job.finished = true;
   if (job.constraint != nullptr)
     done.accepted = done.reason != DoneReason::kStop && job.constraint->end() != GrammarEnd::kNo;
   dropGuesses(job);
@@ -339,6 +339,7 @@ void Engine::finish(JobState& job, DoneEvent done) {
         static_cast<int>(job.logits.size() / static_cast<size_t>(model_->config.vocab));
     sink_->post({job.id, LogitsEvent{rows, std::move(job.logits)}});
   }
+  job.finished = true;
   endAppends(job);
   for (const Append& append : job.job.appends) {
     if (append.close) append.segment->close();

@@ -48,6 +48,7 @@ struct Told {
 
 class Sink : public EventSink {
  public:
+  void expect() override {}
   void post(Event event) override {
     std::unique_lock lock(mutex_);
     Told& told = told_[event.job];

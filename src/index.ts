@@ -68,9 +68,18 @@ export * from "./errors.js";
 export type { PromptContract } from "./model/contract.js";
 export type { ModelActivity } from "./model/model.js";
 export { loadModel, Model } from "./model/model.js";
-export type { LoadOptions, LoadProgress, TierOptions } from "./model/options.js";
+export type { LoadOptions, TierOptions } from "./model/options.js";
+export type {
+  DecodeProgress,
+  LoadProgress,
+  OnProgress,
+  PrefillProgress,
+  Progress,
+  SourceProgress,
+  TuneProgress,
+} from "./model/progress.js";
 export type { PromptSource } from "./model/prompt.js";
-export type { ResolvedModel, ResolveOptions, SourceProgress } from "./model/source.js";
+export type { ResolvedModel, ResolveOptions } from "./model/source.js";
 export { resolveModel } from "./model/source.js";
 export type {
   ChatMessage,
@@ -111,7 +120,7 @@ export type { FieldNames } from "./tune/record.js";
 export type { ScheduleName } from "./tune/schedule.js";
 export type { GeneratedItem, Score, ScoreFrom, ScoreFunction } from "./tune/score.js";
 export type { TrainOptions } from "./tune/settings.js";
-export type { Evaluation, OnEvaluating, StepRows, TuneStep } from "./tune/steps.js";
+export type { Evaluation, StepRows, TuneStep } from "./tune/steps.js";
 export type { Parameter, RowCounts } from "./tune/task.js";
 export type { TuneOptions, TuneResult, TuneRun } from "./tune/tune.js";
 export { PromptsUnwrittenError, tune } from "./tune/tune.js";

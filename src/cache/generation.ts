@@ -3,7 +3,8 @@
 
 import { setMaxListeners } from "node:events";
 import type { Model } from "../model/model.js";
-import type { JobOutcome } from "../native/engine-client.js";
+import type { DecodeProgress, PrefillProgress } from "../model/progress.js";
+import type { JobListeners, JobOutcome } from "../native/engine-client.js";
 import type { Append } from "../native/types.js";
 import { DeltaStream } from "./delta-stream.js";
 import { objectOf, outputSpec } from "./grammar.js";
@@ -20,6 +21,8 @@ export interface GenerationOptions<Schema extends OutputSchema | undefined = Out
   extends OutputOptions {
   output?: Schema;
   signal?: AbortSignal;
+  /** Hears of tokens that are written. */
+  onProgress?: (progress: DecodeProgress) => void;
 }
 
 /** `logprobs` and `closing` if the call asks for `logprobs`. */
@@ -68,11 +71,38 @@ export type RunGeneration = (
 ) => Promise<GenerationOutcome>;
 
 const owner = { label: "This call of generate", facts: {} };
-const optionNames = [...outputOptionNames, "signal"];
+const optionNames = [...outputOptionNames, "signal", "onProgress"];
 
 function settingsOf(options: GenerationOptions): OutputSettings {
   checkKnown(owner, options, optionNames);
   return checkOutputOptions(owner, options);
+}
+
+/** Takes an output's tokens, and tells how many there are. */
+export function telling(
+  output: Output,
+  total: number,
+  { onProgress, stage }: { onProgress?: ((progress: DecodeProgress) => void) | undefined; stage?: string },
+): NonNullable<JobListeners["onTokens"]> {
+  return (ids, logprobs) => {
+    output.onTokens(ids, logprobs);
+    onProgress?.({
+      phase: "decode",
+      done: output.tokens.length,
+      total,
+      ...(stage !== undefined && { stage }),
+    });
+  };
+}
+
+/** Tells of the rows of a job. */
+export function prefillListener({
+  onProgress,
+}: {
+  onProgress?: ((progress: PrefillProgress) => void) | undefined;
+}): Pick<JobListeners, "onProgress"> {
+  if (onProgress === undefined) return {};
+  return { onProgress: (done, total) => onProgress({ phase: "prefill", done, total }) };
 }
 
 /**
@@ -109,7 +139,8 @@ export function startGeneration<Schema extends OutputSchema | undefined>(
       const within = { ...spec, maxTokens: Math.min(spec.maxTokens, left) };
       promptCacheOf(model).makeRoomForRows(appends.length + within.maxTokens);
       const job = { appends, logits: "none" as const, generate: within };
-      end = await model.engine.run(job, { signal: stop, onTokens: output.onTokens });
+      const onTokens = telling(output, within.maxTokens, options);
+      end = await model.engine.run(job, { signal: stop, onTokens });
       output.end(end);
       return { tokens: output.tokens, pending: end.pending };
     });

@@ -8,13 +8,14 @@
 
 import { ClosedError, OptionInvalidError } from "../errors.js";
 import type { Model } from "../model/model.js";
+import type { PrefillProgress } from "../model/progress.js";
 import type { Append, TierMove } from "../native/types.js";
 import type { Retention } from "./cache-options.js";
 import { checkRetention } from "./cache-options.js";
 import type { CacheContent } from "./content.js";
 import { contextFull, rowsOfContent } from "./content.js";
 import type { Generation, GenerationOptions } from "./generation.js";
-import { startGeneration } from "./generation.js";
+import { prefillListener, startGeneration } from "./generation.js";
 import type { OutputSchema } from "./output-schema.js";
 import { CachePin } from "./pin.js";
 import { promptCacheOf } from "./prompt-cache.js";
@@ -43,6 +44,8 @@ export interface AppendOptions {
   signal?: AbortSignal;
   /** The names of control tokens in a text become those tokens; default false: they stay plain text. */
   specials?: boolean;
+  /** Hears of rows that are computed. */
+  onProgress?: (progress: PrefillProgress) => void;
 }
 
 export interface AppendUsage {
@@ -149,7 +152,7 @@ export class CacheHandle {
         promptCacheOf(this.#model).makeRoomForRows(rows.length);
         const { stats } = await this.#model.engine.run(
           { appends, logits: "none" },
-          { signal, onTier: (_, move) => tiers.push(move) },
+          { signal, onTier: (_, move) => tiers.push(move), ...prefillListener(options) },
         );
         usage.rowsComputed = stats.rowsComputed;
         usage.rowsReused = stats.rowsFound;

@@ -19,7 +19,7 @@ import { RunRecord } from "./run-record.js";
 import type { RestoredRun } from "./run-snapshot.js";
 import type { Step } from "./steps/step.js";
 import { inputTokens } from "./tokens.js";
-import type { ChainEvent, Layout } from "./types.js";
+import type { ChainEvent, Layout, RunOptions } from "./types.js";
 
 export interface RunInit {
   model: Model;
@@ -29,6 +29,7 @@ export interface RunInit {
   cache: HandleOptions;
   signal: AbortSignal;
   emit: (event: ChainEvent) => void;
+  onProgress?: RunOptions["onProgress"];
 }
 
 interface Held {
@@ -41,6 +42,7 @@ export class RunState {
   readonly layout: Layout;
   readonly signal: AbortSignal;
   readonly emit: (event: ChainEvent) => void;
+  readonly onProgress: RunOptions["onProgress"];
   /** Resolved prompts by the site of their stage. */
   readonly prompts = new Map<string, ResolvedPrompt>();
   /** What the run has learned. */
@@ -67,11 +69,12 @@ export class RunState {
   readonly #prompted = new Map<SegmentId, Promise<number>>();
   readonly #lanes = new Set<Lane>();
 
-  constructor({ model, steps, layout, cache, signal, emit }: RunInit) {
+  constructor({ model, steps, layout, cache, signal, emit, onProgress }: RunInit) {
     this.model = model;
     this.layout = layout;
     this.signal = signal;
     this.emit = emit;
+    this.onProgress = onProgress;
     this.#cache = cache;
     this.#steps = steps;
     this.#plan = planChain(steps);

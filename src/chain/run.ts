@@ -146,7 +146,9 @@ function begin<Stage extends string, Results>(
       const { inputs, prepared } = beginning();
       const emit = (event: ChainEvent) => channel.push(event as ChainEvent<Stage>);
       const cache = { salt: checkSalt(options.salt), retain: checkRetention(options.retain) };
-      const state = new RunState({ model, steps, layout, cache, signal: controller.signal, emit });
+      const { signal } = controller;
+      const { onProgress } = options;
+      const state = new RunState({ model, steps, layout, cache, signal, emit, onProgress });
       now = { state, inputs };
       const known = async () => {
         const given = await prepared(state);

@@ -7,6 +7,7 @@ import type { FinishReason, OutputOptions } from "../cache/output-options.js";
 import type { OutputSchema } from "../cache/output-schema.js";
 import type { SnapshotTarget } from "../cache/snapshot/places.js";
 import type { SnapshotOptions, SnapshotReport } from "../cache/snapshot/write.js";
+import type { DecodeProgress, PrefillProgress } from "../model/progress.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { MissReason, TierMove } from "../native/types.js";
 
@@ -194,6 +195,8 @@ export type ChainEvent<Stage extends string = string> =
 export interface RunOptions extends CacheOptions {
   /** Takes effect within one layer's time; the result then rejects with `signal.reason` and the KV is freed. */
   signal?: AbortSignal;
+  /** Hears of rows that are computed and of tokens that are written, by stage. */
+  onProgress?: (progress: PrefillProgress | DecodeProgress) => void;
 }
 
 export interface ResumeOptions extends RunOptions {

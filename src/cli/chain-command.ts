@@ -12,7 +12,8 @@ import type { Device } from "../native/types.js";
 import { openChain, readInputs } from "./chain-module.js";
 import type { Context } from "./commands/command.js";
 import { UsageError } from "./exit-codes.js";
-import { createProgress } from "./terminal.js";
+import type { ProgressView } from "./progress.js";
+import { createProgress } from "./progress.js";
 
 export interface ChainCommandOptions {
   input: string[];
@@ -20,6 +21,7 @@ export interface ChainCommandOptions {
   prompt?: string[];
   functions?: string;
   json?: boolean;
+  quiet?: boolean;
   /** On what the model runs, whatever the chain says. */
   device?: Device;
   /** How the model is loaded where the chain does not say. */
@@ -42,13 +44,18 @@ export function addDeviceOption(command: Command): Command {
   );
 }
 
+/** Adds --quiet to a command that shows how far it is. */
+export function addQuietOption(command: Command): Command {
+  return command.option("-q, --quiet", "the result alone, no progress");
+}
+
 export function chainCommand(program: Command, name: string): Command {
   const inputs = "an input; name=@file reads a file, name=@- standard input";
   const command = program
     .command(name)
     .argument("<chain>", "module whose default export is { model, chain(model) }, or a document (.json)")
     .option("-i, --input <name=text>", inputs, collect, []);
-  return addDeviceOption(addPromptOption(command)).option(
+  return addQuietOption(addDeviceOption(addPromptOption(command))).option(
     "--functions <file>",
     "module that exports the functions which a document names",
   );
@@ -99,27 +106,31 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
 /** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,
-  { input, prompt = [], functions, json, device, load = {} }: ChainCommandOptions,
+  { input, prompt = [], functions, json, quiet, device, load = {} }: ChainCommandOptions,
   context: Context,
-  use: (chain: Chain<string, string, string, string>, inputs: Record<string, string>) => Promise<void>,
+  use: (
+    chain: Chain<string, string, string, string>,
+    inputs: Record<string, string>,
+    progress: ProgressView,
+  ) => Promise<void>,
 ): Promise<void> {
   const { terminal, signal, directory } = context;
   const prompts = readPrompts(prompt, directory);
   const inputs = await readInputs(input, inputReader(context));
   const module = await openChain(file, directory, functions);
-  const progress = createProgress(terminal);
-  const onProgress = json === true ? {} : { onProgress: progress.report };
+  const progress = createProgress(terminal, { quiet: quiet === true || json === true });
   const model = await loadModel(module.model, {
     ...load,
     ...module.options,
     ...(device === undefined ? {} : { device }),
-    ...onProgress,
+    onProgress: progress.report,
     signal,
   }).finally(progress.stop);
   try {
     const chain = await module.chain(model);
-    await use(prompt.length === 0 ? chain : chain.withPrompts(prompts), inputs);
+    await use(prompt.length === 0 ? chain : chain.withPrompts(prompts), inputs, progress);
   } finally {
+    progress.stop();
     await model.close();
   }
 }

@@ -2,13 +2,14 @@
 // Progress of a training run: on a terminal one line that is written again for every step, elsewhere some twenty plain
 // lines; evaluations and notes stay on lines of their own.
 
-import type { Evaluation, OnEvaluating, TuneStep } from "../index.js";
+import type { Evaluation, TuneProgress, TuneStep } from "../index.js";
+import { formatSeconds } from "./progress.js";
 import type { Terminal } from "./terminal.js";
 
-export interface TuneProgress {
+export interface TuneView {
   report(step: TuneStep): void;
-  /** Dev records that are done, of all. */
-  evaluating: OnEvaluating;
+  /** Dev records that are done, of all; steps are told by `report`. */
+  evaluating(progress: TuneProgress): void;
   /** A line of its own. */
   note(text: string): void;
   /** Takes the live line away. */
@@ -16,13 +17,6 @@ export interface TuneProgress {
 }
 
 const plainLines = 20;
-
-export function formatSeconds(seconds: number): string {
-  const whole = Math.round(seconds);
-  const pad = (value: number) => String(value).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return hours > 0 ? `${hours}:${pad(minutes)}:${pad(whole % 60)}` : `${minutes}:${pad(whole % 60)}`;
-}
 
 const short = (value: number): string =>
   value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
@@ -63,8 +57,9 @@ export function describeStep(one: TuneStep, width = Number.POSITIVE_INFINITY): s
   return line();
 }
 
-export function createTuneProgress({ stderr }: Terminal): TuneProgress {
-  const live = stderr.isTTY === true;
+/** `quiet`: only what was asked for by name is said, evaluations and notes. */
+export function createTuneProgress({ stderr }: Terminal, quiet = false): TuneView {
+  const live = stderr.isTTY === true && !quiet;
   const clear = live ? "\r\u001b[K" : "";
   const note = (text: string) => stderr.write(`${clear}${text}\n`);
   return {
@@ -73,11 +68,12 @@ export function createTuneProgress({ stderr }: Terminal): TuneProgress {
       const { step, steps } = one;
       const isDue = step % Math.max(1, Math.floor(steps / plainLines)) === 0 || step === 1 || step === steps;
       if (live) stderr.write(`${clear}${describeStep(one, (stderr.columns ?? 80) - 1)}`);
-      else if (isDue) stderr.write(`${describeStep(one)}\n`);
+      else if (isDue && !quiet) stderr.write(`${describeStep(one)}\n`);
       if (one.evaluation !== undefined) note(describeEvaluation(one.evaluation));
     },
-    evaluating(done, total, of) {
-      const text = `${of === "loss" ? "dev data" : "scored"} ${done}/${total}`;
+    evaluating({ phase, done, total }) {
+      if (phase === "train" || quiet) return;
+      const text = `${phase === "evaluate" ? "dev data" : "scored"} ${done}/${total}`;
       if (live) stderr.write(`${clear}${text}`);
       else if (done === total) stderr.write(`${text}\n`);
     },

@@ -130,8 +130,8 @@ async function openParts(
 ): Promise<OpenedParts> {
   const failed = new AbortController();
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
-  const report = (bytes: number, total: number) =>
-    onProgress?.({ source: "engine", phase: "load", bytes, total });
+  const report = (done: number, total: number) =>
+    onProgress?.({ source: "engine", phase: "load", done, total });
   const opening = EngineClient.open(path, name, nativeModelOptions, stop, report);
   try {
     const file = loadNative().readModelFile(path);
@@ -163,7 +163,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions = {}): 
   try {
     requireSameVocabulary(tokenizer, engine.info(), source.path);
     engine.setVocabulary(tokenBytes.bytes, tokenBytes.offsets);
-    onProgress?.({ source: "engine", phase: "ready", bytes: file.fileBytes, total: file.fileBytes });
+    onProgress?.({ source: "engine", phase: "ready", done: file.fileBytes, total: file.fileBytes });
     return new Model({ source, file, engine, tokenizer, tokenBytes, runs: new RunQueue(limits) });
   } catch (error) {
     await engine.close();

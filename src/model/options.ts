@@ -12,18 +12,9 @@ import type {
   NativeModelOptions,
   RestoreMode,
 } from "../native/types.js";
+import type { LoadProgress } from "./progress.js";
 import type { RunLimits } from "./run-queue.js";
-import type { ResolveOptions, SourceProgress } from "./source.js";
-
-/**
- * Progress of a load: the source's (download, check), then the engine's. `load` comes with the bytes of the file whose
- * weights need nothing more, of all: with 0 at first, then whenever a hundredth is packed for the CPU or uploaded to a
- * GPU and this thread is free to hear of it. `ready` is the last, with all bytes; it follows at once where nothing has
- * to be packed.
- */
-export type LoadProgress =
-  | SourceProgress
-  | { source: "engine"; phase: "load" | "ready"; bytes: number; total: number };
+import type { ResolveOptions } from "./source.js";
 
 export interface TierOptions {
   host?: { bytes: number };

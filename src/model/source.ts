@@ -10,14 +10,15 @@ import { join, resolve } from "node:path";
 import { IoError, OptionInvalidError, SourceFailedError } from "../errors.js";
 import { didYouMean } from "../suggest.js";
 import { catalog } from "./catalog.js";
-import type { Found, Source, SourceContext, SourceProgress, Wanted } from "./sources/contract.js";
+import type { SourceProgress } from "./progress.js";
+import type { Found, Source, SourceContext, Wanted } from "./sources/contract.js";
 import { isSafePath, reasonOf } from "./sources/contract.js";
 import { standsForFolder } from "./sources/hub-choice.js";
 import { sources } from "./sources/index.js";
 
 export type { CatalogEntry } from "./catalog.js";
 export { catalog } from "./catalog.js";
-export type { SourceProgress } from "./sources/contract.js";
+export type { SourceProgress } from "./progress.js";
 
 export interface ResolveOptions {
   /** Stops the work; the promise rejects with the signal's reason. */
@@ -110,17 +111,17 @@ function contextFor(source: Source, options: ResolveOptions): SourceContext {
     signal,
     env,
     cacheDir: cacheDir === undefined ? defaultCacheDir(env) : resolve(cacheDir),
-    progress(phase, bytes, total, detail) {
+    progress(phase, done, total, detail) {
       if (onProgress === undefined) return;
       // Chunks come by the thousand; ten reports a second are enough, the first and the last one always.
       const now = performance.now(); // the wall clock may jump
       const running = phase === "download" || phase === "unpack";
-      if (running && bytes !== total && now - told < 100) return;
+      if (running && done !== total && now - told < 100) return;
       if (running) told = now;
       onProgress({
         source: source.name,
         phase,
-        bytes,
+        done,
         ...(total === undefined ? {} : { total }),
         ...(detail === undefined ? {} : { detail }),
       });

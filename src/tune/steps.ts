@@ -25,7 +25,7 @@ export interface Evaluation {
 }
 
 /** Hears of dev items that are done, of all: first those whose loss is known, then those that are scored. */
-export type OnEvaluating = (done: number, total: number, of: "loss" | "scores") => void;
+export type OnEvaluating = (done: number, total: number, of: "evaluate" | "score") => void;
 
 export interface TuneStep {
   /** From 1 on. */

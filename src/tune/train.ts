@@ -248,11 +248,11 @@ class Trainer<Item> {
     const state = this.#state;
     const begun = performance.now();
     const loss = await devLoss(task, dev, this.#parameters, settings.batchSize, signal, (done) =>
-      onEvaluating?.(done, dev.length, "loss"),
+      onEvaluating?.(done, dev.length, "evaluate"),
     ).catch((error: unknown) => {
       throw TuningDivergedError.isInstance(error) ? this.#divergedOnDev(error) : error;
     });
-    const scored = (done: number) => onEvaluating?.(done, dev.length, "scores");
+    const scored = (done: number) => onEvaluating?.(done, dev.length, "score");
     const isBest = state.best === null || loss < state.best.devLoss;
     const values = isBest || score !== undefined ? await this.#parameters.values() : [];
     const scores = score === undefined ? {} : await score(values, signal, scored);

@@ -8,6 +8,7 @@ import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
 import type { BatonError, ErrorClass } from "../errors.js";
 import { IoError, OptionInvalidError } from "../errors.js";
+import type { TuneProgress } from "../model/progress.js";
 import type { PromptSource } from "../model/prompt.js";
 import { didYouMean } from "../suggest.js";
 import type { TuningExplanation } from "./explain.js";
@@ -18,7 +19,7 @@ import type { Score, ScoreFrom } from "./score.js";
 import { createScorer } from "./score.js";
 import type { TrainOptions } from "./settings.js";
 import { checkTrainOptions, trainOptionNames } from "./settings.js";
-import type { Evaluation, OnEvaluating, TuneStep } from "./steps.js";
+import type { Evaluation, TuneStep } from "./steps.js";
 import type { Parameter } from "./task.js";
 import type { TrainResult, TrainRun } from "./train.js";
 import { train } from "./train.js";
@@ -39,8 +40,8 @@ export interface TuneOptions<Site extends string = string> extends TuningOptions
   baseModel?: string;
   /** What should be known and ends nothing; default: a process warning. */
   onWarning?: (message: string) => void;
-  /** During an evaluation, which comes before the first step, too: dev records that are done. */
-  onEvaluating?: OnEvaluating;
+  /** Hears of steps that are done, and of dev records during an evaluation, which comes before the first step, too. */
+  onProgress?: (progress: TuneProgress) => void;
 }
 
 export interface TuneResult<Site extends string = string> {
@@ -84,7 +85,7 @@ const ownOptions: readonly string[] = [
   "scoreFrom",
   "baseModel",
   "onWarning",
-  "onEvaluating",
+  "onProgress",
 ];
 
 function checkNames(options: unknown): void {
@@ -233,7 +234,7 @@ async function runTuning(
       wanted === null ? null : await createScorer({ task, score: wanted, scoreFrom, labelled, dev });
     const score: TrainRun<unknown>["score"] = async (values, stop, onScored) =>
       (await scorer?.(task.prompts(values), stop, onScored)) ?? {};
-    const { onEvaluating } = options;
+    const { onProgress } = options;
     const facts = factsOf(definition, options, tuning);
     const trained = await train({
       task,
@@ -245,9 +246,12 @@ async function runTuning(
       factsOf: facts,
       score,
       signal,
-      onStep,
+      onStep: (step) => {
+        onStep(step);
+        onProgress?.({ phase: "train", done: step.step, total: step.steps });
+      },
       onWarning,
-      ...(onEvaluating === undefined ? {} : { onEvaluating }),
+      onEvaluating: (done, total, phase) => onProgress?.({ phase, done, total }),
     });
     return await finish(tuning, await facts(trained.values), folders, trained, settings.checkpoint);
   } finally {

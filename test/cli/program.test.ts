@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program as its user meets it: arguments in, text and exit code out. Runs in this process with real commands.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readInputs } from "../../src/cli/chain-module.js";
 import { runProgram } from "../../src/cli/program.js";
-import { createProgress, formatBytes, formatTable } from "../../src/cli/terminal.js";
+import { formatBytes, formatTable } from "../../src/cli/terminal.js";
 
 let directory = "";
 beforeAll(() => {
@@ -125,6 +127,61 @@ describe("doctor", () => {
   });
 });
 
+describe("doctor, for a bug report", () => {
+  const variables = { BATON_CACHE: "", BATON_API_KEYS: "a-secret-key", BATON_ADDON: "" };
+  const withVariables = async (given: Partial<typeof variables>, args: string[]) => {
+    const before = { ...process.env };
+    Object.assign(process.env, given);
+    try {
+      return await baton(args);
+    } finally {
+      for (const name of Object.keys(given)) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+  };
+
+  test("names versions, system, limits, the cache and the models in it, and Baton's variables without secrets", async () => {
+    const cache = join(directory, "cache");
+    mkdirSync(join(cache, "models", "x"), { recursive: true });
+    writeFileSync(join(cache, "models", "x", "some.gguf"), "x".repeat(2048));
+    const given = { BATON_CACHE: cache, BATON_API_KEYS: variables.BATON_API_KEYS };
+    const { code, stdout } = await withVariables(given, ["doctor", "--json"]);
+    const found = JSON.parse(stdout);
+    expect(code).toBe(0);
+    expect(found).toMatchObject({
+      baton: (await import("../../package.json", { with: { type: "json" } })).default.version,
+      node: process.version,
+      cache: { bytes: 2048, models: [{ name: "some.gguf", bytes: 2048 }] },
+      environment: { BATON_API_KEYS: "(set, not shown)" },
+      problem: null,
+      ok: true,
+    });
+    expect(found.addon).toMatch(/baton\.node$/);
+    expect(found.os).toContain(process.platform);
+    if (process.platform === "linux") expect(found.libc).toMatch(/^(glibc \d+\.\d+|musl)$/);
+    expect(found.memory.total).toBeGreaterThan(found.memory.free);
+    for (const limit of Object.values(found.limits)) if (limit !== null) expect(limit).toBeGreaterThan(0);
+    const text = (await withVariables(given, ["doctor"])).stdout;
+    for (const label of ["baton ", "node ", "system ", "memory ", "limits ", "cache ", "variables "])
+      expect(text).toMatch(new RegExp(`^${label}`, "m"));
+    expect(text).toContain("some.gguf, 2.0 KiB");
+    expect(text + stdout).not.toContain(variables.BATON_API_KEYS);
+  });
+
+  test("says what it can where the addon cannot be loaded, and fails with the places that were tried", () => {
+    const env = { ...process.env, BATON_ADDON: join(directory, "nowhere.node") };
+    const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+    const run = (args: string[]) =>
+      spawnSync(process.execPath, [main, "doctor", ...args], { env, encoding: "utf8" });
+    const plain = run([]);
+    expect(plain.status).toBe(1);
+    expect(plain.stdout).toMatch(/^system /m);
+    expect(plain.stderr).toMatch(/nowhere\.node: no such file.*\[NATIVE_LOAD\]\n$/s);
+    const json = JSON.parse(run(["--json"]).stdout);
+    expect(json).toMatchObject({ node: process.version, problem: { code: "NATIVE_LOAD" }, ok: false });
+  });
+});
+
 describe("inputs", () => {
   const read = async (path: string) => `<${path}>`;
 
@@ -136,27 +193,6 @@ describe("inputs", () => {
       d: "@x",
       e: "",
     });
-  });
-});
-
-describe("progress without a terminal", () => {
-  test("is one plain line at the start, per tenth and per phase", () => {
-    const lines: string[] = [];
-    const terminal = { stdout: { write() {} }, stderr: { write: (text: string) => lines.push(text) } };
-    const progress = createProgress(terminal);
-    for (let bytes = 0; bytes <= 1000; bytes += 10) {
-      progress.report({ source: "hub", phase: "download", bytes, total: 1000 });
-    }
-    progress.report({ source: "hub", phase: "done", bytes: 1000, total: 1000 });
-    for (let bytes = 0; bytes <= 1000; bytes += 10) {
-      progress.report({ source: "engine", phase: "load", bytes, total: 1000 });
-    }
-    progress.stop();
-    expect(lines).toHaveLength(14);
-    expect(lines[13]).toBe("engine: load\n"); // seconds at most, and no line for each tenth of them
-    expect(lines[5]).toBe("hub: download 40 % of 1000 B\n");
-    expect(lines.join("")).not.toContain("\r");
-    expect(lines.join("")).not.toContain("\u001b");
   });
 });
 

@@ -2,7 +2,8 @@
 // The progress of a training run as people see it, on a terminal and elsewhere.
 
 import { describe, expect, test } from "vitest";
-import { createTuneProgress, formatSeconds } from "../../src/cli/tune-progress.js";
+import { formatSeconds } from "../../src/cli/progress.js";
+import { createTuneProgress } from "../../src/cli/tune-progress.js";
 import type { TuneStep } from "../../src/index.js";
 
 describe("progress", () => {
@@ -21,12 +22,12 @@ describe("progress", () => {
       ? { evaluation: { step: 50, epoch: 1, devLoss: 2.74812, scores: { exactMatch: 3.33, f1: 9.87 } } }
       : {}),
   });
-  const shown = (isTTY: boolean, columns = 132): string => {
+  const shown = (isTTY: boolean, columns = 132, quiet = false): string => {
     const parts: string[] = [];
     const stderr = { write: (text: string) => parts.push(text), isTTY, columns };
-    const progress = createTuneProgress({ stdout: { write() {} }, stderr });
-    progress.evaluating(8, 16, "loss");
-    progress.evaluating(16, 16, "loss");
+    const progress = createTuneProgress({ stdout: { write() {} }, stderr }, quiet);
+    progress.evaluating({ phase: "evaluate", done: 8, total: 16 });
+    progress.evaluating({ phase: "evaluate", done: 16, total: 16 });
     for (let one = 1; one <= 100; one++) progress.report(step(one));
     progress.stop();
     return parts.join("");
@@ -48,6 +49,12 @@ describe("progress", () => {
     expect(text.split("\n")).toHaveLength(3);
     expect(text.split("\r\u001b[K")).toHaveLength(106);
     expect(text.endsWith("\r\u001b[K")).toBe(true);
+  });
+
+  test("quietly is evaluations alone, on a terminal too", () => {
+    const wanted =
+      "dev loss 4.162 before the first step\ndev loss 2.748, exactMatch 3.3, f1 9.9 after step 50 (epoch 1)\n";
+    expect([shown(true, 132, true), shown(false, 132, true)]).toEqual([wanted, wanted]);
   });
 
   test("the line that is written again is never wider than the terminal, and what matters stays", () => {

@@ -91,8 +91,8 @@ describe("a sharded model", () => {
     expect(server.contentBytes).toBe(total);
     const counts = seen.filter((one) => one.phase === "download" && one.total !== undefined);
     expect(counts.every((one) => one.total === total)).toBe(true);
-    expect(counts.map((one) => one.bytes)).toEqual(counts.map((one) => one.bytes).sort((a, b) => a - b));
-    expect(counts.at(-1)?.bytes).toBe(total);
+    expect(counts.map((one) => one.done)).toEqual(counts.map((one) => one.done).sort((a, b) => a - b));
+    expect(counts.at(-1)?.done).toBe(total);
     // other tools read the same cache
     const scanned = await scanCacheDir(join(folder, "hub"));
     expect(scanned.warnings).toEqual([]);

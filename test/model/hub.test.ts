@@ -73,7 +73,7 @@ describe("a download", () => {
     expect(await readFile(join(storage(), "refs", "main"), "utf8")).toBe(commit);
     expect(await blobs()).toEqual([server.sha256]);
     expect(seen[0]).toMatchObject({ source: "hub", phase: "start" });
-    expect(seen.at(-1)).toMatchObject({ source: "hub", phase: "done", bytes: size });
+    expect(seen.at(-1)).toMatchObject({ source: "hub", phase: "done", done: size });
     expect(seen.some((one) => one.phase === "download" && one.total === size)).toBe(true);
 
     const scanned = await scanCacheDir(join(folder, "hub"));
@@ -249,7 +249,7 @@ describe("an abort", () => {
     const reason = new Error("enough");
     const promise = resolve({
       signal: controller.signal,
-      onProgress: ({ phase, bytes: done }) => {
+      onProgress: ({ phase, done }) => {
         if (phase === "download" && done > 0) controller.abort(reason);
       },
     });

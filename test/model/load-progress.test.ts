@@ -5,7 +5,7 @@
 
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/index.js";
-import type { LoadProgress } from "../../src/model/options.js";
+import type { LoadProgress } from "../../src/model/progress.js";
 import { resolveModel } from "../../src/model/source.js";
 import { EngineClient } from "../../src/native/engine-client.js";
 import { loadNative } from "../../src/native/load.js";
@@ -29,12 +29,12 @@ describe("a load", () => {
     const model = await loadModel(name, { ...small, onProgress: (one) => told.push(one) });
     await model.close();
     const engine = told.filter(({ source }) => source === "engine");
-    const loads = engine.filter(({ phase }) => phase === "load").map(({ bytes }) => bytes);
+    const loads = engine.filter(({ phase }) => phase === "load").map(({ done }) => done);
     expect(loads[0]).toBe(0);
     expect(loads).toEqual([...new Set(loads)].sort((a, b) => a - b));
     expect(loads.at(-1)).toBeLessThanOrEqual(total);
     expect(engine.slice(0, -1).every(({ phase }) => phase === "load")).toBe(true);
-    expect(engine.at(-1)).toEqual({ source: "engine", phase: "ready", bytes: total, total });
+    expect(engine.at(-1)).toEqual({ source: "engine", phase: "ready", done: total, total });
     expect(engine.every((one) => one.total === total)).toBe(true);
     expect(told.at(-1)).toBe(engine.at(-1));
   });

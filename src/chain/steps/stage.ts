@@ -2,6 +2,7 @@
 // A stage: a specialist (one soft prompt over the frozen model) that reads earlier segments and writes an output. Its
 // part of a run is one job: what earlier steps still owe, its own inputs, its opener, then generation.
 
+import { telling } from "../../cache/generation.js";
 import { grammarOf, objectOf, outputSpec } from "../../cache/grammar.js";
 import { Output, paceOf } from "../../cache/output.js";
 import { generateSpec } from "../../cache/output-options.js";
@@ -114,10 +115,10 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const submitted = performance.now();
   const last = { id, append: segment.appendTokens(record.tokensOf(id).subarray(there)) };
   const outcome = await lane.job(last, spec, opener.length + spec.maxTokens, {
-    onProgress: (done, total) => run.emit({ type: "prefill", stage: name, done, total }),
+    onProgress: (done, total) => tellPrefill(run, name, done, total),
     onFound: (found) => announceFound(run, name, found, id),
     onTier: (segment, move) => run.emit({ type: "cache-tier", stage: name, segment, ...move }),
-    onTokens: output.onTokens,
+    onTokens: telling(output, spec.maxTokens, { onProgress: run.onProgress, stage: name }),
   });
   output.end(outcome);
   settleOutput(scope, id, segment, outcome.pending);
@@ -140,6 +141,11 @@ async function runStage(scope: Scope, step: string, settings: StageSettings): Pr
   const object = form === null ? {} : await objectOf(stageOwner(name), form, { ...outcome, text, reason });
   scope.set(step, { ...result, ...object });
   run.emit({ type: "stage-end", stage: name, text, reason, ...(closing && { closing }), usage });
+}
+
+function tellPrefill(run: RunState, stage: string, done: number, total: number): void {
+  run.emit({ type: "prefill", stage, done, total });
+  run.onProgress?.({ phase: "prefill", stage, done, total });
 }
 
 /** The stage ended before the run was resumed: its events in short, and its KV where a later step reads it. */

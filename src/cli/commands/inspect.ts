@@ -4,12 +4,15 @@
 import { resolveModel } from "../../model/source.js";
 import { loadNative } from "../../native/load.js";
 import type { MetadataValue, ModelFileInfo } from "../../native/types.js";
+import { addQuietOption } from "../chain-command.js";
+import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
-import { createProgress, formatBytes, formatTable, writeJson } from "../terminal.js";
+import { formatBytes, formatTable, writeJson } from "../terminal.js";
 import type { CliCommand } from "./command.js";
 
 interface InspectOptions {
   json?: boolean;
+  quiet?: boolean;
   tensors?: boolean;
 }
 
@@ -61,14 +64,13 @@ function print({ stdout }: Terminal, path: string, info: ModelFileInfo, all: boo
 
 export const inspectCommand: CliCommand = {
   register(program, { terminal, signal }) {
-    program
-      .command("inspect")
+    addQuietOption(program.command("inspect"))
       .argument("<model>", "a file, or a name that `baton pull` knows")
       .option("--tensors", "list every tensor")
       .option("--json", "print one JSON object, complete")
       .description("show format, metadata and tensors of a model file")
-      .action(async (model: string, { json, tensors }: InspectOptions) => {
-        const progress = createProgress(terminal);
+      .action(async (model: string, { json, tensors, quiet }: InspectOptions) => {
+        const progress = createProgress(terminal, { quiet: quiet === true || json === true });
         try {
           const { path } = await resolveModel(model, { signal, onProgress: (one) => progress.report(one) });
           progress.stop();

@@ -2,19 +2,28 @@
 // baton run: one run of a chain module. Outputs stream to standard output; figures go to standard error.
 
 import { resolve } from "node:path";
-import type { Chain, ChainRun, LoadOptions, StageUsage } from "../../index.js";
+import type { Chain, ChainRun, LoadOptions, OnProgress, StageUsage } from "../../index.js";
 import type { ChainCommandOptions } from "../chain-command.js";
 import { chainCommand, withChain } from "../chain-command.js";
+import type { ProgressView } from "../progress.js";
 import type { Terminal } from "../terminal.js";
 import { formatBytes, formatTable, writeJson } from "../terminal.js";
 import type { CliCommand, Context } from "./command.js";
 
 /** Every stage under its name, its text as it comes; stages at once by turns. Returns what each has cost. */
-async function stream(run: ChainRun<string>, { stdout, stderr }: Terminal): Promise<Map<string, StageUsage>> {
+async function stream(
+  start: (onProgress: OnProgress) => ChainRun<string>,
+  { stdout, stderr }: Terminal,
+  progress: ProgressView,
+): Promise<Map<string, StageUsage>> {
   const usages = new Map<string, StageUsage>();
   let speaking: string | null = null;
+  const run = start((one) => {
+    if (speaking === null && one.phase === "prefill") progress.report(one); // no bar in the middle of a text
+  });
   const turnTo = (stage: string) => {
     if (speaking === stage) return;
+    progress.stop();
     if (speaking !== null) stdout.write("\n");
     stdout.write(`[${stage}]\n`);
     speaking = stage;
@@ -48,25 +57,27 @@ function usageTable(usages: ReadonlyMap<string, StageUsage>): string {
   return formatTable([header, ...rows]);
 }
 
-async function runChain(
-  chain: Chain<string, string, string, string>,
-  inputs: Record<string, string>,
-  json: boolean,
-  { terminal, signal }: Context,
-): Promise<void> {
-  const run = chain.run(inputs, { signal });
-  if (json) {
-    writeJson(terminal, await run.result);
-    return;
-  }
-  terminal.stderr.write(`${usageTable(await stream(run, terminal))}\n`);
-}
-
 /** What KV of earlier runs may take on disk; the least recently used goes first. */
 const cacheBytes = 1 << 30;
 
 interface RunCommandOptions extends ChainCommandOptions {
   cacheFolder?: string;
+}
+
+async function runChain(
+  chain: Chain<string, string, string, string>,
+  inputs: Record<string, string>,
+  { json, quiet }: RunCommandOptions,
+  { terminal, signal }: Context,
+  progress: ProgressView,
+): Promise<void> {
+  if (json === true) {
+    writeJson(terminal, await chain.run(inputs, { signal }).result);
+    return;
+  }
+  const start = (onProgress: OnProgress) => chain.run(inputs, { signal, onProgress });
+  const usages = await stream(start, terminal, progress);
+  if (quiet !== true) terminal.stderr.write(`${usageTable(usages)}\n`);
 }
 
 /** With a folder, what an earlier run has computed is read back where that is faster. */
@@ -83,8 +94,8 @@ export const runCommand: CliCommand = {
       .description("run a chain once and stream what its stages write")
       .action((file: string, options: RunCommandOptions) => {
         const load = loadOptions(options, context.directory);
-        return withChain(file, { ...options, load }, context, (chain, inputs) =>
-          runChain(chain, inputs, options.json === true, context),
+        return withChain(file, { ...options, load }, context, (chain, inputs, progress) =>
+          runChain(chain, inputs, options, context, progress),
         );
       });
   },

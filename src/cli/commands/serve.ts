@@ -11,8 +11,8 @@ import type { ChainSource, LogEntry, ServerOptions } from "../../serve/index.js"
 import { addDeviceOption } from "../chain-command.js";
 import { openChain } from "../chain-module.js";
 import { UsageError } from "../exit-codes.js";
+import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
-import { createProgress } from "../terminal.js";
 import type { CliCommand, Context } from "./command.js";
 
 interface ServeOptions {
@@ -165,7 +165,7 @@ async function openAll(
   }
   const byModel = new Map<string, Model>();
   for (const [model, load] of loads.entries()) {
-    const progress = createProgress(terminal);
+    const progress = createProgress(terminal, { quiet: options.quiet === true });
     const device = options.device === undefined ? {} : { device: options.device };
     const how = { ...load.options, ...device, onProgress: progress.report, signal };
     const loaded = await loadModel(model, how).finally(progress.stop);

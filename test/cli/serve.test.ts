@@ -3,7 +3,7 @@
 // signal, which finishes what is in progress.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,6 +82,28 @@ test("takes keys from a file and from the environment, models by name, and is qu
   } finally {
     delete process.env.BATON_API_KEYS;
   }
+});
+
+test("--cache-folder keeps for the next server what this one has computed, in a folder for each model", async () => {
+  const cached: number[] = [];
+  const args = ["--model", `a/b=${tinyPath}`, "--cache-folder", "kept"];
+  for (let i = 0; i < 2; i++) {
+    const { code } = await serve(args, async (url) => {
+      const answer = await fetch(`${url}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: "a/b", prompt: "The harbour freezes. ".repeat(8), max_tokens: 2 }),
+      });
+      const { usage } = (await answer.json()) as {
+        usage: { prompt_tokens_details: { cached_tokens: number } };
+      };
+      cached.push(usage.prompt_tokens_details.cached_tokens);
+    });
+    expect(code).toBe(0);
+  }
+  expect(readdirSync(join(directory, "kept"))).toEqual(["a%2Fb"]);
+  expect(cached[0]).toBe(0);
+  expect(cached[1]).toBeGreaterThan(0);
 });
 
 describe("refuses", () => {

@@ -2,7 +2,7 @@
 // The JSON Schema of a chain document, put together from the schemas of the steps. What the package publishes as
 // chain.schema.json is this.
 
-import { devicePattern, draftingModes, kvTypes } from "../../model/options.js";
+import { cachePolicies, devicePattern, draftingModes, kvTypes, restoreModes } from "../../model/options.js";
 import type { JsonSchema } from "./contract.js";
 import { documentSteps } from "./steps/index.js";
 
@@ -39,6 +39,9 @@ export const frameSchema = {
         device: { type: "string", pattern: devicePattern },
         threads: { type: "integer", minimum: 1 },
         cacheBytes: { type: "integer", minimum: 1 },
+        indexBytes: { type: "integer", minimum: 0 },
+        cachePolicy: { enum: cachePolicies },
+        restore: { enum: restoreModes },
         kvType: { enum: kvTypes },
         activations: { enum: ["int8", "float32"] },
         batchInvariant: { type: "boolean" },

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // baton run: one run of a chain module. Outputs stream to standard output; figures go to standard error.
 
-import { resolve } from "node:path";
-import type { Chain, ChainRun, LoadOptions, OnProgress, StageUsage } from "../../index.js";
+import type { Chain, ChainRun, OnProgress, StageUsage } from "../../index.js";
 import type { ChainCommandOptions } from "../chain-command.js";
-import { chainCommand, withChain } from "../chain-command.js";
+import { chainCommand, diskTier, withChain } from "../chain-command.js";
 import type { ProgressView } from "../progress.js";
 import type { Terminal } from "../terminal.js";
 import { formatBytes, formatTable, writeJson } from "../terminal.js";
@@ -57,9 +56,6 @@ function usageTable(usages: ReadonlyMap<string, StageUsage>): string {
   return formatTable([header, ...rows]);
 }
 
-/** What KV of earlier runs may take on disk; the least recently used goes first. */
-const cacheBytes = 1 << 30;
-
 interface RunCommandOptions extends ChainCommandOptions {
   cacheFolder?: string;
 }
@@ -80,12 +76,6 @@ async function runChain(
   if (quiet !== true) terminal.stderr.write(`${usageTable(usages)}\n`);
 }
 
-/** With a folder, what an earlier run has computed is read back where that is faster. */
-function loadOptions({ cacheFolder }: RunCommandOptions, directory: string): LoadOptions {
-  if (cacheFolder === undefined) return {};
-  return { tiers: { disk: { folder: resolve(directory, cacheFolder), bytes: cacheBytes } } };
-}
-
 export const runCommand: CliCommand = {
   register(program, context) {
     chainCommand(program, "run")
@@ -93,7 +83,7 @@ export const runCommand: CliCommand = {
       .option("--cache-folder <folder>", "keep KV there, at most 1 GiB, for later runs that read the same")
       .description("run a chain once and stream what its stages write")
       .action((file: string, options: RunCommandOptions) => {
-        const load = loadOptions(options, context.directory);
+        const load = diskTier(options.cacheFolder, context.directory);
         return withChain(file, { ...options, load }, context, (chain, inputs, progress) =>
           runChain(chain, inputs, options, context, progress),
         );

@@ -2,13 +2,13 @@
 // baton serve: models and chains behind OpenAI's API, until Ctrl-C or SIGTERM; then what is in progress is finished first.
 
 import { readFile } from "node:fs/promises";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { LoadOptions, Model } from "../../index.js";
 import { BatonError, IoError, loadModel, OptionInvalidError } from "../../index.js";
 import type { Device } from "../../native/types.js";
 import type { ChainSource, LogEntry, ServerOptions } from "../../serve/index.js";
-import { addDeviceOption } from "../chain-command.js";
+import { addDeviceOption, diskTier } from "../chain-command.js";
 import { openChain } from "../chain-module.js";
 import { UsageError } from "../exit-codes.js";
 import { createProgress } from "../progress.js";
@@ -25,6 +25,7 @@ interface ServeOptions {
   keys?: string;
   cors: string[];
   device?: Device;
+  cacheFolder?: string;
   maxConcurrent?: number;
   maxQueued?: number;
   maxTokens?: number;
@@ -135,6 +136,10 @@ async function untilAborted(signal: AbortSignal): Promise<void> {
 const without = <T extends object>(options: T): T =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 
+/** One folder is one model's. */
+const folderOf = (folder: string | undefined, model: string) =>
+  folder === undefined ? undefined : join(folder, encodeURIComponent(model));
+
 interface Opened {
   models: Record<string, Model>;
   chains: Record<string, ChainSource>;
@@ -167,7 +172,8 @@ async function openAll(
   for (const [model, load] of loads.entries()) {
     const progress = createProgress(terminal, { quiet: options.quiet === true });
     const device = options.device === undefined ? {} : { device: options.device };
-    const how = { ...load.options, ...device, onProgress: progress.report, signal };
+    const tier = diskTier(folderOf(options.cacheFolder, load.name), directory);
+    const how = { ...tier, ...load.options, ...device, onProgress: progress.report, signal };
     const loaded = await loadModel(model, how).finally(progress.stop);
     opened.models[load.name] = loaded;
     byModel.set(model, loaded);
@@ -233,6 +239,7 @@ function addOptions(command: Command): Command {
     )
     .option("--functions <file>", "module that exports the functions which documents name")
     .option("--prompts <folder>", "prompts that requests may name: PEFT folders below it")
+    .option("--cache-folder <folder>", "keep KV there, at most 1 GiB for each model, also for later servers")
     .option("--host <address>", "where to listen; others than loopback addresses need keys", "127.0.0.1")
     .option("--port <number>", "0 takes any that is free", count, 8080)
     .option("--keys <file>", "API keys, one a line; also those of BATON_API_KEYS, with commas between them")

@@ -3,7 +3,7 @@
 // turn and its place for exactly as long as it computes, however slowly somebody reads; what nobody has read yet is text
 // and becomes one piece.
 
-import type { Generation, GenerationOptions, GenerationResult } from "../index.js";
+import type { DecodeProgress, Generation, GenerationOptions } from "../index.js";
 import { BatonError } from "../index.js";
 import type { ServeContext } from "./context.js";
 import type { Tenant } from "./keys.js";
@@ -26,8 +26,10 @@ export interface Call {
 /** A call whose rows are computed. */
 export interface StartedCall {
   generation: Generation;
-  /** Of a result of it. */
-  usage(result: GenerationResult): Usage;
+  /** Its text is held to a form. */
+  held: boolean;
+  /** Of what it has written so far. */
+  usage(): Usage;
 }
 
 async function openPlace(
@@ -61,8 +63,13 @@ export function startCall(context: ServeContext, call: Call): Promise<StartedCal
       const place = await openPlace(context, call);
       try {
         const filled = await fill(context, place, call);
-        const generation = place.generate({ ...call.options, signal: call.signal });
-        resolve({ generation, usage: ({ tokens }) => usageOf(filled.rows, filled.reused, tokens.length) });
+        let written = 0;
+        const onProgress = ({ done }: DecodeProgress) => {
+          written = done;
+        };
+        const generation = place.generate({ ...call.options, signal: call.signal, onProgress });
+        const held = call.options.output !== undefined;
+        resolve({ generation, held, usage: () => usageOf(filled.rows, filled.reused, written) });
         await generation.result;
       } finally {
         place.leave();

@@ -2,13 +2,14 @@
 // What has begun as an answer: one JSON value, or a stream of events. A failure in the middle of a stream is its last
 // event, in the shape of every other error, and no `[DONE]` follows it.
 
-import type { GenerationResult } from "../index.js";
+import type { FinishReason, GenerationResult, OutputDelta, TokenLogprob } from "../index.js";
+import { OutputInvalidError } from "../index.js";
 import type { StartedCall } from "./calls.js";
 import type { StartedRun } from "./chain-runs.js";
 import type { ServeContext } from "./context.js";
 import { toldFailure } from "./context.js";
 import { ClientGoneError } from "./errors.js";
-import type { AnswerFormat, AnswerHead } from "./openai/answers.js";
+import type { AnswerFormat, AnswerHead, Output } from "./openai/answers.js";
 import type { Usage } from "./openai/usage.js";
 import type { Answered } from "./sending.js";
 import { jsonAnswer } from "./sending.js";
@@ -31,24 +32,52 @@ export function failureEvent(context: ServeContext, error: unknown): string {
 
 const withUsage = ({ body }: Reply) => body.stream_options?.include_usage === true;
 
-function completed(context: ServeContext, { head }: Reply, result: GenerationResult, usage: Usage): Usage {
-  context.metrics.completed(head.model, usage);
-  context.metrics.timed(head.model, result.usage.timeToFirstTokenMs, result.usage.tokensPerSecond);
-  return usage;
+interface Ended extends Output {
+  usage: Usage;
+}
+
+/**
+ * The end of a call, counted. A text that was held to a schema and was cut off, or that no program could take for what
+ * the schema says, is an answer like any other: the reason says how it ended, and the client has asked for the text.
+ */
+async function ended(
+  context: ServeContext,
+  { head }: Reply,
+  { generation, usage }: StartedCall,
+): Promise<Ended> {
+  const output = await generation.result.catch((error: unknown) => {
+    if (!OutputInvalidError.isInstance(error)) throw error;
+    const { text, reason } = error.facts;
+    return { text: String(text), reason: reason as FinishReason, usage: null };
+  });
+  const counted = usage();
+  context.metrics.completed(head.model, counted);
+  const pace = output.usage;
+  if (pace !== null) context.metrics.timed(head.model, pace.timeToFirstTokenMs, pace.tokensPerSecond);
+  return { ...output, usage: counted };
+}
+
+/** Until it ends, or with an end that `ended` tells. */
+async function* deltasOf({ generation }: StartedCall): AsyncGenerator<OutputDelta> {
+  try {
+    yield* generation.deltas();
+  } catch (error) {
+    if (!OutputInvalidError.isInstance(error)) throw error;
+  }
 }
 
 async function* callEvents(
   context: ServeContext,
-  { generation, usage }: StartedCall,
+  started: StartedCall,
   reply: Reply,
 ): AsyncGenerator<string, undefined> {
   const stream = reply.format.stream(reply.head, withUsage(reply));
   try {
     const begin = stream.begin();
     if (begin !== "") yield begin;
-    for await (const delta of generation.deltas()) yield stream.delta(delta);
-    const result = await generation.result;
-    yield stream.end(result.reason, completed(context, reply, result, usage(result))) + endOfStream;
+    for await (const delta of deltasOf(started)) yield stream.delta(delta);
+    const { reason, usage } = await ended(context, reply, started);
+    yield stream.end(reason, usage) + endOfStream;
   } catch (error) {
     yield failureEvent(context, error);
   }
@@ -62,8 +91,11 @@ export async function replyWithCall(
 ): Promise<Answered> {
   const { format, head, body } = reply;
   if (body.stream === true) return sseAnswer(callEvents(context, started, reply));
-  const result = await started.generation.result;
-  return jsonAnswer(format.whole(head, result, completed(context, reply, result, started.usage(result))));
+  const logprobs: TokenLogprob[] = [];
+  // of a text that is cut off they come with the deltas alone
+  if (started.held) for await (const delta of deltasOf(started)) logprobs.push(...(delta.logprobs ?? []));
+  const { usage, ...output } = await ended(context, reply, started);
+  return jsonAnswer(format.whole(head, { ...output, ...(logprobs.length > 0 && { logprobs }) }, usage));
 }
 
 async function* runEvents(

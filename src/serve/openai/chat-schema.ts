@@ -12,6 +12,7 @@ import {
   sessionField,
   streamFields,
 } from "./fields.js";
+import { responseFormatField } from "./response-format.js";
 
 const textPart = z.strictObject({ type: z.literal("text"), text: z.string() });
 /** What clients hand back when they send an answer as a message again. */
@@ -51,7 +52,7 @@ export const chatSchema = z
     tool_choice: z.enum(["none", "auto"]).nullish(),
     functions: z.array(z.unknown()).max(0).nullish(),
     function_call: z.enum(["none", "auto"]).nullish(),
-    response_format: z.strictObject({ type: z.literal("text") }).nullish(),
+    response_format: responseFormatField,
     modalities: z.array(z.literal("text")).min(1).max(1).nullish(),
     reasoning_effort: z.literal("none").nullish(),
     verbosity: z.literal("medium").nullish(),

@@ -34,10 +34,6 @@ export const chatRefusals: Readonly<Record<string, Refusal>> = {
   tool_choice: { neutral: is("none", "auto"), why: noTools },
   functions: { neutral: isEmpty, why: noTools },
   function_call: { neutral: is("none", "auto"), why: noTools },
-  response_format: {
-    neutral: (value) => (value as { type?: unknown })?.type === "text",
-    why: "Outputs cannot be held to a format. Ask for it in a message, and check what comes.",
-  },
   modalities: {
     neutral: (value) => Array.isArray(value) && value.length === 1 && value[0] === "text",
     why: 'Answers are texts. Leave it out, or give ["text"].',
@@ -62,13 +58,21 @@ export const completionRefusals: Readonly<Record<string, Refusal>> = {
   suffix: { neutral: is(""), why: "Texts are continued, not filled in. Leave it out." },
 };
 
+/** The beginning of a value; one with too many brackets in brackets is not written out. */
+function shown(value: unknown): string {
+  try {
+    return JSON.stringify(value).slice(0, 64);
+  } catch {
+    return "too deep to be shown";
+  }
+}
+
 /** Throws ServeError for the first field that asks for what is not there. */
 export function refuse(body: unknown, refusals: Readonly<Record<string, Refusal>>): void {
   if (typeof body !== "object" || body === null) return;
   for (const [name, { neutral, why }] of Object.entries(refusals)) {
     const value = Object.hasOwn(body, name) ? (body as Record<string, unknown>)[name] : undefined;
     if (value === undefined || value === null || neutral(value)) continue;
-    const shown = JSON.stringify(value).slice(0, 64);
-    throw unsupported(name, `\`${name}\` is ${shown}, which this server does not support. ${why}`);
+    throw unsupported(name, `\`${name}\` is ${shown(value)}, which this server does not support. ${why}`);
   }
 }

@@ -16,6 +16,7 @@ import type { ChatBody } from "../openai/chat-schema.js";
 import { chatSchema, logprobsOf, maxTokensOf, messagesOf, refuseMessages } from "../openai/chat-schema.js";
 import { generationOptions, outputFields } from "../openai/fields.js";
 import { chatRefusals, refuse } from "../openai/refusals.js";
+import { checkOutput, noStop, outputOf } from "../openai/response-format.js";
 import { replyWithCall, replyWithRun } from "../replies.js";
 import type { Route } from "../route.js";
 import { answerOrStream, generatingErrors, jsonRequest } from "../route.js";
@@ -34,12 +35,21 @@ async function ofModel(
   const alternatives = logprobsOf(body);
   const options = generationOptions(body, maxTokensOf(body, defaultMaxTokens));
   const prompt = context.promptRows(served, body.prompt ?? null, "prompt");
+  const output = outputOf(body.response_format);
+  if (output !== null) {
+    if (options.stop !== undefined) throw noStop("response_format");
+    await checkOutput(served.model, output, "response_format");
+  }
   const tokens = served.template.encode(messagesOf(body));
   const started = await startCall(context, {
     served,
     tenant,
     rows: { tokens, ...(prompt && { prompt }) },
-    options: { ...options, ...(alternatives !== null && { logprobs: alternatives }) },
+    options: {
+      ...options,
+      ...(alternatives !== null && { logprobs: alternatives }),
+      ...(output !== null && { output }),
+    },
     ...(body.session != null && { session: body.session }),
     signal: lease.signal,
   });
@@ -51,6 +61,13 @@ async function ofModel(
 const ofStages = [...Object.keys(outputFields), "max_completion_tokens", "logprobs", "top_logprobs"];
 
 function refuseForChain(body: ChatBody): void {
+  if (outputOf(body.response_format) !== null) {
+    const why = "The `output` of its last stage says what the answer is.";
+    throw unsupported(
+      "response_format",
+      `\`response_format\` has no meaning for a chain. ${why} Leave it out.`,
+    );
+  }
   for (const name of [...ofStages, "session"] as (keyof ChatBody)[]) {
     if (body[name] === undefined || body[name] === null) continue;
     const why =

@@ -83,7 +83,7 @@ describe("sources", () => {
   });
 
   it("none names the host of a package registry", () => {
-    const top = ["native", "src", "bench", "test", "scripts", "demo", "docs", ".ci"];
+    const top = ["native", "src", "bench", "test", "scripts", "demo", "docs", "examples", "site", ".ci"];
     const rootFiles = [
       "package.json",
       "package-lock.json",

@@ -7,7 +7,7 @@ import { sourceFiles } from "../../../scripts/lib/files.mjs";
 import { root } from "../../../scripts/lib/run.mjs";
 import type { Language } from "./blank.js";
 
-export const codeFolders = ["native", "src", "bench", "test", "scripts", "demo"];
+export const codeFolders = ["native", "src", "bench", "test", "scripts", "demo", "examples", "site"];
 const cppExtensions = [".cpp", ".h", ".cu", ".cuh"];
 export const codeExtensions = [...cppExtensions, ".ts", ".mjs"];
 

@@ -4,12 +4,13 @@
 // Both run under trained prompts; the texts here are what those began as.
 
 import { defineChain } from "baton-lm";
-import { ranked } from "./library.mjs";
+import { best } from "./library.mjs";
 import { show } from "./show.mjs";
 
 const user = "<|im_start|>user\n";
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
 
+/** @param {import("baton-lm").Model} model @param {number} most */
 function chain(model, most) {
   return defineChain(model)
     .input("question", { format: `${user}Question: {question}\n` })
@@ -21,7 +22,7 @@ function chain(model, most) {
       stop: "\n",
     })
     .input("passage", {
-      from: ({ question, rewrite }) => ranked(`${question.text} ${rewrite.text}`)[0],
+      from: ({ question, rewrite }) => best(`${question.text} ${rewrite.text}`),
       format: "Text: {passage}\n",
       reads: ["question"],
     })

@@ -7,12 +7,13 @@ import { BatonError, loadModel } from "baton-lm";
 
 /** Options of all examples: fewer tokens per stage than the example asks for, texts as prompts, another model. */
 function readOptions() {
-  const options = {
-    "max-tokens": { type: "string" },
-    untuned: { type: "boolean" },
-    model: { type: "string" },
-  };
-  const { values } = parseArgs({ options });
+  const { values } = parseArgs({
+    options: {
+      "max-tokens": { type: "string" },
+      untuned: { type: "boolean" },
+      model: { type: "string" },
+    },
+  });
   return {
     model: values.model ?? "smollm2-135m-instruct",
     most: Number(values["max-tokens"] ?? 1000),
@@ -20,9 +21,17 @@ function readOptions() {
   };
 }
 
-/** A folder of prompts/ as a path. */
-const folderOf = (name) => fileURLToPath(new URL(`../prompts/${name}`, import.meta.url));
+/**
+ * The path of a prompt that the package ships.
+ * @param {string} name
+ */
+const folderOf = (name) =>
+  fileURLToPath(new URL(`prompts/${name}`, import.meta.resolve("baton-lm/package.json")));
 
+/**
+ * @template Results
+ * @param {import("baton-lm").ChainRun<string, Results>} run
+ */
 async function stream(run) {
   const total = { computed: 0, reused: 0 };
   let speaking = "";
@@ -45,9 +54,22 @@ async function stream(run) {
 }
 
 /**
- * `chain(model, most)`: the chain with texts as prompts, `most` tokens a stage at most; `trained`: folders of
- * prompts/ by the stage that they were trained for; `inputs`: what it is run with; `report(result)`: what there is to say
- * at the end.
+ * What `show` needs of a chain.
+ * @template Inputs, Results
+ * @typedef {object} Runnable
+ * @property {(prompts: Record<string, string>) => Runnable<Inputs, Results>} withPrompts
+ * @property {(inputs: Inputs) => import("baton-lm").ChainRun<string, Results>} run
+ */
+
+/**
+ * @template {Record<string, string>} Inputs
+ * @template Results
+ * @param {object} example
+ * @param {(model: import("baton-lm").Model, most: number) => Runnable<Inputs, Results>} example.chain the chain with
+ *   texts as prompts, `most` tokens a stage at most
+ * @param {Record<string, string>} [example.trained] prompts that the package ships, by the stage that they were trained for
+ * @param {Inputs} example.inputs
+ * @param {(result: Results) => string} [example.report] what there is to say at the end
  */
 export async function show({ chain, trained = {}, inputs, report }) {
   try {

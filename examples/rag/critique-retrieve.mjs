@@ -12,6 +12,7 @@ const user = "<|im_start|>user\n";
 const toAssistant = "<|im_end|>\n<|im_start|>assistant\n";
 const toUser = `<|im_end|>\n${user}`;
 
+/** @param {import("baton-lm").Model} model @param {number} most */
 function chain(model, most) {
   return defineChain(model)
     .input("question", { format: `${user}Question: {question}\n` })
@@ -57,5 +58,5 @@ await show({
   trained: { "search.answer": "critique-retrieve/answer" },
   inputs: { question: "Which engineer built the lighthouse on Ferry Rock north of the harbour of Marsk?" },
   report: ({ search, doubt }) =>
-    `${search.rounds.length} rounds, stopped by ${search.stopped}; answer: ${doubt?.summary.text ?? search.rounds.at(-1).answer.text}`,
+    `${search.rounds.length} rounds, stopped by ${search.stopped}; answer: ${doubt?.summary.text ?? search.rounds.at(-1)?.answer.text}`,
 });

@@ -10,6 +10,7 @@ const passages = `Marsk is a harbour town of nine thousand people. Its harbour f
 The lighthouse on Ferry Rock was built in 1871 by the engineer Ada Lindqvist. In 1987 it was moved forty metres inland on rails, because the cliff below it was crumbling.
 The town museum keeps the old lamp of the lighthouse. It is open from Tuesday to Saturday.`;
 
+/** @param {import("baton-lm").Model} model @param {number} most */
 function chain(model, most) {
   return defineChain(model)
     .input("question", { format: "Question: {question}\n" })

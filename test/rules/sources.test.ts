@@ -66,8 +66,9 @@ describe("sources", () => {
     expect([...listed].sort()).toEqual(there);
   });
 
-  it("package-lock.json lists every optional dependency, or `npm ci` refuses it", () => {
-    const packages = JSON.parse(textOf("package-lock.json")).packages as Record<
+  const locks = ["package-lock.json", "site/package-lock.json"];
+  it.each(locks)("%s lists every optional dependency, or `npm ci` refuses it", (lock) => {
+    const packages = JSON.parse(textOf(lock)).packages as Record<
       string,
       { optionalDependencies?: Record<string, string> }
     >;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The built site, looked at as files: every link inside of it leads to a page, a file or a place in a page that is there.
+// The built site, looked at as files: every link inside of it leads to a page, a file or a place in a page that is there, and so
+// do those of the Markdown that programs read.
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import { isLocal, mapLinks } from "./links.mjs";
 
-function htmlFiles(folder) {
+function filesOf(folder, endings) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((item) => item.isFile() && item.name.endsWith(".html"))
+    .filter((item) => item.isFile() && endings.some((ending) => item.name.endsWith(ending)))
     .map((item) => path.join(item.parentPath ?? item.path, item.name));
 }
 
@@ -20,12 +22,29 @@ function fileFor(folder, place) {
   return found ?? null;
 }
 
+function checkMarkdown(folder) {
+  const faults = [];
+  let links = 0;
+  for (const file of filesOf(folder, [".md", "llms.txt"])) {
+    const page = path.relative(folder, file);
+    mapLinks(readFileSync(file, "utf8"), (target) => {
+      if (!isLocal(target) || target.startsWith("#")) return target;
+      links += 1;
+      const [place] = decodeURI(target).split("#");
+      const from = place.startsWith("/") ? folder : path.dirname(file);
+      if (!existsSync(path.join(from, place))) faults.push(`/${page} leads to ${place}, which is not there`);
+      return target;
+    });
+  }
+  return { links, faults };
+}
+
 /**
  * @param {string} folder the built site
  * @param {string} base where it stands, as "/" or "/name/"
  */
 export function checkSite(folder, base) {
-  const texts = new Map(htmlFiles(folder).map((file) => [file, readFileSync(file, "utf8")]));
+  const texts = new Map(filesOf(folder, [".html"]).map((file) => [file, readFileSync(file, "utf8")]));
   const ids = new Map();
   const idsOf = (file) => {
     if (!ids.has(file)) {
@@ -51,5 +70,7 @@ export function checkSite(folder, base) {
       }
     }
   }
-  return { pages: texts.size, links, faults: [...new Set(faults)].sort() };
+  const markdown = checkMarkdown(folder);
+  links += markdown.links;
+  return { pages: texts.size, links, faults: [...new Set([...faults, ...markdown.faults])].sort() };
 }

@@ -10,6 +10,8 @@ import type {
   OutputSchema,
 } from "../index.js";
 import { ConstraintInvalidError, ConstraintUnavailableError, OutputInvalidError } from "../index.js";
+import type { CallReader } from "../model/tools/index.js";
+import { closeTag } from "../model/tools/index.js";
 import { batonOptions, functionTools, generationOptions, warnUnsupported } from "./call-settings.js";
 import type { ChatFormat } from "./chat-format.js";
 import type { InputRows, Prefilled } from "./conversation.js";
@@ -17,8 +19,6 @@ import { prefill } from "./conversation.js";
 import type { Call, Outcome } from "./language-model.js";
 import type { CallOptions, ContentPart, FunctionTool, JsonObject, Usage, Warning } from "./spec.js";
 import { TextWriter } from "./text-writer.js";
-import type { CallReader } from "./tools/index.js";
-import { closeTag } from "./tools/index.js";
 
 export interface ChatSettings {
   model: Model;

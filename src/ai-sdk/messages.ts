@@ -3,6 +3,7 @@
 // saw it would answer as if it had. A text file is its text.
 
 import type { ChatMessage, ChatToolCall } from "../index.js";
+import { templateId } from "../model/tools/template.js";
 import { unsupported } from "./errors.js";
 import type { FilePart, Message, MessagePart, ToolCallPart, ToolResultPart } from "./spec.js";
 
@@ -61,41 +62,38 @@ export function textOfResult({ output, toolName }: ToolResultPart): string {
   }
 }
 
-/** `ofTools`: how a call and a result stand in messages. */
-export interface ToolWords {
-  call(part: ToolCallPart): ChatToolCall | string;
-  result(part: ToolResultPart): ChatMessage;
-}
+const callOf = ({ toolCallId, toolName, input }: ToolCallPart): ChatToolCall => ({
+  id: templateId(toolCallId),
+  type: "function",
+  function: { name: toolName, arguments: input ?? {} }, // another model may have left it as text
+});
 
-function assistantMessage(parts: readonly MessagePart[], { call }: ToolWords): ChatMessage {
-  const calls = parts.filter((part) => part.type === "tool-call").map(call);
+const resultOf = (part: ToolResultPart): ChatMessage => ({
+  role: "tool",
+  content: textOfResult(part),
+  tool_call_id: templateId(part.toolCallId),
+  name: part.toolName,
+});
+
+function assistantMessage(parts: readonly MessagePart[]): ChatMessage {
+  const calls = parts.filter((part) => part.type === "tool-call").map(callOf);
   const reasoning = parts.flatMap((part) => (part.type === "reasoning" ? [part.text] : [])).join("");
-  const written = calls.filter((one) => typeof one === "string");
-  const structured = calls.filter((one) => typeof one !== "string");
-  const content = [textOf(parts, ""), ...written].filter((text) => text !== "").join("\n");
   return {
     role: "assistant",
-    content,
-    ...(structured.length === 0 ? {} : { tool_calls: structured }),
+    content: textOf(parts, ""),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
     ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
   };
 }
 
 /** In order. Throws UnsupportedFunctionalityError. */
-export function chatMessages(prompt: readonly Message[], words: ToolWords): ChatMessage[] {
+export function chatMessages(prompt: readonly Message[]): ChatMessage[] {
   return prompt.flatMap((message): ChatMessage[] => {
     if (message.role === "system") return [{ role: "system", content: message.content }];
     const { role, content } = message;
-    const results = content.filter((part) => part.type === "tool-result").map(words.result);
+    const results = content.filter((part) => part.type === "tool-result").map(resultOf);
     if (role === "tool") return results;
-    if (role === "assistant") return [assistantMessage(content, words), ...results];
+    if (role === "assistant") return [assistantMessage(content), ...results];
     return [{ role, content: textOf(content) }];
   });
-}
-
-/** The same messages told `text` besides, in the first one if that is the system's. */
-export function withInstructions(messages: readonly ChatMessage[], text: string): ChatMessage[] {
-  const [first, ...others] = messages;
-  if (first?.role !== "system") return [{ role: "system", content: text }, ...messages];
-  return [{ ...first, content: `${first.content}\n\n${text}` }, ...others];
 }

@@ -8,10 +8,10 @@ import { ChatFormat } from "../../src/ai-sdk/chat-format.js";
 import { createBaton } from "../../src/ai-sdk/index.js";
 import type { CallOptions, ContentPart, FunctionTool, Message } from "../../src/ai-sdk/spec.js";
 import { TextWriter } from "../../src/ai-sdk/text-writer.js";
-import type { Piece } from "../../src/ai-sdk/tools/index.js";
-import { formatOf, tagged } from "../../src/ai-sdk/tools/index.js";
 import type { Model } from "../../src/index.js";
 import { loadModel } from "../../src/index.js";
+import type { Piece } from "../../src/model/tools/index.js";
+import { formatOf, tagged } from "../../src/model/tools/index.js";
 import { failure } from "../chain/failure.js";
 import { asked, partsOf, sdks } from "./support.js";
 

@@ -12,6 +12,7 @@ export function formatOf(template: string): ToolFormat {
   return formats.find((one) => one.of(template)) ?? tagged;
 }
 
+export { Blanks } from "./blanks.js";
 export type { CallReader, Piece, ReadCall, ToolFormat } from "./format.js";
 export { callId } from "./format.js";
 export { closeTag, openTag, tagged } from "./tagged.js";

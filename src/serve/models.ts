@@ -3,6 +3,7 @@
 
 import type { ChatTemplate, Model } from "../index.js";
 import { OptionInvalidError } from "../index.js";
+import { ToolTemplate } from "../model/tools/template.js";
 
 /** Before the name of a chain that is asked for as if it were a model. */
 export const chainPrefix = "chain:";
@@ -11,6 +12,7 @@ export class ServedModel {
   readonly name: string;
   readonly model: Model;
   #template: ChatTemplate | null = null;
+  #chat: ToolTemplate | null = null;
 
   constructor(name: string, model: Model) {
     this.name = name;
@@ -21,6 +23,12 @@ export class ServedModel {
   get template(): ChatTemplate {
     this.#template ??= this.model.template();
     return this.#template;
+  }
+
+  /** The same, for messages with tools. */
+  get chat(): ToolTemplate {
+    this.#chat ??= new ToolTemplate(this.template);
+    return this.#chat;
   }
 }
 

@@ -4,12 +4,14 @@
 
 import type { FinishReason, GenerationResult, OutputDelta, TokenLogprob } from "../index.js";
 import { OutputInvalidError } from "../index.js";
+import type { Piece } from "../model/tools/index.js";
 import type { StartedCall } from "./calls.js";
 import type { StartedRun } from "./chain-runs.js";
 import type { ServeContext } from "./context.js";
 import { toldFailure } from "./context.js";
 import { ClientGoneError } from "./errors.js";
 import type { AnswerFormat, AnswerHead, Output } from "./openai/answers.js";
+import type { ToolReply } from "./openai/tools.js";
 import type { Usage } from "./openai/usage.js";
 import type { Answered } from "./sending.js";
 import { jsonAnswer } from "./sending.js";
@@ -17,6 +19,8 @@ import { dataOf, endOfStream, sseAnswer } from "./sse.js";
 
 export interface Reply {
   format: AnswerFormat;
+  /** Reads calls out of the text. */
+  tools?: ToolReply;
   head: AnswerHead;
   body: {
     stream?: boolean | null | undefined;
@@ -66,6 +70,19 @@ async function* deltasOf({ generation }: StartedCall): AsyncGenerator<OutputDelt
   }
 }
 
+function* some(text: string): Generator<string> {
+  if (text !== "") yield text;
+}
+
+/** Text and calls of a text that is there. */
+function read(tools: ToolReply, { text, reason }: Output): Pick<Output, "text" | "calls"> {
+  const pieces = [...tools.begin(), ...tools.push(text), ...tools.end(reason)];
+  return {
+    text: pieces.map((one) => ("text" in one ? one.text : "")).join(""),
+    calls: pieces.flatMap((one) => ("call" in one ? [one.call] : [])),
+  };
+}
+
 async function* callEvents(
   context: ServeContext,
   started: StartedCall,
@@ -75,8 +92,16 @@ async function* callEvents(
   try {
     const begin = stream.begin();
     if (begin !== "") yield begin;
-    for await (const delta of deltasOf(started)) yield stream.delta(delta);
+    const { tools } = reply;
+    const told = (pieces: readonly Piece[]) =>
+      pieces.map((one) => ("call" in one ? stream.call(one.call) : stream.delta(one))).join("");
+    if (tools !== undefined) yield* some(told(tools.begin()));
+    for await (const delta of deltasOf(started)) {
+      if (tools === undefined) yield stream.delta(delta);
+      else yield* some(told(tools.push(delta.text)));
+    }
     const { reason, usage } = await ended(context, reply, started);
+    if (tools !== undefined) yield* some(told(tools.end(reason)));
     yield stream.end(reason, usage) + endOfStream;
   } catch (error) {
     yield failureEvent(context, error);
@@ -95,7 +120,9 @@ export async function replyWithCall(
   // of a text that is cut off they come with the deltas alone
   if (started.held) for await (const delta of deltasOf(started)) logprobs.push(...(delta.logprobs ?? []));
   const { usage, ...output } = await ended(context, reply, started);
-  return jsonAnswer(format.whole(head, { ...output, ...(logprobs.length > 0 && { logprobs }) }, usage));
+  const called = reply.tools === undefined ? {} : read(reply.tools, output);
+  const answer = { ...output, ...called, ...(logprobs.length > 0 && { logprobs }) };
+  return jsonAnswer(format.whole(head, answer, usage));
 }
 
 async function* runEvents(

@@ -26,6 +26,12 @@ export const usageSchema = z
 
 const head = { id: z.string(), created: z.int(), model: z.string(), system_fingerprint: z.string() };
 const finish = z.enum(["stop", "length"]);
+const chatFinish = z.enum(["stop", "length", "tool_calls"]);
+const toolCall = z.object({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+});
 const logprobs = z.looseObject({}).nullable();
 
 export const chatAnswerSchema = z
@@ -35,9 +41,14 @@ export const chatAnswerSchema = z
     choices: z.array(
       z.object({
         index: z.literal(0),
-        message: z.object({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
+        message: z.object({
+          role: z.literal("assistant"),
+          content: z.string().nullable(),
+          refusal: z.null(),
+          tool_calls: z.array(toolCall).optional(),
+        }),
         logprobs,
-        finish_reason: finish,
+        finish_reason: chatFinish,
       }),
     ),
     usage: usageSchema,

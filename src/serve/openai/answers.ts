@@ -5,6 +5,8 @@
 
 import { randomUUID } from "node:crypto";
 import type { FinishReason, OutputDelta, TokenCandidate, TokenLogprob } from "../../index.js";
+import type { ReadCall } from "../../model/tools/index.js";
+import { callId } from "../../model/tools/index.js";
 import { dataOf } from "../sse.js";
 import type { Usage } from "./usage.js";
 
@@ -29,6 +31,8 @@ export interface Output {
   text: string;
   reason: FinishReason;
   logprobs?: readonly TokenLogprob[];
+  /** Of tools, where it may call some. */
+  calls?: readonly ReadCall[];
 }
 
 /** One of the two formats. */
@@ -42,11 +46,23 @@ export interface AnswerStream {
   /** Before all text; "": nothing is. */
   begin(): string;
   delta(delta: OutputDelta): string;
+  /** A call of a tool, whole; of a format without calls: nothing. */
+  call(call: ReadCall): string;
   /** The reason, and the usage if it was asked for. */
   end(reason: FinishReason, usage: Usage): string;
 }
 
-const finishReason = (reason: FinishReason) => (reason === "length" ? "length" : "stop");
+const finishReason = (reason: FinishReason, calls = 0) => {
+  if (calls > 0) return "tool_calls";
+  return reason === "length" ? "length" : "stop";
+};
+
+/** Ids are such as every chat template takes when they come back. */
+const toolCall = ({ name, input }: ReadCall) => ({
+  id: callId(),
+  type: "function",
+  function: { name, arguments: input },
+});
 
 function chatToken({ text, logprob }: TokenCandidate) {
   const bytes = text.includes("\ufffd") ? null : [...Buffer.from(text)]; // a part of a character has no text
@@ -82,15 +98,20 @@ function around(chunk: (mark: string) => object): [string, string] {
 }
 
 export const chatFormat: AnswerFormat = {
-  whole: (head, { text, reason, logprobs }, usage) => ({
+  whole: (head, { text, reason, logprobs, calls = [] }, usage) => ({
     ...head,
     object: "chat.completion",
     choices: [
       {
         index: 0,
-        message: { role: "assistant", content: text, refusal: null },
+        message: {
+          role: "assistant",
+          content: text === "" && calls.length > 0 ? null : text,
+          refusal: null,
+          ...(calls.length > 0 && { tool_calls: calls.map(toolCall) }),
+        },
         logprobs: logprobs === undefined ? null : chatLogprobs(logprobs),
-        finish_reason: finishReason(reason),
+        finish_reason: finishReason(reason, calls.length),
       },
     ],
     usage,
@@ -104,14 +125,20 @@ export const chatFormat: AnswerFormat = {
       ...usageNow,
     });
     const [before, behind] = around((content) => chunk({ content }, null));
+    let calls = 0;
     return {
       begin: () => dataOf(chunk({ role: "assistant", content: "" }, null)),
       delta: ({ text, logprobs }) =>
         logprobs === undefined
           ? before + JSON.stringify(text) + behind
           : dataOf(chunk({ content: text }, null, chatLogprobs(logprobs))),
+      call(call) {
+        const index = calls;
+        calls += 1;
+        return dataOf(chunk({ tool_calls: [{ index, ...toolCall(call) }] }, null));
+      },
       end: (reason, usage) =>
-        dataOf(chunk({}, finishReason(reason))) +
+        dataOf(chunk({}, finishReason(reason, calls))) +
         (withUsage ? dataOf({ ...head, object: "chat.completion.chunk", choices: [], usage }) : ""),
     };
   },
@@ -149,6 +176,7 @@ export const textFormat: AnswerFormat = {
         if (logprobs === undefined) return before + JSON.stringify(text) + behind;
         return dataOf(chunk(text, null, textLogprobs(logprobs, offset)));
       },
+      call: () => "",
       end: (reason, usage) =>
         dataOf(chunk("", finishReason(reason))) +
         (withUsage ? dataOf({ ...head, object: "text_completion", choices: [], usage }) : ""),

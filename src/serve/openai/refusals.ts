@@ -18,7 +18,7 @@ const is =
   (...values: unknown[]) =>
   (value: unknown) =>
     values.includes(value);
-const noTools = "This server calls no tools. Say in a message what can be called, and parse the answer.";
+const older = "It is an older form. Give `tools` and `tool_choice`.";
 
 /** Of both ways to complete. */
 const common: Readonly<Record<string, Refusal>> = {
@@ -30,10 +30,8 @@ const common: Readonly<Record<string, Refusal>> = {
 
 export const chatRefusals: Readonly<Record<string, Refusal>> = {
   ...common,
-  tools: { neutral: isEmpty, why: noTools },
-  tool_choice: { neutral: is("none", "auto"), why: noTools },
-  functions: { neutral: isEmpty, why: noTools },
-  function_call: { neutral: is("none", "auto"), why: noTools },
+  functions: { neutral: isEmpty, why: older },
+  function_call: { neutral: is("none", "auto"), why: older },
   modalities: {
     neutral: (value) => Array.isArray(value) && value.length === 1 && value[0] === "text",
     why: 'Answers are texts. Leave it out, or give ["text"].',

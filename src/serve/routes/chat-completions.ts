@@ -2,25 +2,74 @@
 // POST /v1/chat/completions: of a model, by its chat template; or of a chain, whose one input that `inputs` does not name
 // is the user's message, and whose answer is the output of its last stage.
 
+import type { ChatMessage } from "../../index.js";
 import { checkBody, readJson } from "../body.js";
 import { startCall } from "../calls.js";
 import { startRun } from "../chain-runs.js";
 import type { ServedChain } from "../chains.js";
 import type { RequestVariables, ServeContext } from "../context.js";
 import { ServeError, unsupported } from "../errors.js";
+import type { ServedModel } from "../models.js";
 import { chainPrefix } from "../models.js";
 import { checkName, lookUp } from "../names.js";
 import { chatAnswerSchema } from "../openai/answer-schema.js";
 import { answerHead, chatFormat } from "../openai/answers.js";
 import type { ChatBody } from "../openai/chat-schema.js";
-import { chatSchema, logprobsOf, maxTokensOf, messagesOf, refuseMessages } from "../openai/chat-schema.js";
+import { chatSchema, logprobsOf, maxTokensOf } from "../openai/chat-schema.js";
 import { generationOptions, outputFields } from "../openai/fields.js";
+import { messagesOf, refuseMessages } from "../openai/messages.js";
 import { chatRefusals, refuse } from "../openai/refusals.js";
 import { checkOutput, noStop, outputOf } from "../openai/response-format.js";
+import type { ToolUse } from "../openai/tools.js";
+import { ToolReply, toolUseOf } from "../openai/tools.js";
 import { replyWithCall, replyWithRun } from "../replies.js";
 import type { Route } from "../route.js";
 import { answerOrStream, generatingErrors, jsonRequest } from "../route.js";
 import type { Answered } from "../sending.js";
+
+/** What the text is held to, as the request says it, with the field that says so; null: nothing. */
+interface Held {
+  output: { jsonSchema: object };
+  param: string;
+}
+
+function heldTo(body: ChatBody, { tools, forced }: ToolUse): Held | null {
+  const output = outputOf(body.response_format);
+  if (forced === null && output === null) return null;
+  if (forced === null && tools.length > 0)
+    throw unsupported(
+      "response_format",
+      "An answer that may be a call of a tool is not held to a format. Leave one of them out, or say `tool_choice`.",
+    );
+  if (forced === null) return output === null ? null : { output, param: "response_format" };
+  if (forced.tool === null) return null; // it is begun as a call, of whichever the model takes
+  return { output: { jsonSchema: forced.tool.function.parameters as object }, param: forced.param };
+}
+
+/** What the answer is read by, and the tokens that it is begun with. */
+function toolReply({ model, chat }: ServedModel, { tools, forced }: ToolUse) {
+  if (tools.length === 0) return null;
+  const { format } = chat;
+  if (forced === null) return { tools: new ToolReply(format, tools), begun: [] };
+  const begun = model.tokenizer.encode(format.opener(forced.tool?.function.name ?? null), { specials: true });
+  const closer = forced.tool === null ? "" : format.closer;
+  return { tools: new ToolReply(format, tools, model.tokenizer.decode(begun), closer), begun };
+}
+
+/** Throws ServeError. */
+function checkTools(body: ChatBody, { tools }: ToolUse): void {
+  if (tools.length === 0 || body.logprobs !== true) return;
+  throw unsupported(
+    "logprobs",
+    "Log-probabilities of an answer that may be a call are not told. Leave them out.",
+  );
+}
+
+/** Rows of the messages; a template sees tools only where there are some. */
+function rowsOf(served: ServedModel, messages: readonly ChatMessage[], { tools }: ToolUse): Int32Array {
+  const plain = tools.length === 0 && messages.every((one) => one.role !== "tool" && !one.tool_calls);
+  return plain ? served.template.encode(messages) : served.chat.encode(messages, tools);
+}
 
 async function ofModel(
   context: ServeContext,
@@ -35,12 +84,16 @@ async function ofModel(
   const alternatives = logprobsOf(body);
   const options = generationOptions(body, maxTokensOf(body, defaultMaxTokens));
   const prompt = context.promptRows(served, body.prompt ?? null, "prompt");
-  const output = outputOf(body.response_format);
-  if (output !== null) {
-    if (options.stop !== undefined) throw noStop("response_format");
-    await checkOutput(served.model, output, "response_format");
+  const use = toolUseOf(body);
+  checkTools(body, use);
+  const held = heldTo(body, use);
+  if (held !== null) {
+    if (options.stop !== undefined) throw noStop(use.forced === null ? held.param : "tool_choice");
+    await checkOutput(served.model, held.output, held.param);
   }
-  const tokens = served.template.encode(messagesOf(body));
+  const reply = toolReply(served, use);
+  const rows = rowsOf(served, messagesOf(body), use);
+  const tokens = reply === null ? rows : Int32Array.from([...rows, ...reply.begun]);
   const started = await startCall(context, {
     served,
     tenant,
@@ -48,19 +101,22 @@ async function ofModel(
     options: {
       ...options,
       ...(alternatives !== null && { logprobs: alternatives }),
-      ...(output !== null && { output }),
+      ...(held !== null && { output: held.output }),
     },
     ...(body.session != null && { session: body.session }),
     signal: lease.signal,
   });
   const head = answerHead("chatcmpl", body.model, served.model.info.contentHash);
-  return replyWithCall(context, started, { format: chatFormat, head, body });
+  const tools = reply === null ? {} : { tools: reply.tools };
+  return replyWithCall(context, started, { format: chatFormat, head, body, ...tools });
 }
 
 /** Fields that a chain has no use for, because its stages say it. */
 const ofStages = [...Object.keys(outputFields), "max_completion_tokens", "logprobs", "top_logprobs"];
 
 function refuseForChain(body: ChatBody): void {
+  if (toolUseOf(body).tools.length > 0)
+    throw unsupported("tools", "A chain calls no tools. Leave them out, or ask for a model.");
   if (outputOf(body.response_format) !== null) {
     const why = "The `output` of its last stage says what the answer is.";
     throw unsupported(

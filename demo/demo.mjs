@@ -115,8 +115,8 @@ function costTable(ways) {
 /** One line for each source that is tried and for each quarter of a download. */
 function reportLoad() {
   let last = "";
-  return ({ source, phase, bytes, total, detail }) => {
-    const share = phase === "download" && total ? ` ${Math.floor((4 * bytes) / total) * 25} %` : "";
+  return ({ source, phase, done, total, detail }) => {
+    const share = phase === "download" && total ? ` ${Math.floor((4 * done) / total) * 25} %` : "";
     const line = `model      ${source}: ${phase}${share}${phase === "failed" ? ` (${detail})` : ""}`;
     if (line !== last && phase !== "start") console.log(line);
     last = line;

@@ -49,7 +49,9 @@ export function apiSidebar() {
     items: Object.entries(kinds).flatMap(([kind, title]) => {
       const names = namesIn(path.join(apiFolder, folder, kind));
       const items = names.map((name) => ({ text: name, link: `/api/${folder}/${kind}/${name}` }));
-      return items.length === 0 ? [] : [{ text: title, collapsed: kind !== "functions", items }];
+      return items.length === 0
+        ? []
+        : [{ text: title, collapsed: kind !== "functions" && kind !== "variables", items }];
     }),
   }));
 }

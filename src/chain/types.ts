@@ -11,7 +11,7 @@ import type { DecodeProgress, PrefillProgress } from "../model/progress.js";
 import type { PromptSource } from "../model/prompt.js";
 import type { MissReason, TierMove } from "../native/types.js";
 
-/** How the frames of a chain are laid out; see method.md, "Frames". */
+/** How the frames of a chain are laid out; see docs/how-it-works.md. */
 export type Layout = "contiguous" | "concatenated";
 
 export interface ChainOptions {

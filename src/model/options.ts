@@ -25,7 +25,7 @@ export interface LoadOptions extends Omit<ResolveOptions, "onProgress"> {
   /**
    * What the model runs on: `auto` (default), which takes the CPU as long as models on GPUs have not been measured
    * (`model.info` and `baton doctor` say why); `cpu`; `cuda`, the first CUDA device, or `cuda:1`. Another device than the
-   * one asked for is never taken; training is the CPU's.
+   * one asked for is never taken, and prompts are trained where the model is.
    */
   device?: Device;
   /** Worker threads; default: what CPU, affinity and container quota allow. */

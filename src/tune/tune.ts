@@ -315,7 +315,7 @@ async function explainTuning<C extends Defined>(
 }
 
 /**
- * Trains the prompts of some stages of a chain on its data (method.md, part 3): prompt tuning, live rows only. All
+ * Trains the prompts of some stages of a chain on its data: prompt tuning, live rows only (docs/guide/tuning.md). All
  * failures arrive through `result` and the iteration: OPTION_INVALID, DATA_INVALID, DATA_CHANGED, CONTEXT_LIMIT,
  * PROMPT_INVALID, CHECKPOINT_INVALID, TUNING_DIVERGED, DEVICE_UNAVAILABLE (a GPU that is lost), IO; an abort as the signal's reason.
  */

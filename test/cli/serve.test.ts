@@ -37,9 +37,11 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 async function serve(args: string[], use: (url: string) => Promise<void> = async () => {}) {
   const stop = new AbortController();
   const err: string[] = [];
+  const out: string[] = [];
   let used: Promise<void> | null = null;
   const write = (text: string) => {
-    const url = /at (http:\S+)\/v1/.exec(text)?.[1];
+    out.push(text);
+    const url = /at (http:\S+)\/v1/.exec(text)?.[1] ?? /"url":"([^"]+)"/.exec(text)?.[1];
     if (url !== undefined) used = use(url).finally(() => stop.abort());
   };
   const code = await runProgram(["serve", "--port", "0", ...args], {
@@ -47,7 +49,7 @@ async function serve(args: string[], use: (url: string) => Promise<void> = async
     ...{ signal: stop.signal, directory, stdin: (async function* () {})() },
   });
   await used;
-  return { code, stderr: err.join("") };
+  return { code, stderr: err.join(""), stdout: out.join("") };
 }
 
 const chain = ["qa.json", "--functions", "functions.mjs"];
@@ -82,6 +84,21 @@ test("takes keys from a file and from the environment, models by name, and is qu
   } finally {
     delete process.env.BATON_API_KEYS;
   }
+});
+
+test("with --json says where it is and what it logs as JSON, a line each", async () => {
+  const { code, stdout, stderr } = await serve([...chain, "--json"], async (url) => {
+    expect((await fetch(`${url}/v1/models`)).status).toBe(200);
+  });
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ models: ["tiny-q8_0"], chains: ["qa"] });
+  const lines = stderr
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(lines[0]).toMatchObject({ event: "request", method: "GET", path: "/v1/models", status: 200 });
+  expect(lines.at(-1)).toMatchObject({ event: "note", message: "draining; once more to stop at once" });
+  for (const { time } of lines) expect(Date.parse(time)).toBeGreaterThan(0);
 });
 
 test("--cache-folder keeps for the next server what this one has computed, in a folder for each model", async () => {

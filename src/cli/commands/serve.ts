@@ -5,14 +5,14 @@ import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { LoadOptions, Model } from "../../index.js";
-import { BatonError, IoError, loadModel, OptionInvalidError } from "../../index.js";
+import { IoError, loadModel, OptionInvalidError } from "../../index.js";
 import type { Device } from "../../native/types.js";
-import type { ChainSource, LogEntry, ServerOptions } from "../../serve/index.js";
+import type { ChainSource, ServerOptions } from "../../serve/index.js";
 import { addDeviceOption, diskTier } from "../chain-command.js";
 import { openChain } from "../chain-module.js";
 import { UsageError } from "../exit-codes.js";
 import { createProgress } from "../progress.js";
-import type { Terminal } from "../terminal.js";
+import { logTo } from "../serve-log.js";
 import type { CliCommand, Context } from "./command.js";
 
 interface ServeOptions {
@@ -32,6 +32,7 @@ interface ServeOptions {
   maxBody?: number;
   drain: number;
   quiet?: boolean;
+  json?: boolean;
 }
 
 /** "name=value", or a value that has a name of its own. */
@@ -89,22 +90,6 @@ async function keysOf(file: string | undefined, directory: string): Promise<stri
     );
   }
   throw new OptionInvalidError(`${path} has no key. Write one a line.`, { facts: { option: "keys", path } });
-}
-
-function logTo({ stderr }: Terminal, quiet: boolean): (entry: LogEntry) => void {
-  return (entry) => {
-    const time = new Date().toISOString();
-    if (entry.event === "note") {
-      const { error } = entry;
-      const code = BatonError.isInstance(error) ? ` [${error.code}]` : "";
-      const why =
-        error === undefined ? "" : `: ${error instanceof Error ? error.message : String(error)}${code}`;
-      stderr.write(`${time} ${entry.message}${why}\n`);
-    } else if (!quiet) {
-      const { method, path, status, ms } = entry;
-      stderr.write(`${time} ${method} ${path} ${status} ${ms.toFixed(1)} ms\n`);
-    }
-  };
 }
 
 /** Loads the chain of `file` over the model that it had at the start. */
@@ -170,7 +155,7 @@ async function openAll(
   }
   const byModel = new Map<string, Model>();
   for (const [model, load] of loads.entries()) {
-    const progress = createProgress(terminal, { quiet: options.quiet === true });
+    const progress = createProgress(terminal, { quiet: options.quiet === true || options.json === true });
     const device = options.device === undefined ? {} : { device: options.device };
     const tier = diskTier(folderOf(options.cacheFolder, load.name), directory);
     const how = { ...tier, ...load.options, ...device, onProgress: progress.report, signal };
@@ -191,6 +176,7 @@ async function serve(files: readonly string[], options: ServeOptions, context: C
   try {
     await openAll(files, options, context, opened);
     const { createServer } = await import("../../serve/index.js");
+    const log = logTo(terminal, { quiet: options.quiet === true, json: options.json === true });
     const settings: ServerOptions = without({
       ...{ ...opened, keys, cors: options.cors },
       prompts: options.prompts === undefined ? undefined : resolve(directory, options.prompts),
@@ -198,7 +184,7 @@ async function serve(files: readonly string[], options: ServeOptions, context: C
       maxQueued: options.maxQueued,
       defaultMaxTokens: options.maxTokens,
       maxBodyBytes: options.maxBody,
-      log: logTo(terminal, options.quiet === true),
+      log,
     }) as ServerOptions;
     const server = await createServer(settings);
     try {
@@ -207,13 +193,14 @@ async function serve(files: readonly string[], options: ServeOptions, context: C
         port: options.port,
         open: options.open === true,
       });
-      const names = [
-        ...Object.keys(opened.models),
-        ...Object.keys(opened.chains).map((name) => `chain:${name}`),
-      ];
-      terminal.stdout.write(`${names.join(", ")} at ${url}/v1\n`);
+      const models = Object.keys(opened.models);
+      const chains = Object.keys(opened.chains);
+      const names = [...models, ...chains.map((name) => `chain:${name}`)];
+      const begun =
+        options.json === true ? JSON.stringify({ url, models, chains }) : `${names.join(", ")} at ${url}/v1`;
+      terminal.stdout.write(`${begun}\n`);
       await untilAborted(signal);
-      terminal.stderr.write("draining; once more to stop at once\n");
+      log({ event: "note", message: "draining; once more to stop at once" });
     } finally {
       await server.close({ limitMs: options.drain * 1000 });
     }
@@ -255,7 +242,8 @@ function addOptions(command: Command): Command {
     .option("--max-tokens <count>", "tokens of an output whose request does not say (default: 512)", count)
     .option("--max-body <bytes>", "of a request (default: 1048576)", count)
     .option("--drain <seconds>", "what requests in progress are given at the end", count, 30)
-    .option("--quiet", "no line for each request");
+    .option("-q, --quiet", "no line for each request")
+    .option("--json", "address and names as a JSON object, then a JSON object for each line of the log");
 }
 
 export const serveCommand: CliCommand = {

@@ -2,9 +2,9 @@
 // Chat templates: messages in, text with control tokens out. What a user typed stays text: `encode` never lets a
 // message's content become a control token, whatever it spells.
 
-import { createRequire } from "node:module";
 import type * as Jinja from "@huggingface/jinja";
 import { TemplateInvalidError } from "../errors.js";
+import { requireHere } from "../native/here.js";
 import type { MetadataValue } from "../native/types.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -91,7 +91,7 @@ let jinja: typeof Jinja | undefined;
 
 /** Loaded with the first template, by `require` since templates are made without waiting. */
 function jinjaLibrary(): typeof Jinja {
-  jinja ??= createRequire(import.meta.url)("@huggingface/jinja") as typeof Jinja;
+  jinja ??= requireHere("@huggingface/jinja") as typeof Jinja;
   return jinja;
 }
 

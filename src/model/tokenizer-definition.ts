@@ -2,9 +2,9 @@
 // A tokenizer as plain data, out of GGUF's tables of either kind. Control tokens are left out of what encodes text:
 // their text can then never become them by accident.
 
-import { createRequire } from "node:module";
 import type * as TokenizersLibrary from "@huggingface/tokenizers";
 import { TokenizerUnsupportedError } from "../errors.js";
+import { requireHere } from "../native/here.js";
 import { buildTokenBytes, tokenType } from "./byte-level.js";
 import { PieceEncoder, pieceBytes } from "./sentencepiece.js";
 import type { TokenBytes } from "./tokenizer.js";
@@ -37,7 +37,7 @@ let library: typeof TokenizersLibrary | undefined;
 
 /** Loaded with the first tokenizer, by `require` since tokenizers are made without waiting. */
 function tokenizersLibrary(): typeof TokenizersLibrary {
-  library ??= createRequire(import.meta.url)("@huggingface/tokenizers") as typeof TokenizersLibrary;
+  library ??= requireHere("@huggingface/tokenizers") as typeof TokenizersLibrary;
   return library;
 }
 

@@ -4,12 +4,13 @@
 // failure lists every place that was tried with the reason.
 
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ErrorFacts } from "../errors.js";
 import { errorFromCode, NativeLoadError } from "../errors.js";
+import { here, requireHere } from "./here.js";
 import type { NativeBinding } from "./types.js";
+import { cutOff } from "./whole-file.js";
 
 /** Version of the seam in types.ts that this code was written for. */
 export const nativeApiVersion = 1;
@@ -25,7 +26,7 @@ export interface AddonCandidate {
   file: boolean;
 }
 
-type Require = (request: string) => unknown;
+type Require = ((request: string) => unknown) & { resolve(request: string): string };
 
 /** e.g. "linux-x64-gnu": platform, architecture, and on Linux the C library. */
 export function platformTag(): string {
@@ -42,7 +43,7 @@ function isMusl(): boolean {
 }
 
 /** The folder of this package's package.json, found by walking up from this file. */
-export function packageRoot(from: string = dirname(fileURLToPath(import.meta.url))): string | null {
+export function packageRoot(from: string = dirname(fileURLToPath(here))): string | null {
   for (let folder = from; ; folder = dirname(folder)) {
     const manifest = join(folder, "package.json");
     if (existsSync(manifest)) {
@@ -53,14 +54,24 @@ export function packageRoot(from: string = dirname(fileURLToPath(import.meta.url
   }
 }
 
+const versionIn = (file: string) => (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+
+/** In a program that was bundled with this package inside: both have the same version. */
+function versionOfPlatformPackage(): string {
+  try {
+    return versionIn(requireHere.resolve(`@${packageName}/${platformTag()}/package.json`));
+  } catch {
+    return "unknown";
+  }
+}
+
 let version: string | undefined;
 
 /** Of this package. */
 export function packageVersion(): string {
   if (version !== undefined) return version;
   const root = packageRoot();
-  if (root === null) return "unknown";
-  version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+  version = root === null ? versionOfPlatformPackage() : versionIn(join(root, "package.json"));
   return version;
 }
 
@@ -90,6 +101,11 @@ export function loadAddon(candidates: readonly AddonCandidate[], require: Requir
       continue;
     }
     try {
+      const damage = cutOff(require.resolve(request));
+      if (damage !== null) {
+        tried.push(`${place}: ${damage}`);
+        continue;
+      }
       const binding = require(request) as Partial<NativeBinding>;
       if (binding.apiVersion === nativeApiVersion) return binding as NativeBinding;
       tried.push(
@@ -160,6 +176,6 @@ let loaded: NativeBinding | null = null;
 
 /** The addon of this environment (each worker thread has its own). Throws NativeLoadError. */
 export function loadNative(): NativeBinding {
-  loaded ??= withTypedErrors(loadAddon(addonCandidates(), createRequire(import.meta.url)));
+  loaded ??= withTypedErrors(loadAddon(addonCandidates(), requireHere));
   return loaded;
 }

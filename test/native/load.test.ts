@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The addon loader: what it looks at, in which order, and what it says when nothing works.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +54,22 @@ describe("loader", () => {
   test("passes by what is absent, broken or of another version, and takes the first that works", () => {
     const candidates = ["absent.node", "broken.node", "old.cjs", "good.cjs"].map(file);
     expect(loadAddon(candidates, require)).toMatchObject({ good: true });
+  });
+
+  test("does not load what was cut off, which would end the process", (context) => {
+    context.skip(process.platform !== "linux", "other systems have no ELF files");
+    const addon = readFileSync(join(packageRoot() as string, "build/Release/baton.node"));
+    for (const bytes of [64, addon.length >> 1, addon.length - 1]) {
+      writeFileSync(join(folder, "cut.node"), addon.subarray(0, bytes));
+      expect(failure(() => loadAddon([file("cut.node")], require))).toMatchObject({
+        code: "NATIVE_LOAD",
+        message: expect.stringMatching(
+          `cut.node: is cut off: ${bytes} of ${addon.length} bytes; remove its folder`,
+        ),
+      });
+    }
+    writeFileSync(join(folder, "cut.node"), addon.subarray(0, 63)); // no header: the system says so
+    expect(failure(() => loadAddon([file("cut.node")], require))).toMatchObject({ code: "NATIVE_LOAD" });
   });
 
   test("lists every place with its reason, and the remedy", () => {

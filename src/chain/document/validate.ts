@@ -2,10 +2,10 @@
 // A value against a schema, by Ajv; the first thing that is wrong becomes CHAIN_INVALID with its place, its value and
 // what would be right.
 
-import { createRequire } from "node:module";
 import type * as AjvLibrary from "ajv";
 import type { Ajv, ErrorObject, ValidateFunction } from "ajv";
 import { ChainInvalidError } from "../../errors.js";
+import { requireHere } from "../../native/here.js";
 import { didYouMean } from "../../suggest.js";
 import type { JsonSchema } from "./contract.js";
 
@@ -14,7 +14,7 @@ let ajv: Ajv | undefined;
 /** Ajv is many files to load: the first document loads it, by `require` since documents are read without waiting. */
 function validator(): Ajv {
   if (ajv === undefined) {
-    const library = createRequire(import.meta.url)("ajv") as typeof AjvLibrary;
+    const library = requireHere("ajv") as typeof AjvLibrary;
     ajv = new library.Ajv({ strict: true, strictRequired: false, verbose: true });
   }
   return ajv;

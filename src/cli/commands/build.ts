@@ -9,6 +9,27 @@ import { IoError } from "../../errors.js";
 import { packageRoot } from "../../native/load.js";
 import type { CliCommand } from "./command.js";
 
+/** The published package has its sources in one file; a checkout has them as they are. */
+async function unpackSources(root: string, signal: AbortSignal): Promise<void> {
+  const archive = join(root, "native.tar.gz");
+  if (!existsSync(archive)) return;
+  const child = spawn("tar", ["-xzf", archive, "-C", root], { stdio: "inherit", signal });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", resolve);
+  }).catch((cause: Error) => {
+    if (signal.aborted) throw cause;
+    throw new IoError(`tar, which unpacks the sources, does not start: ${cause.message}. Install it.`, {
+      facts: { path: archive },
+      cause,
+    });
+  });
+  if (code !== 0)
+    throw new IoError(`tar could not unpack ${archive} (code ${String(code)}). Mend what it names above.`, {
+      facts: { path: archive, code: code ?? -1 },
+    });
+}
+
 export const buildCommand: CliCommand = {
   register(program, { signal }) {
     program
@@ -25,6 +46,7 @@ export const buildCommand: CliCommand = {
             { facts: { path: script } },
           );
         }
+        await unpackSources(root as string, signal);
         const child = spawn(process.execPath, [script], { stdio: "inherit", signal });
         const code = await new Promise<number | null>((resolve, reject) => {
           child.once("error", reject);

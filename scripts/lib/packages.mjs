@@ -2,8 +2,11 @@
 // The published packages, assembled from the checkout into folders of their own: the base package (JavaScript, types
 // and the native sources for `npx baton build`) and one package per platform that holds the binary alone. Neither has
 // an install script or a binding.gyp.
+import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
+import { dualEntries, reachable } from "./cjs.mjs";
 import { root, Stop } from "./run.mjs";
 
 const keptFields = ["name", "version", "description", "license", "type", "engines", "keywords", "repository"];
@@ -19,10 +22,8 @@ export const glibcCeiling = [2, 34];
 const baseContents = [
   "bin",
   "dist",
-  "native",
   "prompts",
   "schema",
-  "CMakeLists.txt",
   "scripts/build-native.mjs",
   "scripts/lib/run.mjs",
   "scripts/lib/tools.mjs",
@@ -34,6 +35,26 @@ const baseContents = [
 
 /** What the compiler makes of src/ one by one: of it the types are published, and in place of the rest the bundle and what require() gets. */
 const single = /^dist\/(?!bundle\/|cjs\/).*\.js$/;
+
+/** The native sources as one file, which `npx baton build` unpacks: a quarter of their bytes, and few have a use for them. */
+export const sourceArchive = "native.tar.gz";
+const archived = ["native", "CMakeLists.txt"];
+
+function archiveSources(folder) {
+  const steady = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
+  const tar = spawnSync("tar", [...steady, "-cf", "-", ...archived], { cwd: root, maxBuffer: 256 << 20 });
+  if (tar.error || tar.status !== 0)
+    throw new Stop(`GNU tar could not pack the native sources: ${tar.error?.message ?? tar.stderr}`);
+  writeFileSync(path.join(folder, sourceArchive), gzipSync(tar.stdout, { level: 9 }));
+}
+
+/** Declarations that no entry reaches are nobody's types. */
+function unreachedTypes() {
+  const entries = dualEntries(manifest()).map((entry) => path.join(root, entry.import.types));
+  const reached = new Set(reachable(entries));
+  const types = (file) => /\bdist\/(?!cjs\/).*\.d\.ts$/.test(path.relative(root, file));
+  return (file) => types(file) && !reached.has(file);
+}
 
 /** Of a training, what only tells how it went. */
 const trainingRecords = ["checkpoint.safetensors", "curves.svg", "steps.jsonl"];
@@ -62,18 +83,21 @@ function write(folder, fields) {
 /** The base package alone, which needs no binary. `folder` must not be there yet. */
 export function assembleBase(folder, source = manifest()) {
   mkdirSync(folder, { recursive: true });
+  archiveSources(folder);
+  const isUnreached = unreachedTypes();
   for (const item of baseContents) {
     const belongs = (file) =>
       !file.endsWith(".tsbuildinfo") &&
       !trainingRecords.includes(path.basename(file)) &&
-      !single.test(path.relative(root, file));
+      !single.test(path.relative(root, file)) &&
+      !isUnreached(file);
     cpSync(path.join(root, item), path.join(folder, item), { recursive: true, filter: belongs });
   }
   const optional = platforms.map(({ tag }) => [packageName(source.name, tag), source.version]);
   write(folder, {
     ...pick(source, [...keptFields, ...entryFields]),
     optionalDependencies: Object.fromEntries(optional),
-    files: baseContents,
+    files: [...baseContents, sourceArchive],
   });
 }
 

@@ -64,6 +64,16 @@ function entriesPlugin(imports) {
   };
 }
 
+/** zod's messages in fifty languages, of which the server speaks one: half of all that is vendored. */
+const englishOnly = {
+  name: "zod in English",
+  setup(build) {
+    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: 'export { default as en } from "./en.js";',
+    }));
+  },
+};
+
 /** What esbuild is told to make of the vendored packages that modules of `folder` import. */
 export function vendorBuild(folder) {
   const imports = vendorImports(folder);
@@ -71,7 +81,7 @@ export function vendorBuild(folder) {
     entryPoints: Object.fromEntries(
       [...imports.keys()].map((one) => [`vendor/${fileOf(one)}`, `names-of:${one}`]),
     ),
-    plugins: [entriesPlugin(imports)],
+    plugins: [entriesPlugin(imports), englishOnly],
     minify: true,
     chunkNames: "vendor/chunk-[hash]",
     // packages that are CommonJS ask for Node's modules by a `require` that ES modules lack

@@ -8,6 +8,12 @@ export const groups = [
     pages: [
       { source: "README.md", page: "overview", text: "Overview", about: "what there is, with figures" },
       {
+        source: "docs/install.md",
+        page: "install",
+        text: "Installing",
+        about: "what is installed, what was seen where, and what to do where something is amiss",
+      },
+      {
         source: "docs/guide/first-chain.md",
         page: "guide/first-chain",
         text: "Your first chain",

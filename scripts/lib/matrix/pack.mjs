@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packages as they are published, in two versions: that of the checkout and a later one that differs in its number.
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { assemblePackages } from "../packages.mjs";
+import { npmCommand, quietly } from "../run.mjs";
+
+const manifestOf = (folder) => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
+
+function pack(folder, target) {
+  const [npm, ...args] = npmCommand();
+  const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
+  const [{ filename, size, unpackedSize }] = JSON.parse(output.slice(output.indexOf("[")));
+  const tarball = path.join(target, filename.replace(/^@/, "").replace("/", "-"));
+  return { manifest: manifestOf(folder), tarball, packedBytes: size, unpackedBytes: unpackedSize };
+}
+
+/** The version of a package and of what it asks for of ours. */
+function renumber(folder, version) {
+  const manifest = manifestOf(folder);
+  manifest.version = version;
+  for (const name of Object.keys(manifest.optionalDependencies ?? {}))
+    manifest.optionalDependencies[name] = version;
+  writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** @returns {{ base: Packed, next: Packed, platforms: Packed[] }} */
+export function packBoth(work) {
+  const folders = assemblePackages(path.join(work, "packages"));
+  const packed = folders.map((folder) => pack(folder, work));
+  const [major, minor, patch] = packed[0].manifest.version.split(".").map(Number);
+  for (const folder of folders) renumber(folder, `${major}.${minor}.${patch + 1}`);
+  const later = folders.map((folder) => pack(folder, work));
+  return { base: packed[0], next: later[0], platforms: [...packed.slice(1), ...later.slice(1)] };
+}

@@ -153,6 +153,7 @@ export const groups = [
         text: "Reliability",
         about: "what it was put through",
       },
+      { source: "docs/platforms.md", page: "platforms", text: "Platforms", about: "what ran where" },
     ],
   },
   {

@@ -241,6 +241,7 @@ std::string cpuBrand() {
 
 int allowedThreads() {
   std::vector<int> cpus;
+#if defined(__linux__)
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) {
@@ -248,6 +249,7 @@ int allowedThreads() {
       if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
     }
   }
+#endif
   int threads = cpus.empty() ? static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))
                              : cpu_detail::physicalCores("", cpus);
   const double limit = cpu_detail::cgroupCpuLimit("");

@@ -65,7 +65,7 @@ struct FaultGuard::Ranges {
     struct sigaction ours = {};
     ours.sa_sigaction = onFault;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    ::sigemptyset(&ours.sa_mask);
+    sigemptyset(&ours.sa_mask);  // a macro on macOS
     handling = ::sigaction(SIGBUS, &ours, &before) == 0;
   }
 

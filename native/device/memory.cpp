@@ -43,7 +43,9 @@ class HostMemory : public Memory {
                       " bytes; lower cacheBytes",
                   {{"needed", double(bytes)}});
     }
+#ifdef MADV_HUGEPAGE
     madvise(memory, bytes, MADV_HUGEPAGE);  // a hint: failing changes nothing
+#endif
     return static_cast<std::byte*>(memory);
   }
 

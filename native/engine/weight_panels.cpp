@@ -41,7 +41,9 @@ WeightPanels::WeightPanels(const Model& model, ThreadPool& threads, LoadWatch* w
   told.begin(model, work);
   if (bytes == 0) return;
   memory_ = Buffer(bytes, kHugePage);
+#ifdef MADV_HUGEPAGE
   ::madvise(memory_.data(), bytes, MADV_HUGEPAGE);  // a hint: failing changes nothing
+#endif
   for (const Weight* weight : weights) {
     std::byte* const panels = memory_.data() + offsets_[weight->data];
     for (const PanelPiece& piece : panelPieces(*weight, pieceBytes)) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The published packages, assembled from the checkout into folders of their own: the base package (JavaScript, types
-// and the native sources for `npx baton build`) and one package per platform that holds the binary alone. Neither has
-// an install script or a binding.gyp.
+// and the native sources for `npx baton build`), one package per platform that holds the binary alone, and one with the
+// CUDA library beside it. None has an install script or a binding.gyp.
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { dualEntries, reachable } from "./cjs.mjs";
+import { cudaPackage, hostPlatform, platforms } from "./platforms.mjs";
 import { root, Stop } from "./run.mjs";
 
 const keptFields = ["name", "version", "description", "license", "type", "engines", "keywords", "repository"];
@@ -15,7 +16,7 @@ const entryFields = [
   ...["dependencies", "peerDependencies", "peerDependenciesMeta"],
 ];
 
-/** Highest glibc that a published binary may ask for: Debian 12, Ubuntu 22.04 and RHEL 9 have it. */
+/** Highest glibc that what this machine's own compiler links may ask for: Debian 12, Ubuntu 22.04 and RHEL 9 have it. */
 export const glibcCeiling = [2, 34];
 
 /** What the base package consists of: scripts are those that compile the sources when asked. */
@@ -59,18 +60,6 @@ function unreachedTypes() {
 /** Of a training, what only tells how it went. */
 const trainingRecords = ["checkpoint.safetensors", "curves.svg", "steps.jsonl"];
 
-/** Targets with a prebuilt binary; `folder` is prebuildify's name, `file` what it calls the binary. */
-export const platforms = [
-  {
-    tag: "linux-x64-gnu",
-    folder: "linux-x64",
-    file: "baton.glibc.node",
-    os: "linux",
-    cpu: "x64",
-    libc: "glibc",
-  },
-];
-
 const manifest = () => JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 const pick = (from, names) =>
   Object.fromEntries(names.flatMap((name) => (name in from ? [[name, from[name]]] : [])));
@@ -101,52 +90,63 @@ export function assembleBase(folder, source = manifest()) {
   });
 }
 
-function assemblePlatform(folder, source, platform) {
-  const binary = path.join(root, "prebuilds", platform.folder, platform.file);
-  mkdirSync(folder, { recursive: true });
+function copyBinary(from, to, remedy) {
   try {
-    cpSync(binary, path.join(folder, "baton.node"));
+    cpSync(from, to);
   } catch (error) {
     if (error.code !== "ENOENT") throw error;
-    throw new Stop(
-      `${path.relative(root, binary)} is missing: run \`npm run prebuilds\` on ${platform.tag} first.`,
-    );
+    throw new Stop(`${path.relative(root, from)} is missing: run \`${remedy}\` first.`);
+  }
+}
+
+function assembleBinaries(folder, source, platform, { tag, what, libraries = [] }) {
+  mkdirSync(folder, { recursive: true });
+  const binary = path.join(root, "prebuilds", platform.folder, platform.file);
+  copyBinary(binary, path.join(folder, "baton.node"), `npm run prebuilds -- --only ${platform.tag}`);
+  for (const library of libraries) {
+    copyBinary(path.join(root, library), path.join(folder, path.basename(library)), "npm run cuda:build");
   }
   for (const text of ["LICENSE", "THIRD_PARTY.md"]) cpSync(path.join(root, text), path.join(folder, text));
-  const name = packageName(source.name, platform.tag);
-  writeFileSync(
-    path.join(folder, "README.md"),
-    `# ${name}\n\nThe compiled part of ${source.name} for ${platform.tag}.\n`,
-  );
+  const name = packageName(source.name, tag);
+  const description = `${what} of ${source.name} for ${platform.tag}`;
+  writeFileSync(path.join(folder, "README.md"), `# ${name}\n\n${description}. See ${source.name}.\n`);
   const { os, cpu, libc } = platform;
   write(folder, {
     name,
     ...pick(source, ["version", "license", "repository"]),
-    description: `Compiled part of ${source.name} for ${platform.tag}`,
+    description,
     ...pick(source, ["engines"]),
     main: "baton.node",
-    files: ["baton.node", "THIRD_PARTY.md"],
+    files: ["baton.node", ...libraries.map((library) => path.basename(library)), "THIRD_PARTY.md"],
     os: [os],
     cpu: [cpu],
-    libc: [libc],
+    ...(libc && { libc: [libc] }),
   });
 }
 
 /**
  * @param {string} folder emptied first
- * @returns {string[]} one folder per package, the base package first
+ * @param {{ tags?: string[], cuda?: boolean }} wanted platforms whose binary is there; default: the one that this runs on
+ * @returns {string[]} one folder per package, named by its tag; the base package first
  */
-export function assemblePackages(folder) {
+export function assemblePackages(folder, { tags = [hostPlatform()?.tag], cuda = false } = {}) {
   rmSync(folder, { recursive: true, force: true });
   const source = manifest();
-  const base = path.join(folder, source.name);
-  assembleBase(base, source);
-  const others = platforms.map((platform) => {
-    const place = path.join(folder, platform.tag);
-    assemblePlatform(place, source, platform);
-    return place;
-  });
-  return [base, ...others];
+  const folders = [path.join(folder, source.name)];
+  assembleBase(folders[0], source);
+  for (const platform of platforms.filter(({ tag }) => tags.includes(tag))) {
+    const { tag } = platform;
+    folders.push(path.join(folder, tag));
+    assembleBinaries(folders.at(-1), source, platform, { tag, what: "Compiled part" });
+  }
+  if (cuda) {
+    const { tag, of, library } = cudaPackage;
+    const platform = platforms.find((one) => one.tag === of);
+    folders.push(path.join(folder, tag));
+    const what = "Compiled part with the CUDA library";
+    assembleBinaries(folders.at(-1), source, platform, { tag, what, libraries: [library] });
+  }
+  return folders;
 }
 
 /** Every file of a folder, relative to it. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds the compiled addon and makes its errors typed. Order: the path in BATON_ADDON (then nothing else is tried),
-// the local build of this checkout, the installed platform package. Nothing is downloaded or compiled here, and a
-// failure lists every place that was tried with the reason.
+// the local build of this checkout, the package with the CUDA library, the installed platform package. Nothing is
+// downloaded or compiled here, and a failure lists every place that was tried with the reason, and what to run.
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -24,6 +24,8 @@ export interface AddonCandidate {
   request: string;
   /** A file that must exist (a package is resolved instead). */
   file: boolean;
+  /** Installed by those who want it: nobody hears that it is absent. */
+  extra?: boolean;
 }
 
 type Require = ((request: string) => unknown) & { resolve(request: string): string };
@@ -31,24 +33,47 @@ type Require = ((request: string) => unknown) & { resolve(request: string): stri
 /** e.g. "linux-x64-gnu": platform, architecture, and on Linux the C library. */
 export function platformTag(): string {
   const base = `${process.platform}-${process.arch}`;
-  return process.platform === "linux" ? `${base}-${isMusl() ? "musl" : "gnu"}` : base;
+  return process.platform === "linux" ? `${base}-${linuxLibc(ownMaps(), glibcOfReport)}` : base;
 }
 
-function isMusl(): boolean {
+function ownMaps(): string {
   try {
-    return readFileSync("/proc/self/maps", "latin1").includes("/ld-musl-");
+    return readFileSync("/proc/self/maps", "latin1");
   } catch {
-    return false; // no /proc: glibc is by far the likelier
+    return ""; // no /proc
   }
 }
+
+function glibcOfReport(): string | undefined {
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  return header.glibcVersionRuntime;
+}
+
+/**
+ * By the libraries that a process has mapped. The name of glibc's goes first: a folder of whatever name may be mapped, too.
+ * @param glibcVersion asked where they do not say (Node's report of itself takes some milliseconds); undefined: no glibc
+ */
+export function linuxLibc(maps: string, glibcVersion: () => string | undefined): "gnu" | "musl" {
+  if (/\/libc(?:\.so\.6|-2\.\d+\.so)$/m.test(maps)) return "gnu";
+  if (/\/(?:ld-musl-[^/]*|libc\.musl-[^/]*|[^/]*-linux-musl\/libc\.so)$/m.test(maps)) return "musl";
+  return glibcVersion() === undefined ? "musl" : "gnu";
+}
+
+interface Manifest {
+  name?: string;
+  version?: string;
+  optionalDependencies?: Record<string, string>;
+}
+
+const manifestOf = (folder: string) =>
+  JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
 
 /** The folder of this package's package.json, found by walking up from this file. */
 export function packageRoot(from: string = dirname(fileURLToPath(here))): string | null {
   for (let folder = from; ; folder = dirname(folder)) {
     const manifest = join(folder, "package.json");
     if (existsSync(manifest)) {
-      const { name } = JSON.parse(readFileSync(manifest, "utf8")) as { name?: unknown };
-      if (name === packageName) return folder;
+      if (manifestOf(folder).name === packageName) return folder;
     }
     if (dirname(folder) === folder) return null;
   }
@@ -86,7 +111,9 @@ export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): A
     const request = join(root, "build", "Release", "baton.node");
     candidates.push({ label: "local build", request, file: true });
   }
-  candidates.push({ label: "platform package", request: `@${packageName}/${platformTag()}`, file: false });
+  const request = `@${packageName}/${platformTag()}`;
+  candidates.push({ label: "CUDA package", request: `${request}-cuda`, file: false, extra: true });
+  candidates.push({ label: "platform package", request, file: false });
   return candidates;
 }
 
@@ -112,15 +139,33 @@ export function loadAddon(candidates: readonly AddonCandidate[], require: Requir
         `${place}: has interface version ${String(binding.apiVersion)}, this package needs ${nativeApiVersion}`,
       );
     } catch (error) {
+      if (candidate.extra && isAbsent(error, request)) continue;
       tried.push(`${place}: ${firstLine(error)}`);
     }
   }
   throw new NativeLoadError(
     `The compiled addon could not be loaded on ${platformTag()} (Node ${process.version}). Tried: ${tried.join("; ")}. ` +
-      `Install with optional dependencies (npm install --include=optional ${packageName}), ` +
-      `or compile it here with "npx baton build" (in a checkout: "npm run build").`,
+      remedy(),
     { facts: { tried, platform: platformTag(), node: process.version } },
   );
+}
+
+/** The one command that gets the addon here: of a checkout, of a platform that has a package, of any other. */
+function remedy(root = packageRoot()): string {
+  const published = root === null ? undefined : manifestOf(root).optionalDependencies;
+  if (root !== null && published === undefined) return 'To compile it run "npm run build".';
+  const wanted = `@${packageName}/${platformTag()}`;
+  const compiled = '"npx baton build", which needs CMake and a C++ compiler';
+  const exact = published?.[wanted];
+  if (published !== undefined && exact === undefined) {
+    return `There is no package for this platform: run ${compiled}.`;
+  }
+  return `To install it run "npm install --no-save ${wanted}@${exact ?? packageVersion()}"; or ${compiled}.`;
+}
+
+function isAbsent(error: unknown, request: string): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return code === "MODULE_NOT_FOUND" && String(message).includes(`'${request}'`);
 }
 
 function firstLine(error: unknown): string {

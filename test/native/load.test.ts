@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BatonError, CacheBudgetError, errorCodes, errorFromCode, InternalError } from "../../src/errors.js";
 import {
   addonCandidates,
+  linuxLibc,
   loadAddon,
   nativeApiVersion,
   packageRoot,
@@ -43,9 +44,10 @@ function failure(call: () => unknown): unknown {
 describe("loader", () => {
   test("looks at the local build, then at the platform package; BATON_ADDON replaces both", () => {
     const found = addonCandidates({});
-    expect(found.map((one) => one.label)).toEqual(["local build", "platform package"]);
+    expect(found.map((one) => one.label)).toEqual(["local build", "CUDA package", "platform package"]);
     expect(found[0]?.request).toBe(join(packageRoot() as string, "build", "Release", "baton.node"));
-    expect(found[1]?.request).toBe(`@baton-lm/${platformTag()}`);
+    expect(found[1]).toMatchObject({ request: `@baton-lm/${platformTag()}-cuda`, extra: true });
+    expect(found[2]?.request).toBe(`@baton-lm/${platformTag()}`);
     expect(addonCandidates({ BATON_ADDON: "/x/y.node" })).toEqual([
       { label: "BATON_ADDON", request: "/x/y.node", file: true },
     ]);
@@ -89,7 +91,33 @@ describe("loader", () => {
     expect(tried[2]).toMatch(new RegExp(`interface version 0, this package needs ${nativeApiVersion}`));
     expect(tried[3]).toMatch(/Cannot find module '@baton-lm\/nowhere'/);
     for (const one of tried) expect(error.message).toContain(one);
-    expect(error.message).toMatch(/npx baton build/);
+    expect(error.message).toMatch(/To compile it run "npm run build"\.$/); // this is a checkout
+  });
+
+  test("does not tell that what few install is absent, but that it is broken", () => {
+    const extra = { label: "CUDA package", request: "@baton-lm/nowhere", file: false, extra: true };
+    const broken = { label: "CUDA package", request: join(folder, "broken.node"), file: false, extra: true };
+    const error = failure(() => loadAddon([extra, broken], require)) as BatonError;
+    expect(error.facts.tried).toHaveLength(1);
+    expect((error.facts.tried as string[])[0]).toContain("broken.node");
+  });
+
+  test("tells glibc from musl by what is mapped, else by Node's report", () => {
+    const never = () => {
+      throw new Error("the report is asked only where the maps do not say");
+    };
+    const line = (file: string) => `7f00-7f01 r-xp 00000000 fe:00 42          ${file}\n`;
+    const other = line("/srv/node_modules/@x/thing-linux-musl/thing.node");
+    expect(linuxLibc(other + line("/usr/lib/x86_64-linux-gnu/libc.so.6"), never)).toBe("gnu");
+    expect(linuxLibc(line("/lib/x86_64-linux-gnu/libc-2.28.so") + other, never)).toBe("gnu");
+    expect(linuxLibc(other + line("/lib/ld-musl-x86_64.so.1"), never)).toBe("musl");
+    expect(linuxLibc(line("/usr/lib/x86_64-linux-musl/libc.so"), never)).toBe("musl");
+    expect(linuxLibc(line("/usr/bin/node"), () => "2.36")).toBe("gnu");
+    expect(linuxLibc("", () => undefined)).toBe("musl");
+    const { glibcVersionRuntime } = (process.report.getReport() as { header: Record<string, string> }).header;
+    if (process.platform === "linux") {
+      expect(platformTag().endsWith("-gnu")).toBe(glibcVersionRuntime !== undefined);
+    }
   });
 });
 

@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import path from "node:path";
 
 function versionOf({ manifest, tarball }, url) {
+  if (!tarball) return { ...manifest, dist: { tarball: `${url}/-/not-built.tgz`, shasum: "0".repeat(40) } };
   const bytes = readFileSync(tarball);
   const integrity = `sha512-${createHash("sha512").update(bytes).digest("base64")}`;
   const shasum = createHash("sha1").update(bytes).digest("hex");
@@ -26,14 +27,14 @@ function packument(name, packed, url) {
 }
 
 /**
- * @param {{ manifest: object, tarball: string }[]} packed
+ * @param {{ manifest: object, tarball?: string }[]} packed without a tarball: it is known, and cannot be fetched
  * @returns {Promise<{ url: string, close(): void }>}
  */
 export async function serveRegistry(packed) {
   const server = createServer((request, response) => {
     const url = `http://${request.headers.host}`;
     const asked = decodeURIComponent(new URL(request.url, url).pathname).slice(1);
-    const file = packed.find(({ tarball }) => asked === `-/${path.basename(tarball)}`);
+    const file = packed.find(({ tarball }) => tarball && asked === `-/${path.basename(tarball)}`);
     if (file) return response.end(readFileSync(file.tarball));
     const found = packument(asked, packed, url);
     if (!found) return response.writeHead(404).end("{}");

@@ -27,9 +27,20 @@ beforeAll(async () => {
   const document = { model: tinyPath, options: { threads: 1, cacheBytes: 16 << 20 } };
   const turn = { stage: "turn", maxTokens: 60, closers: ["<|endoftext|>"] };
   const rounds = Array.from({ length: 6 }, (_, i) => ({ ...turn, stage: `turn${i}` }));
+  // a signal that comes late, from a test that was kept waiting itself, meets a run that still waits
+  const steps = [
+    { input: "question" },
+    ...rounds,
+    { input: "late", from: "never" },
+    { ...turn, stage: "last" },
+  ];
+  writeFileSync(join(directory, "long.json"), JSON.stringify({ ...document, steps }));
   writeFileSync(
-    join(directory, "long.json"),
-    JSON.stringify({ ...document, steps: [{ input: "question" }, ...rounds] }),
+    join(directory, "never.mjs"),
+    `export const never = (results, { signal }) => new Promise((_, reject) => {
+      const timer = setTimeout(() => {}, 60_000);
+      signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); });
+    });`,
   );
   const record = { question: "How long does the harbour freeze?", answer: "eleven weeks" };
   writeFileSync(join(directory, "train.jsonl"), `${JSON.stringify(record)}\n`.repeat(20));
@@ -44,7 +55,8 @@ function run(
   when: "at once" | "while it answers",
 ): Promise<{ code: number | null; said: string }> {
   const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-  const child = spawn(process.execPath, [main, "run", "long.json", "-i", "question=How long?"], {
+  const given = ["-i", "question=How long?", "--functions", "never.mjs"];
+  const child = spawn(process.execPath, [main, "run", "long.json", ...given], {
     cwd: directory,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -73,10 +85,10 @@ describe("baton run", () => {
     }
   });
 
-  test("at SIGINT at any moment: 130, ended by the signal, or done; never a crash", async () => {
+  test("at SIGINT at any moment: 130, or ended by the signal; never a crash", async () => {
     for (let turn = 0; turn < 8; turn++) {
       const { code, said } = await run("SIGINT", "at once");
-      expect([130, null, 0]).toContain(code);
+      expect([130, null]).toContain(code);
       expect(said).not.toMatch(/\n\s+at |rror/);
     }
   });

@@ -2,6 +2,7 @@
 // Generation behind a cache handle: the same options as a stage's, the text as it comes, and the outcome.
 
 import { setMaxListeners } from "node:events";
+import { checkKnown } from "../model/known-options.js";
 import type { Model } from "../model/model.js";
 import type { DecodeProgress, PrefillProgress } from "../model/progress.js";
 import type { JobListeners, JobOutcome } from "../native/engine-client.js";
@@ -12,7 +13,7 @@ import type { OutputFigures } from "./logprobs.js";
 import type { OutputDelta } from "./output.js";
 import { Output, paceOf } from "./output.js";
 import type { FinishReason, OutputOptions, OutputSettings } from "./output-options.js";
-import { checkKnown, checkOutputOptions, outputOptionNames } from "./output-options.js";
+import { checkOutputOptions, outputOptionNames } from "./output-options.js";
 import type { ObjectOf, OutputSchema } from "./output-schema.js";
 import { promptCacheOf } from "./prompt-cache.js";
 

@@ -3,9 +3,10 @@
 // under it to the result's object.
 
 import { BatonError, ConstraintUnavailableError, OutputInvalidError } from "../errors.js";
+import type { OptionOwner } from "../model/known-options.js";
 import type { Model } from "../model/model.js";
 import type { GenerateSpec, GrammarHandle } from "../native/types.js";
-import type { FinishReason, OptionOwner, OutputSettings } from "./output-options.js";
+import type { FinishReason, OutputSettings } from "./output-options.js";
 import { generateSpec } from "./output-options.js";
 import type { OutputForm, SchemaIssue } from "./output-schema.js";
 import { constraintInvalid } from "./output-schema.js";

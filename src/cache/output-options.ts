@@ -3,11 +3,11 @@
 // options; they are checked here once, first without a model and then against the model at hand.
 
 import { OptionInvalidError } from "../errors.js";
+import type { OptionOwner } from "../model/known-options.js";
 import type { Model } from "../model/model.js";
 import { draftingModes } from "../model/options.js";
 import type { Tokenizer } from "../model/tokenizer.js";
 import type { Drafting, GenerateSpec, SamplerOptions } from "../native/types.js";
-import { didYouMean } from "../suggest.js";
 import type { OutputForm, OutputSchema } from "./output-schema.js";
 import { checkOutputSchema } from "./output-schema.js";
 
@@ -72,12 +72,6 @@ export interface OutputSettings {
   drafting: Drafting | null;
   /** null: anything. */
   output: OutputForm | null;
-}
-
-/** Whose options they are: begins every message, and is in its facts. */
-export interface OptionOwner {
-  readonly label: string;
-  readonly facts: Readonly<Record<string, string>>;
 }
 
 export const outputOptionNames: readonly (keyof OutputOptions)[] = [
@@ -165,18 +159,6 @@ export function invalidOf(
   return new OptionInvalidError(`${label} has \`${option}\` ${shown}, which must be ${expected}.`, {
     facts: { ...facts, option, value: shown },
   });
-}
-
-/** Throws OPTION_INVALID for an option that is not among `known`. */
-export function checkKnown({ label, facts }: OptionOwner, options: object, known: readonly string[]): void {
-  const unknown = Object.keys(options).find((option) => !known.includes(option));
-  if (unknown === undefined) return;
-  throw new OptionInvalidError(
-    `${label} has an unknown option \`${unknown}\`. Known: ${known.join(", ")}.${didYouMean(unknown, known)}`,
-    {
-      facts: { ...facts, option: unknown, available: [...known] },
-    },
-  );
 }
 
 function numeric(owner: OptionOwner, option: string, value: unknown, range: Range): number {

@@ -3,9 +3,10 @@
 // Schema converter, as zod 4 has it), or a regular expression. Checked here without a model; grammar.ts makes a grammar of it.
 
 import { ConstraintInvalidError } from "../errors.js";
+import type { OptionOwner } from "../model/known-options.js";
+import { checkKnown } from "../model/known-options.js";
 import { boundNumbers, closeObjects } from "./json-schema.js";
-import type { OptionOwner } from "./output-options.js";
-import { checkKnown, invalidOf } from "./output-options.js";
+import { invalidOf } from "./output-options.js";
 
 /** What is wrong with a value, and where in it. */
 export interface SchemaIssue {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options of stages and chains, checked once when the chain is defined and completed with their defaults.
 
-import type { OptionOwner, OutputSettings } from "../cache/output-options.js";
+import type { OutputSettings } from "../cache/output-options.js";
 import {
-  checkKnown,
   checkOutputOptions,
   describeValue,
   invalidOf,
@@ -11,6 +10,8 @@ import {
   textList,
 } from "../cache/output-options.js";
 import { ChainInvalidError, OptionInvalidError } from "../errors.js";
+import type { OptionOwner } from "../model/known-options.js";
+import { checkKnown } from "../model/known-options.js";
 import type { PromptSource } from "../model/prompt.js";
 import { didYouMean } from "../suggest.js";
 import { layoutNames } from "./frame.js";

@@ -12,6 +12,7 @@ import type {
   NativeModelOptions,
   RestoreMode,
 } from "../native/types.js";
+import { checkKnown } from "./known-options.js";
 import type { LoadProgress } from "./progress.js";
 import type { RunLimits } from "./run-queue.js";
 import type { ResolveOptions } from "./source.js";
@@ -168,8 +169,24 @@ function tiersOf(tiers: TierOptions = {}): NonNullable<NativeModelOptions["cache
   return [...list, { name: "disk", bytes, folder: resolve(folder) }];
 }
 
+/** A record, so that the compiler misses none. */
+const known: Readonly<Record<keyof LoadOptions, true>> = {
+  ...{ signal: true, onProgress: true, cacheDir: true, env: true },
+  ...{
+    device: true,
+    threads: true,
+    kvType: true,
+    activations: true,
+    batchInvariant: true,
+    maxBatchRows: true,
+  },
+  ...{ cacheBytes: true, indexBytes: true, cachePolicy: true, tiers: true, restore: true },
+  ...{ drafting: true, watchNumbers: true, maxConcurrentRuns: true, maxQueuedRuns: true },
+};
+
 /** Throws OPTION_INVALID naming option, value and range. */
 export function nativeOptions(options: LoadOptions, native: NativeBinding): NativeModelOptions {
+  checkKnown({ label: "loadModel", facts: {} }, options, Object.keys(known));
   const device = deviceOf(options.device);
   const { batchInvariant = false, watchNumbers } = options;
   for (const [name, value] of Object.entries({ batchInvariant, watchNumbers: watchNumbers ?? false })) {

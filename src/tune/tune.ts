@@ -8,9 +8,9 @@ import type { ChainDefinition } from "../chain/definition.js";
 import { sitesOf } from "../chain/names.js";
 import type { BatonError, ErrorClass } from "../errors.js";
 import { IoError, OptionInvalidError } from "../errors.js";
+import { checkKnown } from "../model/known-options.js";
 import type { TuneProgress } from "../model/progress.js";
 import type { PromptSource } from "../model/prompt.js";
-import { didYouMean } from "../suggest.js";
 import type { TuningExplanation } from "./explain.js";
 import type { PeftInit, PromptFacts, TunedPrompt } from "./export.js";
 import { checkPromptFolder, exportPrompts, promptFolders } from "./export.js";
@@ -95,14 +95,7 @@ function checkNames(options: unknown): void {
     });
   }
   const known = [...ownOptions, ...trainOptionNames];
-  const unknown = Object.keys(options).find((one) => !known.includes(one));
-  if (unknown === undefined) return;
-  throw new OptionInvalidError(
-    `tune has no option \`${unknown}\`. Known: ${known.join(", ")}.${didYouMean(unknown, known)}`,
-    {
-      facts: { option: unknown, available: known },
-    },
-  );
+  checkKnown({ label: "tune", facts: {} }, options, known);
 }
 
 /** Folder of each prompt; made at once, so that a path that cannot be written is known before the work. */

@@ -33,6 +33,20 @@ describe("checkReport", () => {
     expect(() => checkReport({ ...report([]), results: {} })).toThrow(/results must be an array/);
   });
 
+  /** Rows of the install matrix, which scripts/matrix.mjs writes and docs/install.md shows. */
+  const installRows = ({ suite, date, machine, rows }: Record<string, unknown>) => {
+    expect({ suite, date, machine, rows }).toMatchObject({
+      suite: "install",
+      date: expect.stringMatching(/^\d{4}-\d\d-\d\d$/),
+      machine: { cpu: expect.any(String), cores: expect.any(Number), kernel: expect.any(String) },
+      rows: expect.any(Array),
+    });
+    const text = expect.stringMatching(/./);
+    for (const row of rows as object[])
+      expect(row).toEqual({ group: text, name: text, seen: text, passed: true });
+    return rows as object[];
+  };
+
   const folder = fileURLToPath(new URL("../../bench/results", import.meta.url));
   it.each(readdirSync(folder).filter((file) => file.endsWith(".json")))(
     "accepts the committed %s",
@@ -42,7 +56,9 @@ describe("checkReport", () => {
         ? parseReport(text, file).runs
         : file.endsWith("-ops.json")
           ? checkOpsReport(JSON.parse(text)).kernels
-          : checkReport(JSON.parse(text)).results;
+          : file.endsWith("-install.json")
+            ? installRows(JSON.parse(text))
+            : checkReport(JSON.parse(text)).results;
       expect(figures.length).toBeGreaterThan(0);
     },
   );

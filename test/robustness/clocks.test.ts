@@ -9,7 +9,7 @@ import { failure, settled, tinyPath } from "./support.js";
 /** Who reads the wall clock, and why it must: files outlive processes, so that their age is all there is; others tell a time. */
 const allowed = new Map([
   ["src/ai-sdk/language-model.ts", "an answer says when it was made"],
-  ["src/cli/commands/serve.ts", "a line of the log says when it was written"],
+  ["src/cli/serve-log.ts", "a line of the log says when it was written"],
   ["src/serve/openai/answers.ts", "an answer says when it was made"],
   ["src/serve/routes/chains.ts", "an answer says when it was made"],
   ["src/serve/server.ts", "the list of models says since when there is one"],

@@ -288,7 +288,8 @@ describe("what cannot be stepped over", () => {
   test("an abort ends it with the signal's reason, and the next step runs", async () => {
     const controller = new AbortController();
     const reason = new Error("enough");
-    const running = engine.train(step, controller.signal);
+    const items = Array.from({ length: 100 }, () => step.items).flat(); // not over before the abort
+    const running = engine.train({ ...step, items }, controller.signal);
     controller.abort(reason);
     await expect(running).rejects.toBe(reason);
     await expect(engine.train(step, controller.signal)).rejects.toBe(reason);

@@ -54,7 +54,8 @@ function fourChains(onStart: (chain: number) => void) {
   });
 }
 
-describe(`${runs} runs of four chains at once, ${concurrent} in progress`, () => {
+// with sanitizers, on a machine that does other things, two minutes were not enough
+describe(`${runs} runs of four chains at once, ${concurrent} in progress`, { timeout: 600_000 }, () => {
   test("start in order, share the model fairly, and take the memory of what is in progress", async () => {
     const started: number[] = [];
     const chains = fourChains((chain) => started.push(chain));

@@ -95,7 +95,9 @@ class Life {
     trunk_.reset();
     // While it is open: closing would give back what was forgotten. The last turn may still run.
     const auto left = [&] { return engine_->pool()->stats(); };
-    for (int turn = 0; turn < 2000 && left().segments > 0; ++turn) {
+    // A segment leaves the pool before its blocks do.
+    const auto holds = [&] { return left().segments + left().blocksUsed > 0; };
+    for (int turn = 0; turn < 2000 && holds(); ++turn) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     outcome_.blocksLeft = left().blocksUsed;

@@ -2,7 +2,7 @@
 // More runs than can be in progress: they start in order, no chain is starved, memory follows what runs and not what
 // waits, and one too many is told so with the limits. BATON_SOAK_RUNS=N: that many runs instead.
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { defineChain, loadModel, type Model, QueueFullError } from "../../src/index.js";
 import { failure, settled, tinyPath } from "./support.js";
 
@@ -55,7 +55,9 @@ function fourChains(onStart: (chain: number) => void) {
 }
 
 // with sanitizers, on a machine that does other things, two minutes were not enough
-describe(`${runs} runs of four chains at once, ${concurrent} in progress`, { timeout: 600_000 }, () => {
+vi.setConfig({ testTimeout: 600_000 });
+
+describe(`${runs} runs of four chains at once, ${concurrent} in progress`, () => {
   test("start in order, share the model fairly, and take the memory of what is in progress", async () => {
     const started: number[] = [];
     const chains = fourChains((chain) => started.push(chain));

@@ -2,9 +2,9 @@
 // How far something is, on standard error: on a terminal a bar with speed and time left, elsewhere a plain line when a phase
 // begins and then one every few seconds.
 
-import { createRequire } from "node:module";
 import type * as CliProgress from "cli-progress";
 import type { Progress } from "../index.js";
+import { requireHere } from "../native/here.js";
 import type { Terminal, TerminalStream } from "./terminal.js";
 import { formatBytes } from "./terminal.js";
 
@@ -103,7 +103,7 @@ function barProgress(stderr: TerminalStream, now: Clock): ProgressView {
   const begin = (total: number, done: number, payload: object) => {
     const format = "{label} [{bar}] {percentage} % of {size}{figures}";
     const stream = stderr as NodeJS.WritableStream;
-    const { SingleBar } = createRequire(import.meta.url)("cli-progress") as typeof CliProgress;
+    const { SingleBar } = requireHere("cli-progress") as typeof CliProgress;
     bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: true });
     bar.start(total, done, payload);
     return bar;

@@ -7,7 +7,7 @@ import { arch, freemem, homedir, release, totalmem } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { defaultCacheDir } from "../model/source.js";
 import { hubCacheDir } from "../model/sources/hub-cache.js";
-import { packageVersion, platformTag } from "../native/load.js";
+import { glibcOfReport, packageVersion, platformTag } from "../native/load.js";
 
 export interface FoundModel {
   name: string;
@@ -54,8 +54,8 @@ function osName(): string {
 function libcName(): string | null {
   if (process.platform !== "linux") return null;
   if (platformTag().endsWith("-musl")) return "musl";
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime === undefined ? "unknown" : `glibc ${header.glibcVersionRuntime}`;
+  const version = glibcOfReport();
+  return version === undefined ? "unknown" : `glibc ${version}`;
 }
 
 /** Folders of this process's control group for a controller, innermost first; of version 2 for "". */

@@ -171,17 +171,25 @@ function tiersOf(tiers: TierOptions = {}): NonNullable<NativeModelOptions["cache
 
 /** A record, so that the compiler misses none. */
 const known: Readonly<Record<keyof LoadOptions, true>> = {
-  ...{ signal: true, onProgress: true, cacheDir: true, env: true },
-  ...{
-    device: true,
-    threads: true,
-    kvType: true,
-    activations: true,
-    batchInvariant: true,
-    maxBatchRows: true,
-  },
-  ...{ cacheBytes: true, indexBytes: true, cachePolicy: true, tiers: true, restore: true },
-  ...{ drafting: true, watchNumbers: true, maxConcurrentRuns: true, maxQueuedRuns: true },
+  signal: true,
+  onProgress: true,
+  cacheDir: true,
+  env: true,
+  device: true,
+  threads: true,
+  kvType: true,
+  activations: true,
+  batchInvariant: true,
+  maxBatchRows: true,
+  cacheBytes: true,
+  indexBytes: true,
+  cachePolicy: true,
+  tiers: true,
+  restore: true,
+  drafting: true,
+  watchNumbers: true,
+  maxConcurrentRuns: true,
+  maxQueuedRuns: true,
 };
 
 /** Throws OPTION_INVALID naming option, value and range. */

@@ -87,13 +87,8 @@ function unusedCharacter(texts: readonly string[]): string {
   );
 }
 
-let jinja: typeof Jinja | undefined;
-
 /** Loaded with the first template, by `require` since templates are made without waiting. */
-function jinjaLibrary(): typeof Jinja {
-  jinja ??= requireHere("@huggingface/jinja") as typeof Jinja;
-  return jinja;
-}
+const jinjaLibrary = () => requireHere("@huggingface/jinja") as typeof Jinja;
 
 class JinjaTemplate implements ChatTemplate {
   readonly source: string;

@@ -33,13 +33,8 @@ export interface Definition {
   tokenBytes(): TokenBytes;
 }
 
-let library: typeof TokenizersLibrary | undefined;
-
 /** Loaded with the first tokenizer, by `require` since tokenizers are made without waiting. */
-function tokenizersLibrary(): typeof TokenizersLibrary {
-  library ??= requireHere("@huggingface/tokenizers") as typeof TokenizersLibrary;
-  return library;
-}
+const tokenizersLibrary = () => requireHere("@huggingface/tokenizers") as typeof TokenizersLibrary;
 
 /** The encoder of a tokenizer.json. */
 export function bpeEncoder(json: object, preName: string): TextEncoding {

@@ -44,7 +44,8 @@ function ownMaps(): string {
   }
 }
 
-function glibcOfReport(): string | undefined {
+/** As Node reports it; undefined: no glibc. */
+export function glibcOfReport(): string | undefined {
   const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
   return header.glibcVersionRuntime;
 }

@@ -98,11 +98,6 @@ export class ToolReply {
     this.#closer = closer;
   }
 
-  /** Calls that were read so far. */
-  get calls(): number {
-    return this.#blanks.calls;
-  }
-
   begin(): Piece[] {
     return this.#opener === "" ? [] : this.push(this.#opener);
   }

@@ -34,16 +34,18 @@ interface Held {
 }
 
 function heldTo(body: ChatBody, { tools, forced }: ToolUse): Held | null {
+  if (forced !== null) {
+    if (forced.tool === null) return null; // it is begun as a call, of whichever the model takes
+    return { output: { jsonSchema: forced.tool.function.parameters as object }, param: forced.param };
+  }
   const output = outputOf(body.response_format);
-  if (forced === null && output === null) return null;
-  if (forced === null && tools.length > 0)
+  if (output === null) return null;
+  if (tools.length > 0)
     throw unsupported(
       "response_format",
       "An answer that may be a call of a tool is not held to a format. Leave one of them out, or say `tool_choice`.",
     );
-  if (forced === null) return output === null ? null : { output, param: "response_format" };
-  if (forced.tool === null) return null; // it is begun as a call, of whichever the model takes
-  return { output: { jsonSchema: forced.tool.function.parameters as object }, param: forced.param };
+  return { output, param: "response_format" };
 }
 
 /** What the answer is read by, and the tokens that it is begun with. */

@@ -8,11 +8,10 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { entry, root, Stop, say, withLock } from "./lib/run.mjs";
+import { entry, root, Stop, say, userCache, withLock } from "./lib/run.mjs";
 import { versionLine } from "./lib/tools.mjs";
 
 /** Oldest CUDA whose compiler knows every target. */
@@ -73,9 +72,8 @@ export function installedToolchain(environment = process.env) {
 
 /** One folder per set of pins, so that a change of them never meets old files. */
 export function pinnedFolder(environment = process.env) {
-  const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
   const name = createHash("sha256").update(readFileSync(pins)).digest("hex").slice(0, 12);
-  return path.join(environment.BATON_CACHE || path.join(cache, "baton"), `cuda-toolchain-${name}`);
+  return path.join(userCache(environment), `cuda-toolchain-${name}`);
 }
 
 const inPackages = "nvidia/cu13";

@@ -27,7 +27,7 @@ import { nodeArm64, zigIsHere } from "./lib/cross-tools.mjs";
 import { ensureBuilt, ensureModules, ensureTypeScript } from "./lib/ensure.mjs";
 import { assemblePackages, filesBelow, glibcCeiling } from "./lib/packages.mjs";
 import { cudaPackage, glibcFloorWanted, hostPlatform, platforms } from "./lib/platforms.mjs";
-import { entry, npmCommand, quietly, root, Stop, say } from "./lib/run.mjs";
+import { entry, npmCommand, npmPack, quietly, root, Stop, say } from "./lib/run.mjs";
 import { glibcFloor, makeForeignPrebuilds, makePrebuilds, prebuilt } from "./prebuilds.mjs";
 
 const forbidden = ["cmake", "c++", "g++", "gcc", "cc", "clang", "clang++", "make", "ninja", "node-gyp"];
@@ -81,17 +81,15 @@ function checkContents(folder) {
 }
 
 function pack(folder, target) {
-  const [npm, ...args] = npmCommand();
-  const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
-  const [{ filename, size, unpackedSize }] = JSON.parse(output.slice(output.indexOf("[")));
+  const { tarball, packedBytes, unpackedBytes } = npmPack(folder, target);
+  const name = path.basename(tarball);
   const kind = kindOf(folder);
-  const [bytes, most] = [kind === "base" ? size : unpackedSize, mostBytes[kind]];
-  must(bytes <= most, `${filename} has ${bytes} bytes, more than ${most}`);
-  const file = path.join(target, filename.replace(/^@/, "").replace("/", "-"));
+  const [bytes, most] = [kind === "base" ? packedBytes : unpackedBytes, mostBytes[kind]];
+  must(bytes <= most, `${name} has ${bytes} bytes, more than ${most}`);
   say(
-    `${path.basename(file)}: ${(size / 1024).toFixed(0)} KB packed, ${(unpackedSize / 1024).toFixed(0)} KB installed`,
+    `${name}: ${(packedBytes / 1024).toFixed(0)} KB packed, ${(unpackedBytes / 1024).toFixed(0)} KB installed`,
   );
-  return file;
+  return tarball;
 }
 
 function installInto(folder, tarballs, env, flags = []) {

@@ -11,7 +11,7 @@ import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { ensureModules, ensureTypeScript } from "./lib/ensure.mjs";
 import { assembleBase } from "./lib/packages.mjs";
-import { entry, npmCommand, quietly, say } from "./lib/run.mjs";
+import { entry, npmPack, say } from "./lib/run.mjs";
 
 /** Entries that nobody imports types from. */
 const data = ["./chain.schema.json", "./package.json"];
@@ -21,13 +21,6 @@ async function publintFindings(folder) {
   return messages.map((message) => `publint: ${formatMessage(message, pkg, { color: false })}`);
 }
 
-function tarball(folder, target) {
-  const [npm, ...args] = npmCommand();
-  const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
-  const [{ filename }] = JSON.parse(output.slice(output.indexOf("[")));
-  return readFileSync(path.join(target, filename));
-}
-
 /** One line per problem: what it is, at which entry, resolved how, by the names that the tool's pages have. */
 function lineOf(problem) {
   const { kind, entrypoint, resolutionKind, trace, ...rest } = problem;
@@ -35,7 +28,7 @@ function lineOf(problem) {
 }
 
 async function typesFindings(folder, work) {
-  const packed = createPackageFromTarballData(new Uint8Array(tarball(folder, work)));
+  const packed = createPackageFromTarballData(new Uint8Array(readFileSync(npmPack(folder, work).tarball)));
   const found = await checkPackage(packed, { excludeEntrypoints: data });
   if (!found.types) return ["types: the package has none"];
   const entries = Object.keys(found.entrypoints);

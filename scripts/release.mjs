@@ -10,6 +10,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { ensureModules, ensureTypeScript } from "./lib/ensure.mjs";
 import { assembleBase, assemblePackages } from "./lib/packages.mjs";
+import { cudaPackage } from "./lib/platforms.mjs";
 import { entry, npmCommand, passThrough, root, Stop, say } from "./lib/run.mjs";
 
 const manifestOf = (folder) => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
@@ -40,8 +41,8 @@ function assembleAll(work) {
   const base = path.join(work, "asked");
   assembleBase(base);
   const asked = Object.keys(manifestOf(base).optionalDependencies);
-  const cuda = existsSync(path.join(root, "build/Release/libbaton_cuda.so"));
-  if (!cuda) say("without the CUDA package: build/Release/libbaton_cuda.so is not there");
+  const cuda = existsSync(path.join(root, cudaPackage.library));
+  if (!cuda) say(`without the CUDA package: ${cudaPackage.library} is not there`);
   const folders = assemblePackages(path.join(work, "packages"), {
     tags: asked.map((name) => name.split("/")[1]),
     cuda,

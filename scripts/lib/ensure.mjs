@@ -9,17 +9,14 @@ import { writeCommonJs } from "./cjs.mjs";
 import { npmCommand, quietly, root, say, withLock } from "./run.mjs";
 import { requireNode } from "./tools.mjs";
 
-function packages(file) {
-  return JSON.parse(readFileSync(path.join(root, file), "utf8")).packages;
-}
-
 /** node_modules/.package-lock.json is npm's record of what it installed; optional packages may be absent. */
-export function modulesInStep() {
-  if (!existsSync(path.join(root, "node_modules/.package-lock.json"))) return false;
+export function modulesInStep(folder = root) {
+  const packages = (file) => JSON.parse(readFileSync(path.join(folder, file), "utf8")).packages;
+  if (!existsSync(path.join(folder, "node_modules/.package-lock.json"))) return false;
   const installed = packages("node_modules/.package-lock.json");
   return Object.entries(packages("package-lock.json")).every(([name, wanted]) => {
     if (name === "" || (wanted.optional && !installed[name])) return true;
-    return installed[name]?.version === wanted.version && existsSync(path.join(root, name));
+    return installed[name]?.version === wanted.version && existsSync(path.join(folder, name));
   });
 }
 

@@ -3,6 +3,7 @@
 // and a Stop where the reader has to do something.
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -55,10 +56,25 @@ export function quietly(command, args, options = {}) {
   throw new Stop(`${[command, ...args].join(" ")} ${how}; its output is above`);
 }
 
+/** Baton's folder in the user's cache, as src/model/source.ts has it. */
+export function userCache(environment = process.env) {
+  const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
+  return environment.BATON_CACHE || path.join(cache, "baton");
+}
+
 /** npm as it was started, so that `npm test` under another npm stays with that one. */
 export function npmCommand() {
   const file = process.env.npm_execpath;
   return file?.endsWith(".js") ? [process.execPath, file] : ["npm"];
+}
+
+/** Packs a package's folder into a tarball in `target`. Bytes of the tarball, and of what it installs. */
+export function npmPack(folder, target) {
+  const [npm, ...args] = npmCommand();
+  const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
+  const [{ filename, size, unpackedSize }] = JSON.parse(output.slice(output.indexOf("[")));
+  const tarball = path.join(target, filename.replace(/^@/, "").replace("/", "-"));
+  return { tarball, packedBytes: size, unpackedBytes: unpackedSize };
 }
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -4,17 +4,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { assemblePackages } from "../packages.mjs";
 import { platforms } from "../platforms.mjs";
-import { npmCommand, quietly } from "../run.mjs";
+import { npmPack } from "../run.mjs";
 
 const manifestOf = (folder) => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
 
-function pack(folder, target) {
-  const [npm, ...args] = npmCommand();
-  const output = quietly(npm, [...args, "pack", "--json", "--pack-destination", target, folder]);
-  const [{ filename, size, unpackedSize }] = JSON.parse(output.slice(output.indexOf("[")));
-  const tarball = path.join(target, filename.replace(/^@/, "").replace("/", "-"));
-  return { manifest: manifestOf(folder), tarball, packedBytes: size, unpackedBytes: unpackedSize };
-}
+const pack = (folder, target) => ({ manifest: manifestOf(folder), ...npmPack(folder, target) });
 
 /** The version of a package and of what it asks for of ours. */
 function renumber(folder, version) {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an installation takes: seconds, bytes on disk, and the first token. Medians of fresh installations and processes.
 import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
-import { Stop, say } from "../run.mjs";
+import { Stop, say, userCache } from "../run.mjs";
 import { addPrograms, emptyProject, install, programEnv, run } from "./project.mjs";
 
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
@@ -50,7 +49,7 @@ async function importTimes(folder) {
 
 /** Null where the default model is not in the user's cache: nothing is downloaded for a measurement. */
 async function firstTokenTimes(folder) {
-  const cache = path.join(os.homedir(), ".cache/baton/models");
+  const cache = path.join(userCache(), "models");
   if (!existsSync(cache) || !readdirSync(cache).some((name) => name.startsWith("smollm2-135m-instruct")))
     return null;
   addPrograms(folder, "first-token.mjs");
